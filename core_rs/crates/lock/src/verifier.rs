@@ -1,0 +1,152 @@
+//! The lock's law, in its order (docs/protocols/tokens.md). One organization, one lock, one pinned key. What the lock does then, and what it answers, is its firmware's.
+
+use alloc::string::String;
+
+use ed25519_dalek::VerifyingKey;
+
+use crate::cbor::is_identifier;
+use crate::clock::Clock;
+use crate::command::{Action, Command};
+use crate::cose::{Envelope, Kind, Unopened};
+use crate::memory::Memory;
+use crate::refusal::{ClaimsInvalid, Refusal};
+use crate::time::SignedTime;
+
+/// Most ids that a lock may be told to remember.
+pub const MEMORY_COMMANDS_MAX: usize = 65_536;
+
+/// Verifies door commands and time answers for one lock. `monotonic_ms` is the lock's tick: milliseconds that never go back and count on in its sleep.
+pub struct LockVerifier {
+    organization: String,
+    lock: String,
+    key_id: String,
+    key: VerifyingKey,
+    clock: Clock,
+    memory: Memory,
+}
+
+impl LockVerifier {
+    /// A lock that starts: it knows no time, and refuses every command until it is told.
+    ///
+    /// # Errors
+    /// [`ClaimsInvalid`] when a name is not an identifier, the key is not a sound Ed25519 key, or the memory is not of 1 to 65,536 commands.
+    pub fn new(
+        organization: &str,
+        lock: &str,
+        key_id: &str,
+        public_key: &[u8],
+        memory_commands_max: usize,
+    ) -> Result<Self, ClaimsInvalid> {
+        let key = public_key.try_into().map_err(|_| ClaimsInvalid)?;
+        let key = VerifyingKey::from_bytes(key).map_err(|_| ClaimsInvalid)?;
+        let sound = !key.is_weak()
+            && is_identifier(organization)
+            && is_identifier(lock)
+            && !key_id.is_empty()
+            && (1..=MEMORY_COMMANDS_MAX).contains(&memory_commands_max);
+        if !sound {
+            return Err(ClaimsInvalid);
+        }
+        Ok(Self {
+            organization: organization.into(),
+            lock: lock.into(),
+            key_id: key_id.into(),
+            key,
+            clock: Clock::default(),
+            memory: Memory::new(memory_commands_max),
+        })
+    }
+
+    /// Asks for the time. The nonce is fresh and random, 16 to 32 bytes; only the latest one can be answered, once.
+    ///
+    /// # Errors
+    /// [`Refusal::TimeNonce`] for a nonce of another length, [`Refusal::ClockUnsure`] when the tick went back.
+    pub fn begin_time(&mut self, nonce: &[u8], monotonic_ms: u64) -> Result<(), Refusal> {
+        self.clock.ask(nonce, monotonic_ms)
+    }
+
+    /// Takes a time answer, and says how unsure the lock is after it, in milliseconds.
+    ///
+    /// # Errors
+    /// The refusals named `Time...`, and [`Refusal::ClockUnsure`] when the tick went back.
+    pub fn accept_time(&mut self, message: &[u8], monotonic_ms: u64) -> Result<u64, Refusal> {
+        let envelope = Envelope::open(Kind::Time, message).map_err(|_| Refusal::TimeMalformed)?;
+        if envelope.key_id != self.key_id {
+            return Err(Refusal::TimeSignature);
+        }
+        let payload = envelope.verify(&self.key).ok_or(Refusal::TimeSignature)?;
+        let time = SignedTime::decode(payload).ok_or(Refusal::TimeMalformed)?;
+        if time.organization != self.organization || time.lock != self.lock {
+            return Err(Refusal::TimeMalformed);
+        }
+        self.clock.answer(time.now_ms, &time.nonce, monotonic_ms)
+    }
+
+    /// The earliest that it can be, milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`Refusal::ClockUnsure`] before the first answer.
+    pub fn now_ms(&self, monotonic_ms: u64) -> Result<i64, Refusal> {
+        self.clock.read(monotonic_ms).map(|reading| reading.now_ms)
+    }
+
+    /// How much later than [`Self::now_ms`] it may be, in milliseconds.
+    ///
+    /// # Errors
+    /// [`Refusal::ClockUnsure`] before the first answer.
+    pub fn uncertainty_ms(&self, monotonic_ms: u64) -> Result<u64, Refusal> {
+        self.clock
+            .read(monotonic_ms)
+            .map(|reading| reading.uncertainty_ms)
+    }
+
+    /// The command, when it is to be obeyed now. Its id is remembered before it is returned.
+    ///
+    /// # Errors
+    /// The refusals named `Command...`, [`Refusal::ClockUnsure`] and [`Refusal::MemoryFull`].
+    pub fn verify(&mut self, message: &[u8], monotonic_ms: u64) -> Result<Command, Refusal> {
+        let command = self.authenticate(message)?;
+        if command.organization != self.organization || command.lock != self.lock {
+            return Err(Refusal::CommandWrongLock);
+        }
+        if Action::parse(&command.action).is_none() {
+            return Err(Refusal::CommandActionUnknown);
+        }
+        let (reading, first_ms) = self.clock.read_surely(monotonic_ms)?;
+        if command.issued_at_ms < first_ms {
+            return Err(Refusal::CommandBeforeStart);
+        }
+        if command.issued_at_ms
+            > reading
+                .now_ms
+                .saturating_add_unsigned(reading.uncertainty_ms)
+        {
+            return Err(Refusal::CommandNotYetValid);
+        }
+        if reading.now_ms >= command.expires_at_ms {
+            return Err(Refusal::CommandExpired);
+        }
+        if !command.lives_briefly() {
+            return Err(Refusal::CommandLifetime);
+        }
+        self.memory
+            .remember(&command.id, command.expires_at_ms, &reading)?;
+        Ok(command)
+    }
+
+    /// The claims of a message that the pinned key has signed; they are not read before that is known.
+    fn authenticate(&self, message: &[u8]) -> Result<Command, Refusal> {
+        let envelope =
+            Envelope::open(Kind::Command, message).map_err(|unopened| match unopened {
+                Unopened::Malformed => Refusal::CommandMalformed,
+                Unopened::Algorithm => Refusal::CommandAlgorithm,
+            })?;
+        if envelope.key_id != self.key_id {
+            return Err(Refusal::CommandKeyUnknown);
+        }
+        let payload = envelope
+            .verify(&self.key)
+            .ok_or(Refusal::CommandSignature)?;
+        Command::decode(payload).ok_or(Refusal::CommandMalformed)
+    }
+}

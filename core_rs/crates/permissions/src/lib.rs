@@ -1,0 +1,29 @@
+//! The permission index: who may pass which door now, and why not.
+//!
+//! No network, no clock, no environment, no Python: `now` is passed in. The way of a change is `images` (with
+//! `documents`) -> `catalog` -> `apply` -> a new `model::State`; the way of a question is `index` -> `check` or `roles`.
+//! `schedule` and `zone` know weeks and time zones, `map` and `slots` are the persistent collections below it all.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod apply;
+mod catalog;
+mod check;
+mod decision;
+mod documents;
+mod explain;
+mod identifier;
+mod images;
+mod index;
+mod map;
+mod model;
+mod roles;
+mod schedule;
+mod slots;
+mod zone;
+
+pub use decision::{Decision, Reason};
+pub use documents::DoorMode;
+pub use explain::{Explanation, Step};
+pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};
+pub use index::{PermissionIndex, SnapshotError, tzdata_version};
+pub use model::{Device, Door};

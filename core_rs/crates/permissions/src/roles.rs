@@ -1,0 +1,54 @@
+//! What managers may do, and whether a token still stands. Doors are decided in `check`.
+use crate::check::{Silent, person_by_id};
+use crate::decision::{Decision, Reason};
+use crate::documents::HeldRole;
+use crate::model::State;
+
+/// Does the role include the permission? The table of the protocol.
+fn includes(role: &str, permission: &str) -> bool {
+    match role {
+        "owner" | "admin" => true,
+        "site_manager" => matches!(permission, "grants.write" | "lockdown.write" | "persons.read" | "persons.write" | "doors.read" | "events.read"),
+        "reception" => matches!(permission, "persons.read" | "grants.write" | "doors.read"),
+        "auditor" => matches!(permission, "events.read" | "persons.read" | "doors.read"),
+        "installer" => matches!(permission, "devices.write" | "doors.read"),
+        _ => false,
+    }
+}
+
+fn reaches(held: &HeldRole, site: Option<&str>) -> bool {
+    match (&held.sites, site) {
+        (None, _) => true,
+        (Some(sites), Some(site)) => sites.iter().any(|named| named.as_str() == site),
+        (Some(_), None) => false,
+    }
+}
+
+/// May `person` do `permission` at `site` (`None`: for the whole organization)? The rule is the smallest role that says so.
+#[must_use]
+pub fn check_role(state: &State, person: &str, permission: &str, site: Option<&str>) -> Decision {
+    let answer = person_by_id(state, person, &mut Silent).and_then(|person| {
+        if person.suspended {
+            return Err((Reason::PersonSuspended, None));
+        }
+        let holding = person.roles.iter().filter(|held| includes(held.role.as_str(), permission) && reaches(held, site));
+        let role = holding.map(|held| &held.role).min().ok_or((Reason::RoleMissing, None))?;
+        Ok((Reason::Granted, Some(role.clone())))
+    });
+    let (reason, rule) = answer.unwrap_or_else(|refusal| refusal);
+    Decision { reason, rule, revision: state.revision }
+}
+
+/// Why a token issued at `issued_at_ms` no longer stands for `person`; `None` when it does.
+#[must_use]
+pub fn authenticate(state: &State, person: &str, issued_at_ms: i64) -> Option<&'static str> {
+    if !state.active {
+        return Some("organization_suspended");
+    }
+    match state.persons.get(person) {
+        None => Some("person_unknown"),
+        Some(person) if person.suspended => Some("person_suspended"),
+        Some(person) if issued_at_ms < person.tokens_valid_after_ms => Some("token_revoked"),
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,297 @@
+//! Door commands, as scripts: each step asks, answers or commands one fresh lock at a tick.
+
+use coset::cbor::value::Value as Cbor;
+use nexkey_lock::Command;
+use serde_json::{Value, json};
+
+use super::NOW_MS;
+use super::forge::{
+    COMMAND_SEED, Cose, broken_envelopes, broken_payloads, hex, public_key, signing,
+};
+use super::time;
+
+pub const CONTENT_TYPE: &str = "application/nexkey-command+cwt";
+pub const KEY_ID: &str = "acme.1";
+/// The lock's tick when it is told that it is `NOW_MS`.
+pub const TICK: u64 = 1_000_000;
+
+pub fn command() -> Command {
+    Command {
+        organization: "acme".into(),
+        lock: "lock-1".into(),
+        door: "front".into(),
+        action: "unlock".into(),
+        id: "log-1:000000000007:003".into(),
+        issued_at_ms: NOW_MS + 125,
+        expires_at_ms: NOW_MS + 5_125,
+    }
+}
+
+pub fn signed(change: impl FnOnce(&mut Command)) -> String {
+    let mut command = command();
+    change(&mut command);
+    hex(&command
+        .sign_unchecked(KEY_ID, &signing(COMMAND_SEED))
+        .unwrap())
+}
+
+pub fn verify(message: &str, tick: u64, code: &str) -> Value {
+    json!({"do": "verify", "message": message, "tick": tick, "code": code})
+}
+
+pub fn obey(message: &str, tick: u64, command: &Command) -> Value {
+    let expected = json!({"id": command.id, "door": command.door, "action": command.action,
+                          "issued_at_ms": command.issued_at_ms, "expires_at_ms": command.expires_at_ms});
+    json!({"do": "verify", "message": message, "tick": tick, "code": null, "command": expected})
+}
+
+/// A lock that asks and is told at once: `NOW_MS` at `TICK`, unsure by 2 ms.
+pub fn told() -> Vec<Value> {
+    time::told_after(NOW_MS, TICK, 0, 2)
+}
+
+pub fn script(name: &str, before: Vec<Value>, steps: Vec<Value>) -> Value {
+    let steps = [before, steps].concat();
+    json!({"name": name, "memory_commands_max": 2, "steps": steps})
+}
+
+pub fn document() -> Value {
+    let mut cases = valid();
+    cases.extend(law());
+    cases.extend(envelopes());
+    json!({
+        "what": "door commands (docs/protocols/tokens.md) for lock-1 of acme, as scripts for a fresh lock; code null: accepted",
+        "organization": "acme", "lock": "lock-1", "key_id": KEY_ID, "seed": hex(&COMMAND_SEED), "public_key": public_key(COMMAND_SEED),
+        "cases": cases,
+    })
+}
+
+fn valid() -> Vec<Value> {
+    let good = command();
+    let message = signed(|_| ());
+    let brief = Command {
+        issued_at_ms: NOW_MS,
+        expires_at_ms: NOW_MS + 1,
+        ..command()
+    };
+    let whole = Command {
+        issued_at_ms: 1_795_420_928_000,
+        expires_at_ms: 1_795_420_930_500,
+        ..command()
+    };
+    let sign = |command: &Command| hex(&command.sign(KEY_ID, &signing(COMMAND_SEED)).unwrap());
+    vec![
+        script("unlock", told(), vec![obey(&message, TICK + 130, &good)]),
+        script(
+            "first_millisecond",
+            told(),
+            vec![obey(&message, TICK + 122, &good)],
+        ),
+        script(
+            "last_millisecond",
+            told(),
+            vec![obey(&message, TICK + 5_124, &good)],
+        ),
+        script(
+            "life_of_one_millisecond",
+            told(),
+            vec![obey(&sign(&brief), TICK, &brief)],
+        ),
+        script(
+            "date_in_a_shorter_float",
+            told(),
+            vec![obey(&sign(&whole), TICK + 128_000, &whole)],
+        ),
+    ]
+}
+
+fn law() -> Vec<Value> {
+    let one = |name: &str, message: String, tick: u64, code: &str| {
+        script(name, told(), vec![verify(&message, tick, code)])
+    };
+    let good = command();
+    let message = signed(|_| ());
+    let second = Command {
+        id: "second".into(),
+        ..command()
+    };
+    let third = Command {
+        id: "third".into(),
+        issued_at_ms: NOW_MS + 5_200,
+        expires_at_ms: NOW_MS + 9_000,
+        ..command()
+    };
+    let sign = |command: &Command| hex(&command.sign(KEY_ID, &signing(COMMAND_SEED)).unwrap());
+    let fill = vec![
+        obey(&message, TICK + 130, &good),
+        obey(&sign(&second), TICK + 131, &second),
+    ];
+    vec![
+        one(
+            "organization_other",
+            signed(|command| command.organization = "umbrella".into()),
+            TICK + 130,
+            "command_wrong_lock",
+        ),
+        one(
+            "lock_other",
+            signed(|command| command.lock = "lock-2".into()),
+            TICK + 130,
+            "command_wrong_lock",
+        ),
+        one(
+            "action_unknown",
+            signed(|command| command.action = "lock".into()),
+            TICK + 130,
+            "command_action_unknown",
+        ),
+        script(
+            "no_time_yet",
+            vec![],
+            vec![verify(&message, TICK + 130, "clock_unsure")],
+        ),
+        script(
+            "round_trip_too_long",
+            time::told_after(NOW_MS, TICK, 998, 1_001),
+            vec![verify(&message, TICK + 130, "clock_unsure")],
+        ),
+        script(
+            "round_trip_just_short",
+            time::told_after(NOW_MS, TICK, 996, 999),
+            vec![obey(&message, TICK + 130, &good)],
+        ),
+        one(
+            "drifted_too_far",
+            message.clone(),
+            TICK + 9_990_000,
+            "clock_unsure",
+        ),
+        one("tick_went_back", message.clone(), TICK - 1, "clock_unsure"),
+        one(
+            "before_start",
+            signed(|command| command.issued_at_ms = NOW_MS - 1),
+            TICK + 130,
+            "command_before_start",
+        ),
+        one(
+            "not_yet_valid",
+            message.clone(),
+            TICK + 121,
+            "command_not_yet_valid",
+        ),
+        one("expired", message.clone(), TICK + 5_125, "command_expired"),
+        one(
+            "life_5001_ms",
+            signed(|command| command.expires_at_ms += 1),
+            TICK + 130,
+            "command_lifetime",
+        ),
+        script(
+            "replayed",
+            told(),
+            vec![
+                obey(&message, TICK + 130, &good),
+                verify(&message, TICK + 131, "command_replayed"),
+            ],
+        ),
+        script(
+            "replayed_at_the_end",
+            told(),
+            vec![
+                obey(&message, TICK + 130, &good),
+                verify(&message, TICK + 5_124, "command_replayed"),
+            ],
+        ),
+        script(
+            "same_id_other_door",
+            told(),
+            vec![
+                obey(&message, TICK + 130, &good),
+                verify(
+                    &signed(|command| command.door = "back".into()),
+                    TICK + 131,
+                    "command_replayed",
+                ),
+            ],
+        ),
+        script(
+            "memory_full",
+            [told(), fill.clone()].concat(),
+            vec![verify(
+                &signed(|command| command.id = "third".into()),
+                TICK + 132,
+                "memory_full",
+            )],
+        ),
+        script(
+            "memory_free_again",
+            [told(), fill].concat(),
+            vec![obey(&sign(&third), TICK + 5_300, &third)],
+        ),
+    ]
+}
+
+fn envelopes() -> Vec<Value> {
+    let good = command();
+    let date = |at_ms: i64| -> Cbor {
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+        let seconds = at_ms as f64 / 1000.0;
+        seconds.into()
+    };
+    let claims: Vec<(i64, Cbor)> = vec![
+        (1, "acme".into()),
+        (3, "lock-1".into()),
+        (4, date(good.expires_at_ms)),
+        (6, date(good.issued_at_ms)),
+        (7, Cbor::Bytes(good.id.clone().into_bytes())),
+        (-70_001, "unlock".into()),
+        (-70_002, "front".into()),
+    ];
+    let cose = |payload: Vec<u8>| Cose::new(CONTENT_TYPE, KEY_ID, payload, COMMAND_SEED);
+    let payload = super::forge::cbor(&super::forge::map(claims.clone()));
+    assert_eq!(
+        hex(&cose(payload.clone()).bytes()),
+        signed(|_| ()),
+        "built by hand and by the library"
+    );
+
+    let one = |name: &str, code: &str, message: &[u8]| {
+        script(name, told(), vec![verify(&hex(message), TICK + 130, code)])
+    };
+    let mut id_a_text = claims.clone();
+    id_a_text[4].1 = good.id.clone().into();
+    let mut id_long = claims.clone();
+    id_long[4].1 = Cbor::Bytes(vec![b'x'; 129]);
+    let mut lock_a_path = claims.clone();
+    lock_a_path[1].1 = "lock 1".into();
+    let by_hand =
+        |claims: Vec<(i64, Cbor)>| cose(super::forge::cbor(&super::forge::map(claims))).bytes();
+    let mut cases = vec![
+        one(
+            "key_missing",
+            "command_key_unknown",
+            &Cose::new(CONTENT_TYPE, "", payload.clone(), COMMAND_SEED).bytes(),
+        ),
+        one(
+            "key_other",
+            "command_key_unknown",
+            &Cose::new(CONTENT_TYPE, "acme.2", payload.clone(), COMMAND_SEED).bytes(),
+        ),
+        one("id_a_text", "command_malformed", &by_hand(id_a_text)),
+        one("id_too_long", "command_malformed", &by_hand(id_long)),
+        one(
+            "lock_not_an_identifier",
+            "command_malformed",
+            &by_hand(lock_a_path),
+        ),
+    ];
+    for (name, kind, message) in
+        broken_envelopes(&cose(payload), CONTENT_TYPE, KEY_ID, time::CONTENT_TYPE)
+    {
+        cases.push(one(name, &format!("command_{kind}"), &message));
+    }
+    for (name, payload) in broken_payloads(&claims, 2) {
+        cases.push(one(name, "command_malformed", &cose(payload).bytes()));
+    }
+    cases
+}

@@ -1,0 +1,178 @@
+//! Binds the crate `nexkey-permissions`: arguments in, questions asked, answers out. No rule lives here.
+use crate::errors::snapshot_error;
+use nexkey_permissions as core;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyString};
+use std::sync::Arc;
+
+/// The reasons as Python strings, made once: every decision of a process shares them.
+static REASONS: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
+
+fn reason_text(py: Python<'_>, reason: core::Reason) -> Py<PyString> {
+    let texts = REASONS.get_or_init(py, || core::Reason::ALL.iter().map(|reason| PyString::intern(py, reason.as_str()).unbind()).collect());
+    // `ALL` is in the order of the declaration; a test in Python holds every reason against its name.
+    texts.get(reason as usize).map_or_else(|| PyString::new(py, reason.as_str()).unbind(), |text| text.clone_ref(py))
+}
+
+/// Outcome of one check.
+#[pyclass(frozen, module = "py_service._core_rs")]
+struct Decision(core::Decision);
+
+#[pymethods]
+impl Decision {
+    #[getter]
+    fn allowed(&self) -> bool {
+        self.0.is_allowed()
+    }
+
+    #[getter]
+    fn reason(&self, py: Python<'_>) -> Py<PyString> {
+        reason_text(py, self.0.reason)
+    }
+
+    #[getter]
+    fn rule(&self) -> Option<&str> {
+        self.0.rule.as_ref().map(core::Identifier::as_str)
+    }
+
+    #[getter]
+    fn revision(&self) -> i64 {
+        self.0.revision
+    }
+
+    fn __repr__(&self) -> String {
+        let core::Decision { reason, rule, revision } = &self.0;
+        let rule = rule.as_ref().map_or("None", |rule| rule.as_str());
+        format!("Decision(allowed={}, reason={}, rule={rule}, revision={revision})", self.0.is_allowed(), reason.as_str())
+    }
+}
+
+/// A door as the index knows it.
+#[pyclass(frozen, module = "py_service._core_rs")]
+struct DoorRecord(Arc<core::Door>);
+
+#[pymethods]
+impl DoorRecord {
+    #[getter]
+    fn id(&self) -> &str {
+        self.0.id.as_str()
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[getter]
+    fn site(&self) -> &str {
+        self.0.site.as_str()
+    }
+
+    #[getter]
+    fn area(&self) -> Option<&str> {
+        self.0.area.as_ref().map(core::Identifier::as_str)
+    }
+
+    #[getter]
+    fn lock(&self) -> Option<&str> {
+        self.0.lock.as_ref().map(core::Identifier::as_str)
+    }
+}
+
+/// A device as the index knows it.
+#[pyclass(frozen, module = "py_service._core_rs")]
+struct DeviceRecord(Arc<core::Device>);
+
+#[pymethods]
+impl DeviceRecord {
+    #[getter]
+    fn id(&self) -> &str {
+        self.0.id.as_str()
+    }
+
+    #[getter]
+    fn door(&self) -> Option<&str> {
+        self.0.door.as_ref().map(core::Identifier::as_str)
+    }
+
+    #[getter]
+    fn active(&self) -> bool {
+        self.0.active
+    }
+
+    #[getter]
+    fn public_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.public_key)
+    }
+}
+
+/// The permissions of many organizations, in memory. Safe to share between threads; readers never wait for a writer.
+#[pyclass(frozen, module = "py_service._core_rs")]
+struct PermissionIndex(core::PermissionIndex);
+
+#[pymethods]
+impl PermissionIndex {
+    #[new]
+    fn new() -> Self {
+        Self(core::PermissionIndex::new())
+    }
+
+    #[getter]
+    fn tzdata_version(&self) -> &'static str {
+        core::tzdata_version()
+    }
+
+    fn load(&self, py: Python<'_>, organization: &str, revision: i64, images: &[u8]) -> PyResult<()> {
+        py.detach(|| self.0.load(organization, revision, images)).map_err(|error| snapshot_error(error.code()))
+    }
+
+    fn apply(&self, py: Python<'_>, organization: &str, revision: i64, images: &[u8]) -> PyResult<bool> {
+        py.detach(|| self.0.apply(organization, revision, images)).map_err(|error| snapshot_error(error.code()))
+    }
+
+    fn drop(&self, py: Python<'_>, organization: &str) {
+        py.detach(|| self.0.drop_organization(organization));
+    }
+
+    fn revision(&self, organization: &str) -> i64 {
+        self.0.revision(organization)
+    }
+
+    fn check(&self, organization: &str, person: &str, door: &str, now_ms: i64) -> Decision {
+        Decision(self.0.check(organization, person, door, now_ms))
+    }
+
+    fn authenticate(&self, organization: &str, person: &str, issued_at_ms: i64) -> Option<&'static str> {
+        self.0.authenticate(organization, person, issued_at_ms)
+    }
+
+    fn check_role(&self, organization: &str, person: &str, permission: &str, site: Option<&str>) -> Decision {
+        Decision(self.0.check_role(organization, person, permission, site))
+    }
+
+    fn explain<'py>(&self, py: Python<'py>, organization: &str, person: &str, door: &str, now_ms: i64) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.explain(organization, person, door, now_ms).to_json())
+    }
+
+    fn doors_of(&self, py: Python<'_>, organization: &str, person: &str, now_ms: i64, limit: usize) -> Vec<(DoorRecord, Decision)> {
+        let decided = py.detach(|| self.0.doors_of(organization, person, now_ms, limit));
+        decided.into_iter().map(|(door, decision)| (DoorRecord(door), Decision(decision))).collect()
+    }
+
+    fn door(&self, organization: &str, door: &str) -> Option<DoorRecord> {
+        self.0.door(organization, door).map(DoorRecord)
+    }
+
+    fn device(&self, organization: &str, device: &str) -> Option<DeviceRecord> {
+        self.0.device(organization, device).map(DeviceRecord)
+    }
+}
+
+/// Puts the classes into the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Decision>()?;
+    module.add_class::<DoorRecord>()?;
+    module.add_class::<DeviceRecord>()?;
+    module.add_class::<PermissionIndex>()
+}

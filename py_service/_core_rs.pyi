@@ -1,0 +1,236 @@
+"""Types of the compiled core. Hand-written; stubtest holds it against the extension.
+
+All times are integers in milliseconds since the Unix epoch and are named `*_ms`.
+The core reads no clock: `now_ms` is always an argument.
+"""
+
+from collections.abc import Sequence
+from typing import Final, final
+
+__version__: Final[str]
+__build_profile__: Final[str]  # "release" or "debug"
+
+# --- errors (core_rs/src/errors.rs is the only map) ---------------------------------------
+
+class CoreError(Exception):
+    """Root of everything the core raises. `code` is stable and part of the API."""
+
+    code: str
+
+class TokenError(CoreError):
+    """Codes: token_malformed, token_algorithm, token_key_unknown, token_signature, token_expired,
+    token_not_yet_valid, token_audience, token_issuer, token_too_long."""
+
+class DeviceAssertionError(TokenError):
+    """A device assertion that was refused; same codes."""
+
+class KeyRingError(CoreError):
+    """Codes: key_unknown, key_sealed_wrongly, key_purpose."""
+
+class SnapshotError(CoreError):
+    """Codes: snapshot_malformed, change_malformed, revision_gap, revision_old, organization_unknown."""
+
+class LockRefusal(CoreError):
+    """Why the lock-side verifier refused. Codes: command_malformed, command_algorithm, command_key_unknown,
+    command_signature, command_wrong_lock, command_expired, command_not_yet_valid, command_before_start,
+    command_replayed, command_action_unknown, memory_full, clock_unsure, time_malformed, time_nonce, time_signature."""
+
+class ReportError(CoreError):
+    """Codes: report_malformed, report_signature, report_algorithm, report_wrong_lock."""
+
+class GatewayError(CoreError):
+    """Codes: gateway_config, gateway_bind, gateway_failed."""
+
+# --- permissions --------------------------------------------------------------------------
+
+@final
+class Decision:
+    """Outcome of one check. `reason` is "granted" or one of the refusal reasons of docs/protocols/documents.md."""
+
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def rule(self) -> str | None: ...  # id of the grant, schedule, lockdown holder that settled it
+    @property
+    def revision(self) -> int: ...
+
+@final
+class DoorRecord:
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def site(self) -> str: ...
+    @property
+    def area(self) -> str | None: ...
+    @property
+    def lock(self) -> str | None: ...
+
+@final
+class DeviceRecord:
+    @property
+    def id(self) -> str: ...
+    @property
+    def door(self) -> str | None: ...
+    @property
+    def active(self) -> bool: ...
+    @property
+    def public_key(self) -> bytes: ...  # Ed25519, 32 bytes
+
+@final
+class PermissionIndex:
+    """The permissions of many organizations, in memory. Safe to share between threads; readers never wait for a writer."""
+
+    def __new__(cls) -> PermissionIndex: ...
+    @property
+    def tzdata_version(self) -> str: ...
+    def load(self, organization: str, revision: int, images: bytes) -> None:
+        """Replace an organization by a snapshot: JSON array of images (docs/protocols/documents.md), as of `revision`.
+        Images that are superseded by records applied later are the caller's business. Raises SnapshotError."""
+    def apply(self, organization: str, revision: int, images: bytes) -> bool:
+        """Apply change record `revision`. True when applied, False when it was already in.
+        Raises SnapshotError(revision_gap) when records between are missing (nothing is changed then)."""
+    def drop(self, organization: str) -> None:
+        """Forget an organization: every check in it is refused with `stores_unavailable` until it is loaded again."""
+    def revision(self, organization: str) -> int:
+        """Revision in memory, or -1 when the organization is not loaded."""
+    def check(self, organization: str, person: str, door: str, now_ms: int) -> Decision: ...
+    def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None:
+        """None when a token issued at `issued_at_ms` still stands for `person`; else the reason code
+        (`token_revoked`, `person_suspended`, `person_unknown`, `organization_suspended`, `stores_unavailable`)."""
+    def check_role(self, organization: str, person: str, permission: str, site: str | None) -> Decision:
+        """May `person` do `permission` (e.g. "grants.write") at `site` (None: for the whole organization)?"""
+    def explain(self, organization: str, person: str, door: str, now_ms: int) -> bytes:
+        """JSON: {"allowed", "reason", "rule", "revision", "local_time", "steps": [{"step", "passed", "detail"}]}."""
+    def doors_of(self, organization: str, person: str, now_ms: int, limit: int) -> list[tuple[DoorRecord, Decision]]:
+        """Doors on which the person holds any allow rule, with the decision right now, by id."""
+    def door(self, organization: str, door: str) -> DoorRecord | None: ...
+    def device(self, organization: str, device: str) -> DeviceRecord | None: ...
+
+# --- keys and tokens ----------------------------------------------------------------------
+
+@final
+class Claims:
+    @property
+    def organization(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def kind(self) -> str: ...  # "person" or "lock"
+    @property
+    def session(self) -> str: ...
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def issued_at_ms(self) -> int: ...
+    @property
+    def expires_at_ms(self) -> int: ...
+    @property
+    def topics(self) -> list[str]: ...
+
+@final
+class Report:
+    """What a lock signed."""
+
+    @property
+    def lock(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def kind(self) -> str: ...  # "outcome" or "door"
+    @property
+    def command(self) -> str | None: ...  # event id of the command it answers
+    @property
+    def result(self) -> str: ...  # outcome: "done", "refused", "expired"; door: a BACnet door state
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def at_ms(self) -> int: ...
+
+@final
+class KeyRing:
+    """Signing keys by purpose and `kid`. Private halves never leave the core and are zeroed on drop.
+
+    Purposes: "access" (token keys, organization ""), "command" (one per organization).
+    """
+
+    def __new__(cls, master_key: bytes) -> KeyRing: ...  # 32 bytes; AES-256-GCM
+    def generate(self, purpose: str, organization: str, key_id: str) -> bytes:
+        """Make a key, keep it, and return it sealed for storage (nonce + ciphertext; purpose, organization and kid are bound as AAD)."""
+    def load(self, purpose: str, organization: str, key_id: str, sealed: bytes) -> None: ...
+    def activate(self, purpose: str, organization: str, key_id: str) -> None:
+        """Sign with this key from now on; older keys still verify until retired."""
+    def retire(self, purpose: str, organization: str, key_id: str) -> None: ...
+    def public_key(self, purpose: str, organization: str, key_id: str) -> bytes: ...
+    def active_key_id(self, purpose: str, organization: str) -> str | None: ...
+    def jwks(self) -> bytes:
+        """JSON Web Key Set (RFC 7517, RFC 8037) of the access keys."""
+    def sign_access_token(
+        self, audience: str, organization: str, subject: str, kind: str, session: str, topics: Sequence[str], issued_at_ms: int, expires_at_ms: int
+    ) -> str: ...
+    def verify_access_token(self, token: str, audience: str, now_ms: int) -> Claims:
+        """Raises TokenError. Verified tokens are cached by keyed hash; expiry and the key's standing are checked on every hit."""
+    def sign_command(
+        self, organization: str, lock: str, door: str, action: str, command_id: str, issued_at_ms: int, expires_at_ms: int
+    ) -> bytes:
+        """COSE_Sign1 (RFC 9052) over a CWT (RFC 8392). Raises KeyRingError."""
+    def sign_time(self, organization: str, lock: str, nonce: bytes, now_ms: int) -> bytes: ...
+
+def verify_device_assertion(public_key: bytes, assertion: str, organization: str, device: str, now_ms: int) -> None:
+    """A device proves itself: JWT, EdDSA, `iss` and `sub` the device, `org`, aud "nexkey-device", at most 60 s long. Raises DeviceAssertionError."""
+
+def verify_report(public_key: bytes, report: bytes, lock: str) -> Report:
+    """Raises ReportError."""
+
+# --- what runs at the door ------------------------------------------------------------------
+
+@final
+class DoorCommand:
+    @property
+    def id(self) -> str: ...
+    @property
+    def door(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def issued_at_ms(self) -> int: ...
+    @property
+    def expires_at_ms(self) -> int: ...
+
+@final
+class LockVerifier:
+    """The verifier that firmware embeds (crate `nexkey-lock`), with one pinned organization key. `monotonic_ms` is the lock's own tick."""
+
+    def __new__(cls, organization: str, lock: str, key_id: str, public_key: bytes, memory_commands_max: int) -> LockVerifier: ...
+    def begin_time(self, nonce: bytes, monotonic_ms: int) -> None: ...
+    def accept_time(self, message: bytes, monotonic_ms: int) -> int:
+        """Uncertainty in ms after this answer. Raises LockRefusal(time_*)."""
+    def now_ms(self, monotonic_ms: int) -> int: ...
+    def uncertainty_ms(self, monotonic_ms: int) -> int: ...
+    def verify(self, command: bytes, monotonic_ms: int) -> DoorCommand:
+        """Raises LockRefusal. An id is remembered before it is returned, until it expires."""
+
+@final
+class DeviceKey:
+    """A device's own key: signs its assertions and its reports."""
+
+    @staticmethod
+    def generate() -> DeviceKey: ...
+    @staticmethod
+    def from_seed(seed: bytes) -> DeviceKey: ...
+    def seed(self) -> bytes: ...
+    @property
+    def public_key(self) -> bytes: ...
+    def sign_assertion(self, organization: str, device: str, issued_at_ms: int, expires_at_ms: int) -> str: ...
+    def sign_report(
+        self, lock: str, number: int, kind: str, command: str | None, result: str, reason: str | None, at_ms: int
+    ) -> bytes: ...
+
+# --- gateway --------------------------------------------------------------------------------
+
+def run_gateway(config: bytes) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. `config` is JSON (docs/protocols/realtime.md). The interpreter is released once, for good.
+    Raises GatewayError."""

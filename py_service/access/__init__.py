@@ -1,0 +1,1 @@
+"""Who may open what, when: the permissions in memory, and every change of them."""

@@ -1,0 +1,104 @@
+"""What a change of permissions is: a plan made inside the transaction that carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from py_service._core_rs import PermissionIndex
+from py_service.access.image import Image
+from py_service.errors import Problem, unknown
+from py_service.journal.event import Event, make_event
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document, Mongo
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: the verified claims, reduced."""
+
+    organization: str
+    person: str
+    issued_at_ms: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """`images` become documents and the change record, `events` go to the journal, `result` goes to the caller.
+
+    `cut_subject`: this person's connections end (their tokens issued before the change no longer stand).
+    """
+
+    images: list[Image] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    result: Document | None = None
+    cut_subject: str | None = None
+
+
+@dataclass(slots=True)
+class View:
+    """What a plan may see: the store inside the transaction, and the permissions exactly as of the revision before it."""
+
+    mongo: Mongo
+    session: AsyncClientSession
+    index: PermissionIndex
+    organization: str
+    actor: Actor | None
+    revision: int
+    at_ms: int
+
+    def require(self, permission: str, site: str | None) -> None:
+        """Raises Problem 401 or 403 when the caller may not (any more). A change of the service itself has no caller."""
+        if self.actor is None:
+            return
+        standing = self.index.authenticate(self.organization, self.actor.person, self.actor.issued_at_ms)
+        if standing is not None:
+            raise Problem(401, standing, "The token does not stand any more.")
+        decision = self.index.check_role(self.organization, self.actor.person, permission, site)
+        if not decision.allowed:
+            raise Problem(403, decision.reason, f"This needs {permission}.")
+
+    async def find(self, kind: str, identifier: str) -> Document | None:
+        """An object of this organization; None when there is none, or it is another's."""
+        document = await self.mongo.database[OBJECT_COLLECTIONS[kind]].find_one(
+            {"_id": f"{self.organization}:{identifier}"}, session=self.session
+        )
+        return None if document is None or document["org"] != self.organization else document
+
+    async def get(self, kind: str, identifier: str) -> Document:
+        """Raises Problem 404."""
+        document = await self.find(kind, identifier)
+        if document is None:
+            raise unknown(kind)
+        return document
+
+    def event(self, what: str, subject: str, **fields: object) -> Event:
+        """A management event of this change."""
+        actor = self.actor.person if self.actor else "service"
+        return make_event(
+            f"management.{what}", self.organization, self.at_ms, actor=actor, subject=subject, revision=self.revision, **fields
+        )
+
+
+class Change(Protocol):
+    """One verb. `takes_authority`: it can make a later caller powerless, so nothing of its organization joins the group after it."""
+
+    takes_authority: bool
+
+    async def plan(self, view: View) -> Plan:
+        """Validate, and say what to write. Raises Problem; then nothing of it is written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What the caller of a change gets.
+
+    `effective_by_ms`: after this moment not even a command that was signed before can move a lock.
+    """
+
+    revision: int
+    effective_by_ms: int
+    result: Document | None

@@ -1,0 +1,166 @@
+"""Keeps the permission index up with the store: loads organizations, applies change records, answers fence reads.
+
+Nudges over Redis make it quick; the fence makes it right. A hole in the records drops the organization (every check is refused)
+until it is loaded again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from py_service._core_rs import PermissionIndex, SnapshotError
+from py_service.access import store
+from py_service.access.image import encode_images
+from py_service.errors import stores_unavailable
+from py_service.stores.bus import BUS_ERRORS, Bus
+from py_service.stores.mongo import Mongo
+
+CURRENT_SECONDS_MAX = 1.0
+LISTEN_AGAIN_SECONDS = 0.5
+
+logger = structlog.get_logger(__name__)
+
+
+class PermissionFollower:
+    """One per process."""
+
+    def __init__(self, mongo: Mongo, bus: Bus) -> None:
+        self.index = PermissionIndex()
+        self._mongo = mongo
+        self._bus = bus
+        self._known: list[str] = []
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._waiting: dict[str, list[asyncio.Future[int]]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[bool]] = set()
+
+    async def start(self) -> None:
+        """Load every organization."""
+        self._known = await store.read_organizations(self._mongo)
+        for organization in self._known:
+            await self._load(organization)
+
+    def organizations(self) -> list[str]:
+        """Those that were there at the start."""
+        return list(self._known)
+
+    def revision(self, organization: str) -> int:
+        """In memory; -1 when not loaded."""
+        return self.index.revision(organization)
+
+    async def catch_up(self, targets: dict[str, int], seconds: float) -> set[str]:
+        """Bring organizations to at least these revisions; those that got there in time. The others go on in the background."""
+        tasks = {name: asyncio.create_task(self._reach(name, revision)) for name, revision in targets.items()}
+        self._background.update(tasks.values())
+        for task in tasks.values():
+            task.add_done_callback(self._background.discard)
+        await asyncio.wait(tasks.values(), timeout=seconds)
+        return {name for name, task in tasks.items() if task.done() and task.result()}
+
+    async def current(self, organization: str) -> int:
+        """The store's revision as read after this call began, and memory brought up to it: one read serves all who wait.
+
+        Raises Problem 503.
+        """
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(organization, []).append(future)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_for_all())
+        return await future
+
+    async def listen(self) -> None:
+        """Follow the nudges until cancelled; a lost bus is tried again."""
+        while True:
+            with contextlib.suppress(*BUS_ERRORS):
+                await self._listen_once()
+            await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+
+    async def _listen_once(self) -> None:
+        client = self._bus.listener()
+        try:
+            async with client.pubsub(ignore_subscribe_messages=True) as subscription:
+                await subscription.subscribe("nk:changes")
+                async for message in subscription.listen():
+                    organization, _, revision = message["data"].decode().partition(" ")
+                    if revision.isdigit():
+                        await self._reach(organization, int(revision))
+        finally:
+            await client.aclose()
+
+    async def _read_for_all(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            try:
+                revisions = await store.read_revisions(self._mongo, list(waiting))
+                behind = {name: revision for name, revision in revisions.items() if self.revision(name) < revision}
+                current = await self.catch_up(behind, CURRENT_SECONDS_MAX) if behind else set()
+                served = {name for name in revisions if name not in behind or name in current}
+            except PyMongoError:
+                served = set()
+            except Exception:
+                # Whoever waits gets an answer, whatever happened: a refusal.
+                logger.exception("fence_read_broken")
+                served = set()
+            for name, futures in waiting.items():
+                for future in futures:
+                    if future.done():
+                        continue
+                    if name in served:
+                        future.set_result(self.revision(name))
+                    else:
+                        future.set_exception(stores_unavailable("The permissions could not be brought up to date."))
+
+    async def _reach(self, organization: str, target: int) -> bool:
+        """Apply the records up to `target`. False when the store doesn't answer or has a hole."""
+        if self.revision(organization) >= target:
+            return True
+        lock = self._locks.setdefault(organization, asyncio.Lock())
+        async with lock:
+            have = self.revision(organization)
+            if have >= target:
+                return True
+            try:
+                if have < 0:
+                    await self._load(organization)
+                else:
+                    await self._apply_until(organization, have, target)
+            except PyMongoError as error:
+                logger.warning("permissions_behind", organization=organization, error=type(error).__name__)
+                return False
+            return self.revision(organization) >= target
+
+    async def _apply_until(self, organization: str, have: int, target: int) -> None:
+        records = await store.read_records(self._mongo, organization, have + 1, target)
+        try:
+            for record in records:
+                self.index.apply(organization, int(record["revision"]), encode_images(record["images"]))
+        except SnapshotError as error:
+            logger.error("permissions_dropped", organization=organization, code=error.code)
+            self.index.drop(organization)
+        if self.revision(organization) < target:
+            # A hole: what is in memory can't be trusted until it is loaded again.
+            self.index.drop(organization)
+            await self._load(organization)
+
+    async def _load(self, organization: str) -> None:
+        """Scan after reading R0, then apply every record since. Nothing is visible before all of it is in."""
+        first = (await store.read_revisions(self._mongo, [organization])).get(organization)
+        if first is None:
+            return
+        images = await store.read_snapshot(self._mongo, organization)
+        last = (await store.read_revisions(self._mongo, [organization])).get(organization, first)
+        records = await store.read_records(self._mongo, organization, first + 1, last)
+        try:
+            self.index.load(organization, first, encode_images(images))
+            for record in records:
+                self.index.apply(organization, int(record["revision"]), encode_images(record["images"]))
+        except SnapshotError as error:
+            logger.error("permissions_not_loaded", organization=organization, code=error.code)
+            self.index.drop(organization)
+            return
+        if self.revision(organization) < last:
+            self.index.drop(organization)

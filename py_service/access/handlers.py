@@ -1,0 +1,113 @@
+"""HTTP operations that give and take access: decode, one call, encode."""
+
+from __future__ import annotations
+
+import msgspec
+
+from py_service.access.change import Actor, Change, Changed
+from py_service.access.give import GiveGrant
+from py_service.access.lane import ChangeLane
+from py_service.access.lockdown import SetLockdown
+from py_service.access.messages import ChangeResult, Grant, GrantRequest, to_moment, to_moment_or_none
+from py_service.access.read import ReadGrant
+from py_service.access.suspend import SetPersonState
+from py_service.access.take import TakeGrant
+from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.stores.mongo import Document
+
+_GRANT = msgspec.json.Decoder(GrantRequest)
+PLACES = {"doors": "door", "areas": "area", "sites": "site"}
+
+
+class AccessHandlers:
+    """The routes of the access room."""
+
+    def __init__(self, lane: ChangeLane, read_grant: ReadGrant) -> None:
+        self._lane = lane
+        self._read_grant = read_grant
+
+    def routes(self) -> list[Route]:
+        """Changes aren't fenced at the edge: their own transaction validates the caller."""
+        routes = [
+            Route("POST", "/v1/grants", self.give, fenced=False),
+            Route("GET", "/v1/grants/{grant}", self.read),
+            Route("DELETE", "/v1/grants/{grant}", self.take, fenced=False, body_bytes_max=0),
+            Route("POST", "/v1/persons/{person}/suspend", self.suspend, fenced=False, body_bytes_max=0),
+            Route("POST", "/v1/persons/{person}/resume", self.resume, fenced=False, body_bytes_max=0),
+        ]
+        for place in PLACES:
+            routes.append(Route("POST", f"/v1/{place}/{{place}}/lockdown", self.lock_down, fenced=False, body_bytes_max=0))
+            routes.append(Route("POST", f"/v1/{place}/{{place}}/release", self.release, fenced=False, body_bytes_max=0))
+        return routes
+
+    async def give(self, request: Request) -> Response:
+        """POST /v1/grants"""
+        changed = await self._submit(request, GiveGrant(decoded(_GRANT, request.body)))
+        grant = grant_of(changed.result or {})
+        grant.revision = changed.revision
+        return encoded(201, grant, {"Location": f"/v1/grants/{grant.id}"})
+
+    async def read(self, request: Request) -> Response:
+        """GET /v1/grants/{grant}"""
+        document = await self._read_grant(_actor(request), request.parameters["grant"])
+        return encoded(200, grant_of(document))
+
+    async def take(self, request: Request) -> Response:
+        """DELETE /v1/grants/{grant}"""
+        grant = request.parameters["grant"]
+        return _result(grant, await self._submit(request, TakeGrant(grant)))
+
+    async def suspend(self, request: Request) -> Response:
+        """POST /v1/persons/{person}/suspend"""
+        return await self._set_person(request, "suspended")
+
+    async def resume(self, request: Request) -> Response:
+        """POST /v1/persons/{person}/resume"""
+        return await self._set_person(request, "active")
+
+    async def lock_down(self, request: Request) -> Response:
+        """POST /v1/{doors,areas,sites}/{place}/lockdown"""
+        return await self._set_lockdown(request, True)
+
+    async def release(self, request: Request) -> Response:
+        """POST /v1/{doors,areas,sites}/{place}/release"""
+        return await self._set_lockdown(request, False)
+
+    async def _set_person(self, request: Request, state: str) -> Response:
+        person = request.parameters["person"]
+        return _result(person, await self._submit(request, SetPersonState(person, state)))
+
+    async def _set_lockdown(self, request: Request, locked_down: bool) -> Response:
+        kind = PLACES[request.path.split("/")[2]]
+        place = request.parameters["place"]
+        return _result(place, await self._submit(request, SetLockdown(kind, place, locked_down)))
+
+    async def _submit(self, request: Request, change: Change) -> Changed:
+        actor = _actor(request)
+        return await self._lane.submit(actor.organization, actor, change)
+
+
+def _actor(request: Request) -> Actor:
+    claims = request.person()
+    return Actor(claims.organization, claims.subject, claims.issued_at_ms)
+
+
+def _result(identifier: str, changed: Changed) -> Response:
+    return encoded(200, ChangeResult(id=identifier, revision=changed.revision, effective_by=to_moment(changed.effective_by_ms)))
+
+
+def grant_of(document: Document) -> Grant:
+    """A stored grant as it is read."""
+    return Grant(
+        id=document["id"],
+        effect=document["effect"],
+        person=document.get("person"),
+        group=document.get("group"),
+        door=document.get("door"),
+        area=document.get("area"),
+        site=document.get("site"),
+        schedule=document.get("schedule"),
+        valid_from=to_moment_or_none(document.get("valid_from")),
+        valid_until=to_moment_or_none(document.get("valid_until")),
+        ended_at=to_moment_or_none(document.get("ended_at")),
+    )

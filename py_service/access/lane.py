@@ -1,0 +1,250 @@
+"""The lane of changes: all waiting changes of a process, one revision per organization, one transaction.
+
+`$inc revision` comes first: from then on nobody else can change the organization, so the index at `revision - 1` is exactly the state
+that the callers and the objects are validated against. A conflict aborts early and is tried again with jitter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from py_service.access.change import Actor, Change, Changed, Plan, View
+from py_service.access.follower import PermissionFollower
+from py_service.access.image import Image
+from py_service.access.store import change_id
+from py_service.errors import Problem, StoreUnavailable, stores_unavailable
+from py_service.journal.commit import NothingWritten, commit_known
+from py_service.journal.log import Log, LogTaken
+from py_service.stores.bus import BUS_ERRORS, Bus
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document, Mongo, is_conflict, now_ms
+
+COMMAND_LIFE_MS_MAX = 5_000
+LOCK_CLOCK_ERROR_MS_MAX = 1_000
+CHANGES_AT_ONCE_MAX = 64
+QUEUE_CHANGES_MAX = 1_024
+TRY_SECONDS_MAX = 3.0
+CATCH_UP_SECONDS = 0.05
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    organization: str
+    actor: Actor | None
+    change: Change
+    future: asyncio.Future[Changed]
+    plan: Plan | None = None
+    problem: Problem | None = None
+
+
+class ChangeLane:
+    """One per process."""
+
+    def __init__(self, mongo: Mongo, log: Log, follower: PermissionFollower, bus: Bus, on_taken: Callable[[], None]) -> None:
+        self._mongo = mongo
+        self._log = log
+        self._follower = follower
+        self._bus = bus
+        self._on_taken = on_taken
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._after: set[asyncio.Task[None]] = set()
+
+    @property
+    def log(self) -> Log:
+        return self._log
+
+    async def submit(self, organization: str, actor: Actor | None, change: Change) -> Changed:
+        """Carry out a change. Raises Problem; a 503 `outcome_unknown` may have happened, and is safe to repeat."""
+        if len(self._queue) >= QUEUE_CHANGES_MAX:
+            raise Problem(503, "overloaded", "Too many changes wait for the store.", retry_after_seconds=1)
+        future: asyncio.Future[Changed] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(organization, actor, change, future))
+        self._wake.set()
+        return await future
+
+    async def run(self) -> None:
+        """The committer task: runs until cancelled, or until the log is taken."""
+        while True:
+            await self._wake.wait()
+            group = self._seal()
+            if not group:
+                self._wake.clear()
+                continue
+            try:
+                await self._carry_out(group)
+            except LogTaken:
+                self._refuse(group, Problem(503, "outcome_unknown", "This process was replaced.", retry_after_seconds=1))
+                self._on_taken()
+                return
+            except (PyMongoError, StoreUnavailable) as error:
+                logger.warning("changes_failed", error=type(error).__name__, changes=len(group))
+                self._refuse(group, stores_unavailable("The store did not answer in time; the change may be repeated."))
+            except Exception:
+                logger.exception("changes_broken", changes=len(group))
+                self._refuse(group, Problem(500, "internal", "The change could not be carried out."))
+
+    def _seal(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        sealed: set[str] = set()
+        later: list[_Waiting] = []
+        while self._queue and len(group) < CHANGES_AT_ONCE_MAX:
+            waiting = self._queue.popleft()
+            if waiting.organization in sealed:
+                later.append(waiting)
+                continue
+            group.append(waiting)
+            if waiting.change.takes_authority:
+                sealed.add(waiting.organization)
+        self._queue.extendleft(reversed(later))
+        return group
+
+    async def _carry_out(self, group: list[_Waiting]) -> None:
+        until = time.monotonic() + TRY_SECONDS_MAX
+        pause = 0.001
+        while time.monotonic() < until:
+            if self._log.unsettled:
+                await self._log.settle()
+            try:
+                await self._try(group)
+                return
+            except NothingWritten:
+                await asyncio.sleep(random.uniform(0, pause))
+                pause = min(pause * 2, 0.02)
+        raise StoreUnavailable("the changes met a conflict every time")
+
+    async def _try(self, group: list[_Waiting]) -> None:
+        at_ms = now_ms()
+        async with self._mongo.session() as session:
+            await self._mongo.begin(session)
+            try:
+                revisions = await self._next_revisions(session, group)
+                await self._plan(session, group, revisions, at_ms)
+                good = [waiting for waiting in group if waiting.plan is not None]
+                if not good:
+                    await self._mongo.abort(session)
+                    self._answer_refused(group)
+                    return
+                document = await self._write(session, good, revisions, at_ms)
+            except DuplicateKeyError:
+                # Our journal number, or a record's, is taken: settled or caught up before the next try.
+                await self._mongo.abort(session)
+                await self._log.settle()
+                raise NothingWritten from None
+            except PyMongoError as error:
+                await self._mongo.abort(session)
+                if is_conflict(error):
+                    raise NothingWritten from None
+                raise
+            except NothingWritten:
+                await self._mongo.abort(session)
+                raise
+            known = await commit_known(session, at_ms)
+        if not known:
+            self._log.unknown(document)
+            self._refuse(
+                group, Problem(503, "outcome_unknown", "The store did not say whether the change was kept.", retry_after_seconds=2)
+            )
+            return
+        self._log.committed(document)
+        self._answer(group, good, revisions)
+
+    async def _next_revisions(self, session: AsyncClientSession, group: list[_Waiting]) -> dict[str, int]:
+        """`$inc` first, read back inside the transaction; memory must stand exactly one before."""
+        revisions: dict[str, int] = {}
+        collection = self._mongo.database["revisions"]
+        for organization in sorted({waiting.organization for waiting in group}):
+            await collection.update_one({"_id": organization}, {"$inc": {"revision": 1}}, session=session)
+            found = await collection.find_one({"_id": organization}, session=session)
+            if found is None:
+                raise StoreUnavailable("the organization is not in the store")
+            revisions[organization] = int(found["revision"])
+        behind = {name: revision - 1 for name, revision in revisions.items() if self._follower.revision(name) < revision - 1}
+        if behind:
+            await self._mongo.abort(session)
+            await self._follower.catch_up(behind, CATCH_UP_SECONDS)
+            raise NothingWritten
+        return revisions
+
+    async def _plan(self, session: AsyncClientSession, group: list[_Waiting], revisions: dict[str, int], at_ms: int) -> None:
+        for waiting in group:
+            waiting.plan, waiting.problem = None, None
+            revision = revisions[waiting.organization]
+            view = View(self._mongo, session, self._follower.index, waiting.organization, waiting.actor, revision, at_ms)
+            try:
+                plan = await waiting.change.plan(view)
+            except Problem as problem:
+                waiting.problem = problem
+                continue
+            # Written at once, so that the next plan in this transaction sees it.
+            for image in plan.images:
+                await self._write_image(session, waiting.organization, image)
+            waiting.plan = plan
+
+    async def _write_image(self, session: AsyncClientSession, organization: str, image: Image) -> None:
+        collection = self._mongo.database[OBJECT_COLLECTIONS[image["kind"]]]
+        identifier = organization if image["kind"] == "organization" else f"{organization}:{image['id']}"
+        body = image["document"]
+        if body is None:
+            await collection.update_one({"_id": identifier}, {"$set": {"ended_at": now_ms()}}, session=session)
+            return
+        await collection.replace_one({"_id": identifier}, {"_id": identifier, "org": organization, **body}, upsert=True, session=session)
+
+    async def _write(self, session: AsyncClientSession, good: list[_Waiting], revisions: dict[str, int], at_ms: int) -> Document:
+        events = []
+        for organization, revision in revisions.items():
+            plans = [waiting.plan for waiting in good if waiting.organization == organization and waiting.plan is not None]
+            images = [image for plan in plans for image in plan.images]
+            record: Document = {
+                "_id": change_id(organization, revision), "org": organization, "revision": revision, "at": at_ms, "images": images,
+            }  # fmt: skip
+            await self._mongo.database["changes"].insert_one(record, session=session)
+            events += [event for plan in plans for event in plan.events]
+        document = self._log.document(at_ms, [], events)
+        await self._mongo.database["journal"].insert_one(document, session=session)
+        return document
+
+    def _answer(self, group: list[_Waiting], good: list[_Waiting], revisions: dict[str, int]) -> None:
+        self._answer_refused(group)
+        effective_by_ms = now_ms() + COMMAND_LIFE_MS_MAX + LOCK_CLOCK_ERROR_MS_MAX
+        for waiting in good:
+            if waiting.plan is not None and not waiting.future.done():
+                waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
+        cuts = [(w.organization, w.plan.cut_subject) for w in good if w.plan is not None and w.plan.cut_subject is not None]
+        task = asyncio.create_task(self._tell(revisions, cuts))
+        self._after.add(task)
+        task.add_done_callback(self._after.discard)
+
+    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]]) -> None:
+        """After the answer is settled: our own memory, the other processes, the gateways. The fence doesn't need any of it."""
+        await self._follower.catch_up(revisions, CATCH_UP_SECONDS)
+        try:
+            for organization, revision in revisions.items():
+                await self._bus.nudge(organization, revision)
+            for organization, subject in cuts:
+                await self._bus.revoked(organization, subject, now_ms())
+        except BUS_ERRORS as error:
+            logger.warning("nudge_failed", error=type(error).__name__)
+
+    @staticmethod
+    def _answer_refused(group: list[_Waiting]) -> None:
+        for waiting in group:
+            if waiting.problem is not None and not waiting.future.done():
+                waiting.future.set_exception(waiting.problem)
+
+    @staticmethod
+    def _refuse(group: list[_Waiting], problem: Problem) -> None:
+        for waiting in group:
+            if not waiting.future.done():
+                waiting.future.set_exception(waiting.problem or problem)

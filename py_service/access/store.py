@@ -1,0 +1,49 @@
+"""The access room's queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from py_service.access.image import Image
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document, Mongo, find_by_ids
+
+RECORDS_AT_ONCE_MAX = 512
+
+
+def change_id(organization: str, revision: int) -> str:
+    return f"{organization}:{revision:012d}"
+
+
+async def read_revisions(mongo: Mongo, organizations: list[str]) -> dict[str, int]:
+    found = await find_by_ids(mongo.database, "revisions", organizations)
+    return {document["_id"]: int(document["revision"]) for document in found}
+
+
+async def read_organizations(mongo: Mongo) -> list[str]:
+    """Every organization's id: the one whole scan, at the start of a process."""
+    return [document["_id"] for document in await mongo.database["revisions"].find({}, {"_id": 1}).to_list()]
+
+
+async def read_records(mongo: Mongo, organization: str, first: int, last: int) -> list[Document]:
+    """Change records `first` to `last`, in order; shorter when some are missing."""
+    records: list[Document] = []
+    for start in range(first, last + 1, RECORDS_AT_ONCE_MAX):
+        ids = [change_id(organization, revision) for revision in range(start, min(start + RECORDS_AT_ONCE_MAX, last + 1))]
+        records += await find_by_ids(mongo.database, "changes", ids)
+    return sorted(records, key=lambda record: int(record["revision"]))
+
+
+async def read_snapshot(mongo: Mongo, organization: str) -> list[Image]:
+    """Every object of an organization, without a snapshot: the records that follow put right what moved meanwhile."""
+    images: list[Image] = []
+    for kind, collection in OBJECT_COLLECTIONS.items():
+        found = mongo.database[collection].find({"org": organization})
+        images.extend([image_of(kind, document) async for document in found if document.get("ended_at") is None])
+    return images
+
+
+def image_of(kind: str, document: dict[str, Any]) -> Image:
+    """The image of a stored document."""
+    body = {name: value for name, value in document.items() if name not in ("_id", "org")}
+    return {"kind": kind, "id": str(document["id"]), "document": body}

@@ -1,0 +1,48 @@
+"""Suspend a person, and let them in again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py_service.access.change import Plan, View
+from py_service.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SetPersonState:
+    """Suspending also cuts every token and connection of the person."""
+
+    person: str
+    state: str  # "active" or "suspended"
+    takes_authority = True
+
+    async def plan(self, view: View) -> Plan:
+        view.require("persons.write", None)
+        document = await view.get("person", self.person)
+        if self.state == "suspended" and view.actor is not None and view.actor.person == self.person:
+            raise Problem(409, "conflict", "Nobody can suspend themselves.")
+        if document["state"] == self.state:
+            return Plan()
+        body = {name: value for name, value in document.items() if name not in ("_id", "org")}
+        body["state"] = self.state
+        cut = None
+        if self.state == "suspended":
+            body["tokens_valid_after"] = view.at_ms
+            cut = self.person
+        event = view.event(f"person_{'suspended' if cut else 'resumed'}", self.person, person=self.person)
+        return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=cut)
+
+
+@dataclass(frozen=True, slots=True)
+class CutTokens:
+    """End every session of a person: a refresh token was used twice, so somebody else has it."""
+
+    person: str
+    takes_authority = True
+
+    async def plan(self, view: View) -> Plan:
+        document = await view.get("person", self.person)
+        body = {name: value for name, value in document.items() if name not in ("_id", "org")}
+        body["tokens_valid_after"] = view.at_ms
+        event = view.event("tokens_cut", self.person, person=self.person)
+        return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=self.person)

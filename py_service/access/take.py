@@ -1,0 +1,33 @@
+"""Take access back: end a grant. To repeat it is safe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py_service.access.change import Plan, View
+from py_service.stores.mongo import Document
+
+
+@dataclass(frozen=True, slots=True)
+class TakeGrant:
+    """The grant stays in the store with `ended_at`, so that a repeat is told apart from an unknown id."""
+
+    grant: str
+    takes_authority = False
+
+    async def plan(self, view: View) -> Plan:
+        document = await view.get("grant", self.grant)
+        view.require("grants.write", await site_of_grant(view, document))
+        if document.get("ended_at") is not None:
+            return Plan()
+        event = view.event("grant_taken", self.grant, person=document.get("person"), door=document.get("door"))
+        return Plan([{"kind": "grant", "id": self.grant, "document": None}], [event])
+
+
+async def site_of_grant(view: View, grant: Document) -> str | None:
+    """The site that a grant is at; None (the whole organization) when its place is gone."""
+    if grant.get("site") is not None:
+        return str(grant["site"])
+    kind = "door" if grant.get("door") is not None else "area"
+    place = await view.find(kind, str(grant.get(kind)))
+    return None if place is None else str(place["site"])

@@ -1,0 +1,208 @@
+"""The composition root of an api process: everything is made here, and passed to whoever needs it.
+
+Granian imports `application` in each worker; nothing connects before the worker's loop runs `compose`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+from py_service._core_rs import KeyRing
+from py_service.access.change import Actor
+from py_service.access.follower import PermissionFollower
+from py_service.access.handlers import AccessHandlers
+from py_service.access.lane import ChangeLane
+from py_service.access.read import ReadGrant
+from py_service.access.suspend import CutTokens
+from py_service.devices.assertion import DeviceProof
+from py_service.devices.configuration import Configurations
+from py_service.devices.handlers import DeviceHandlers
+from py_service.devices.time import LockTime
+from py_service.devices.token import DeviceTokens
+from py_service.edge.health import HealthHandlers
+from py_service.edge.identity import Authenticator
+from py_service.edge.limits import Limits
+from py_service.edge.server import Composition, EdgeApplication
+from py_service.errors import SettingsError
+from py_service.events.handlers import EventHandlers
+from py_service.events.list import ListEvents
+from py_service.exchange import Route
+from py_service.identity.handlers import IdentityHandlers
+from py_service.identity.keys import KeyStore
+from py_service.identity.me import Myself
+from py_service.identity.passwords import Passwords
+from py_service.identity.realtime_token import RealtimeTokens
+from py_service.identity.refresh import Refresh
+from py_service.identity.sign_in import SignIn
+from py_service.identity.sign_out import SignOut
+from py_service.identity.store import IdentityStore
+from py_service.identity.tokens import TokenIssuer
+from py_service.journal.group import CommitGroup, GroupLimits
+from py_service.journal.log import Log
+from py_service.journal.member import Note
+from py_service.readiness import Readiness
+from py_service.settings import Settings, need, read_settings
+from py_service.stores.bus import Bus
+from py_service.stores.indexes import make_indexes
+from py_service.stores.mongo import Mongo, now_ms
+from py_service.telemetry import RequestMetrics, configure_logging
+from py_service.unlock.announcer import Announcer
+from py_service.unlock.desk import Desk
+from py_service.unlock.handlers import UnlockHandlers
+from py_service.unlock.listener import ReplyListener
+from py_service.unlock.metrics import UnlockMetrics
+from py_service.unlock.recall import RecallAttempt
+from py_service.unlock.request import RequestUnlock
+
+BEAT_SECONDS = 5.0
+SWEEP_SECONDS = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+def make_application(settings: Settings | None = None) -> EdgeApplication:
+    """What Granian serves. Settings are read from the environment unless given. Raises SettingsError."""
+
+    async def compose() -> Composition:
+        chosen = settings or read_settings()
+        configure_logging(chosen.log_level, chosen.environment)
+        return await Process(chosen).start()
+
+    return EdgeApplication(compose)
+
+
+class Process:
+    """One api process: its connections, its two lanes, its background tasks."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.master_key is None:
+            raise SettingsError("NEXKEY_MASTER_KEY: is needed by the api; 32 bytes in base64")
+        self._settings = settings
+        self._master_key = settings.master_key
+        self.name = f"api-{os.getpid()}-{secrets.token_hex(4)}"
+        self.mongo = Mongo(need(settings.mongo_url, "NEXKEY_MONGO_URL"), settings.mongo_database, settings.store_timeout_ms)
+        self.bus = Bus(need(settings.redis_url, "NEXKEY_REDIS_URL"), settings.bus_timeout_ms)
+        self.ring = self._make_ring()
+        self.keys = KeyStore(self.mongo.database, self.ring, self._make_ring, now_ms)
+        self.follower = PermissionFollower(self.mongo, self.bus)
+        self.metrics = RequestMetrics(self.name)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _make_ring(self) -> KeyRing:
+        return KeyRing(self._master_key.reveal())
+
+    async def start(self) -> Composition:
+        """Connect, load, begin both logs, and name the routes."""
+        await self.mongo.refuse_unfit_server()
+        await make_indexes(self.mongo.database)
+        await self.keys.start()
+        await self.follower.start()
+        for organization in self.follower.organizations():
+            await self.keys.command_key(organization)
+        routes = [*await self._rooms(), *self._health()]
+        self._spawn(self.follower.listen)
+        self._spawn(self.keys.keep_current)
+        logger.info("api_started", process=self.name)
+        limits = Limits(requests_concurrent_max=self._settings.requests_concurrent_max)
+        authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key)
+        return Composition(routes, authenticator, self.metrics, self.close, limits)
+
+    async def _rooms(self) -> list[Route]:
+        changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self.give_up)
+        self._spawn(changes.run)
+        unlock = await self._unlock()
+        self._spawn(lambda: self._beat([changes.log, unlock[1]]))
+        events = EventHandlers(self.follower.index, ListEvents(self.mongo))
+        access = AccessHandlers(changes, ReadGrant(self.mongo, lambda: self.follower.index))
+        identity = self._identity(changes)
+        return [*unlock[0].routes(), *access.routes(), *events.routes(), *identity.routes(), *self._devices().routes()]
+
+    async def _unlock(self) -> tuple[UnlockHandlers, Log]:
+        settings = self._settings
+        log = await Log.birth(self.mongo, "unlocks", self.name)
+        limits = GroupLimits(settings.group_events_max, settings.group_bytes_max, settings.queue_members_max)
+        group = CommitGroup(self.mongo, log, self.follower, limits, self.give_up, fence=settings.fence)
+        announcer = Announcer(self.bus, self.ring, self.name, lambda event: group.submit(Note(event)))
+        desk = Desk()
+        listener = ReplyListener(self.bus, self.name, self.follower.index, desk, announcer, group.submit)
+        for task in (group.run, announcer.run, listener.run, lambda: self._sweep(desk)):
+            self._spawn(task)
+        self.metrics.registry.register(UnlockMetrics(self.name, group.figures, desk))
+        request = RequestUnlock(self.follower.index, group.submit, self.follower.current, announcer, desk)
+        return UnlockHandlers(request, RecallAttempt(self.mongo, self.follower.index, desk)), log
+
+    def _identity(self, changes: ChangeLane) -> IdentityHandlers:
+        async def cut_tokens(organization: str, person: str) -> None:
+            no_actor: Actor | None = None
+            await changes.submit(organization, no_actor, CutTokens(person))
+
+        store = IdentityStore(self.mongo.database)
+        issuer = TokenIssuer(self.ring, self.follower, now_ms)
+        return IdentityHandlers(
+            sign_in=SignIn(store, Passwords(), issuer),
+            refresh=Refresh(store, issuer, cut_tokens, now_ms),
+            sign_out=SignOut(store),
+            realtime_tokens=RealtimeTokens(self.ring, self.follower, now_ms),
+            myself=Myself(store, self.follower, now_ms),
+            jwks=self.ring.jwks,
+        )
+
+    def _devices(self) -> DeviceHandlers:
+        return DeviceHandlers(
+            proof=DeviceProof(self.follower, now_ms),
+            tokens=DeviceTokens(self.ring, now_ms),
+            time=LockTime(self.ring, self.keys.command_key, now_ms),
+            configurations=Configurations(self.ring, self.keys.command_key),
+        )
+
+    def _health(self) -> list[Route]:
+        return HealthHandlers(Readiness(self.mongo).missing, self.metrics).routes()
+
+    def _spawn(self, job: Callable[[], Coroutine[object, object, None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._guarded(job)))
+
+    async def _guarded(self, job: Callable[[], Coroutine[object, object, None]]) -> None:
+        """A background task that breaks would leave a process that looks alive: it stops, and is started again."""
+        try:
+            await job()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("task_broken", task=getattr(job, "__qualname__", "task"))
+            self.give_up()
+
+    async def _beat(self, logs: list[Log]) -> None:
+        while True:
+            for log in logs:
+                try:
+                    await log.beat()
+                except Exception as error:  # noqa: BLE001 - a store that is away is no reason to stop
+                    logger.warning("beat_failed", error=type(error).__name__)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _sweep(self, desk: Desk) -> None:
+        while True:
+            desk.sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def give_up(self) -> None:
+        """This process was declared dead, or is broken: leave, and let the parent start another."""
+        logger.error("api_gives_up", process=self.name)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Undo `start`."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.bus.close()
+        await self.mongo.close()
+
+
+application = make_application()

@@ -1,0 +1,209 @@
+"""The command `nexkey`: what can be started, and with which words. Reads settings, hands over, turns refusals into exit statuses.
+
+0 done   1 something failed   2 a setting or an argument is wrong, and is named
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from py_service.errors import SettingsError
+from py_service.settings import read_settings
+
+if TYPE_CHECKING:
+    from py_service.simulators.run import Caller
+
+application = typer.Typer(
+    name="nexkey", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Cloud access control."
+)
+simulate = typer.Typer(no_args_is_help=True, help="Simulated locks and phones: real clients over the real protocols.")
+application.add_typer(simulate, name="simulate")
+
+WRONG_SETTING = 2
+
+Api = Annotated[str, typer.Option(help="Address of the HTTP API.")]
+Gateway = Annotated[str, typer.Option(help="Address of the gateway.")]
+DemoPath = Annotated[Path, typer.Option("--demo", help="demo.json of a data folder that `nexkey up --demo` made.")]
+Moves = Annotated[Path | None, typer.Option(help="Append a JSON line each time that a bolt moves.")]
+State = Annotated[Path | None, typer.Option(help="Folder where locks keep numbers and unsent reports over a restart.")]
+
+API_URL = "http://127.0.0.1:8080"
+GATEWAY_URL = "ws://127.0.0.1:8081/v1/realtime"
+
+
+def main() -> None:
+    """Entry point of the package."""
+    try:
+        application()
+    except SettingsError as error:
+        typer.echo(f"nexkey: {error}", err=True)
+        sys.exit(WRONG_SETTING)
+
+
+@application.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Seed a believable organization, run its locks and phones, show what happens.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder that keeps everything; NEXKEY_DATA_FOLDER else.")] = None,
+) -> None:
+    """Run everything on this machine: stores where no URL is set, api, gateway, worker. Ctrl-C stops it."""
+    settings = read_settings()
+    if data is not None:
+        settings = replace(settings, data_folder=data)
+    if demo:
+        from py_service.demo.stage import run_up_demo
+
+        sys.exit(run_up_demo(settings, Console()))
+    from py_service.supervise.up import run_up
+
+    sys.exit(run_up(settings, Console()))
+
+
+@application.command()
+def demo() -> None:
+    """One round of the main job in a folder of its own; exit status 0 only if every outcome was the right one."""
+    from py_service.demo.stage import run_demo
+
+    console = Console() if sys.stdout.isatty() else Console(width=180)
+    sys.exit(run_demo(read_settings(), console))
+
+
+@application.command()
+def api() -> None:
+    """Run one api process with its workers."""
+    from py_service.supervise.serve import run_api
+
+    run_api(read_settings())
+
+
+@application.command()
+def gateway() -> None:
+    """Run one gateway process."""
+    from py_service.supervise.serve import run_gateway
+
+    run_gateway(read_settings())
+
+
+@application.command()
+def worker() -> None:
+    """Run one worker process."""
+    import uvloop
+
+    from py_service.supervise.serve import need_stores
+    from py_service.worker import run
+
+    settings = read_settings()
+    need_stores(settings)
+    uvloop.run(run(settings))
+
+
+@application.command()
+def version() -> None:
+    """Versions of package and core."""
+    from importlib.metadata import version as package_version
+
+    from py_service import _core_rs
+
+    typer.echo(f"nexkey {package_version('nexkey')}, core {_core_rs.__version__} ({_core_rs.__build_profile__})")
+
+
+@simulate.command()
+def lock(
+    demo: DemoPath,
+    name: Annotated[str, typer.Option("--lock", help="Which one, e.g. lock-berlin-main-entrance.")],
+    api: Api = API_URL,
+    gateway: Gateway = GATEWAY_URL,
+    moves: Moves = None,
+    state: State = None,
+) -> None:
+    """One lock of the demonstration, until it is stopped."""
+    _simulate_locks(demo, name, api, gateway, moves, state, walking=False)
+
+
+@simulate.command()
+def fleet(
+    demo: DemoPath,
+    api: Api = API_URL,
+    gateway: Gateway = GATEWAY_URL,
+    moves: Moves = None,
+    state: State = None,
+    walking: Annotated[bool, typer.Option("--walking", help="People open and close the doors after they were unlocked.")] = False,
+) -> None:
+    """All locks of the demonstration in one process, until it is stopped."""
+    _simulate_locks(demo, None, api, gateway, moves, state, walking=walking)
+
+
+@simulate.command()
+def phone(
+    doors: Annotated[list[str] | None, typer.Argument(help="Doors to unlock; none: list them.")] = None,
+    demo: Annotated[Path | None, typer.Option("--demo", help="demo.json, to sign in as one of its cast.")] = None,
+    part: Annotated[str, typer.Option("--as", help="Who of the cast: owner, facility, employee, night_guard, ...")] = "owner",
+    email: Annotated[str | None, typer.Option(help="Sign in as this e-mail; the password is asked for.")] = None,
+    wait: Annotated[int, typer.Option(min=0, max=10, help="Seconds to wait for the lock's answer.")] = 2,
+    api: Api = API_URL,
+) -> None:
+    """Sign in, list doors or unlock them, print every phase. Exit status 0 only if all of them opened."""
+    import asyncio
+
+    import httpx
+
+    from py_service.simulators.phone import PhoneError
+    from py_service.simulators.run import Caller, run_phone
+
+    if email is not None:
+        caller = Caller(email, typer.prompt("password", hide_input=True))
+    elif demo is not None:
+        caller = _caller(demo, part)
+    else:
+        raise typer.BadParameter("--demo or --email is needed")
+    try:
+        opened = asyncio.run(run_phone(api, caller, doors or [], wait))
+    except (PhoneError, httpx.HTTPError) as error:
+        typer.echo(f"nexkey: {type(error).__name__} {error}", err=True)
+        sys.exit(1)
+    sys.exit(0 if opened else 1)
+
+
+@simulate.command()
+def phones(
+    demo: DemoPath,
+    pause: Annotated[float, typer.Option(min=0.05, help="Seconds between two unlocks of a phone, on average.")] = 4.0,
+    api: Api = API_URL,
+) -> None:
+    """The demonstration's phones, asking at one door after the other until they are stopped."""
+    from py_service.demo.seed import load_demo_file
+    from py_service.simulators.run import Caller, run_phones, until_stopped
+
+    made = load_demo_file(demo)
+    organization = made.account("owner").organization
+    callers = [Caller(account.email, account.password, account.name) for account in made.accounts if account.organization == organization]
+    until_stopped(run_phones(api, callers, pause))
+
+
+def _simulate_locks(demo: Path, name: str | None, api: str, gateway: str, moves: Path | None, state: Path | None, *, walking: bool) -> None:
+    from py_service.demo.seed import load_demo_file
+    from py_service.simulators.fleet import FleetOptions
+    from py_service.simulators.run import run_fleet, until_stopped
+
+    organization, locks = load_demo_file(demo).locks()
+    chosen = [lock for lock in locks if name in (None, lock.lock)]
+    if not chosen:
+        raise typer.BadParameter(f"there is no lock {name} in {demo}")
+    until_stopped(run_fleet(chosen, FleetOptions(api, gateway, organization, moves, state, walking)))
+
+
+def _caller(demo: Path, part: str) -> Caller:
+    from py_service.demo.seed import load_demo_file
+    from py_service.simulators.run import Caller
+
+    for account in load_demo_file(demo).accounts:
+        if account.part == part:
+            return Caller(account.email, account.password, account.name)
+    raise typer.BadParameter(f"nobody plays {part}")

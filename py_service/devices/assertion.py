@@ -1,0 +1,47 @@
+"""A device proves itself. Whatever is wrong (organization, device, key, time, signature, switched off) looks the same from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from py_service._core_rs import DeviceAssertionError, verify_device_assertion
+from py_service.devices.needs import ClockMs, Permissions
+from py_service.errors import Problem
+from py_service.telemetry import logger
+
+if TYPE_CHECKING:
+    from py_service._core_rs import DeviceRecord
+
+_IDENTIFIER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+# The base point of Ed25519: a valid key that nobody holds, so that an unknown device costs the same work as a known one.
+_NOBODY = bytes([0x58]) + bytes([0x66]) * 31
+_LOG = logger("devices")
+
+
+class DeviceProof:
+    def __init__(self, permissions: Permissions, clock_ms: ClockMs) -> None:
+        self._permissions = permissions
+        self._clock_ms = clock_ms
+
+    async def prove(self, organization: str, device: str, assertion: str) -> DeviceRecord:
+        """The device, by permissions that are current. Raises Problem 401 `assertion_refused`, 503."""
+        if not (_is_identifier(organization) and _is_identifier(device)):
+            raise _refused()
+        await self._permissions.current(organization)
+        record = self._permissions.index.device(organization, device)
+        try:
+            verify_device_assertion(record.public_key if record else _NOBODY, assertion, organization, device, self._clock_ms())
+        except DeviceAssertionError as error:
+            _LOG.info("assertion refused", organization=organization, device=device, code=error.code)
+            raise _refused() from None
+        if record is None or not record.active:
+            raise _refused()
+        return record
+
+
+def _is_identifier(text: str) -> bool:
+    return 0 < len(text) <= 64 and _IDENTIFIER.issuperset(text)
+
+
+def _refused() -> Problem:
+    return Problem(401, "assertion_refused", "The device's assertion was refused.")

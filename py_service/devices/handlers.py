@@ -1,0 +1,57 @@
+"""The devices room's doors to the outside: decode, prove, one call, encode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py_service.devices.assertion import DeviceProof
+from py_service.devices.configuration import Configurations
+from py_service.devices.messages import TIME_BODY, TOKEN_BODY, nonce_of
+from py_service.devices.time import LockTime
+from py_service.devices.token import DeviceTokens
+from py_service.errors import Problem
+from py_service.exchange import Request, Response, Route, decoded, encoded
+
+_BODY_BYTES_MAX = 8_192
+
+
+@dataclass(slots=True, frozen=True)
+class DeviceHandlers:
+    proof: DeviceProof
+    tokens: DeviceTokens
+    time: LockTime
+    configurations: Configurations
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/v1/devices/{device}/token", self.post_token, access="anyone", fenced=False, body_bytes_max=_BODY_BYTES_MAX),
+            Route("POST", "/v1/devices/{device}/time", self.post_time, access="anyone", fenced=False, body_bytes_max=_BODY_BYTES_MAX),
+            Route("GET", "/v1/devices/{device}/configuration", self.get_configuration, access="anyone", fenced=False, body_bytes_max=0),
+        ]
+
+    async def post_token(self, request: Request) -> Response:
+        body = decoded(TOKEN_BODY, request.body)
+        device = await self.proof.prove(body.organization, request.parameters["device"], body.assertion)
+        return encoded(200, self.tokens.make(body.organization, device.id))
+
+    async def post_time(self, request: Request) -> Response:
+        body = decoded(TIME_BODY, request.body)
+        nonce = nonce_of(body.nonce)
+        device = await self.proof.prove(body.organization, request.parameters["device"], body.assertion)
+        return encoded(200, await self.time.sign(body.organization, device.id, nonce))
+
+    async def get_configuration(self, request: Request) -> Response:
+        organization = _organization(request)
+        assertion = request.headers.get("x-nexkey-assertion", "")
+        device = await self.proof.prove(organization, request.parameters["device"], assertion)
+        return encoded(200, await self.configurations.make(organization, device))
+
+
+def _organization(request: Request) -> str:
+    unknown = request.query.keys() - {"organization"}
+    if unknown:
+        raise Problem(400, "query_invalid", "Only `organization` is taken here.")
+    organization = request.query.get("organization")
+    if organization is None:
+        raise Problem(400, "query_invalid", "`organization` is needed.")
+    return organization

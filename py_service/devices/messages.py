@@ -1,0 +1,80 @@
+"""Bodies and answers of the devices room."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+
+from py_service.errors import Problem
+
+_NONCE_BYTES_MIN = 16
+_NONCE_BYTES_MAX = 32
+_ASSERTION_CHARACTERS_MAX = 4_096
+_BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+Assertion = Annotated[str, msgspec.Meta(min_length=1, max_length=_ASSERTION_CHARACTERS_MAX)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class TokenBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    organization: Identifier
+    assertion: Assertion
+
+
+class TimeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`nonce` is base64url without padding, of 16 to 32 bytes."""
+
+    organization: Identifier
+    assertion: Assertion
+    nonce: Annotated[str, msgspec.Meta(min_length=22, max_length=43)]
+
+
+class GatewayToken(msgspec.Struct, frozen=True):
+    token: str
+    expires_at: datetime
+
+
+class SignedTime(msgspec.Struct, frozen=True):
+    """`message` is COSE, base64url without padding."""
+
+    message: str
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What a lock pins at enrolment. `public_key` is base64url without padding."""
+
+    organization: str
+    lock: str
+    door: str | None
+    key_id: str
+    public_key: str
+
+
+TOKEN_BODY = msgspec.json.Decoder(TokenBody)
+TIME_BODY = msgspec.json.Decoder(TimeBody)
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time for an answer; msgspec writes it as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
+
+
+def base64url(value: bytes) -> str:
+    """Without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def nonce_of(text: str) -> bytes:
+    """The nonce's bytes. Raises Problem 400 `field_invalid`."""
+    value = b""
+    if _BASE64URL.issuperset(text):  # the decoder would take `+` and `/` too
+        with contextlib.suppress(binascii.Error):
+            value = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if not _NONCE_BYTES_MIN <= len(value) <= _NONCE_BYTES_MAX:
+        raise Problem(400, "field_invalid", "Expected 16 to 32 bytes in base64url - at `$.nonce`")
+    return value

@@ -1,0 +1,37 @@
+"""`/healthz` (the process runs), `/readyz` (it can do its work) and `/metrics`. What ready means is told by `app`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from py_service.errors import Problem
+from py_service.exchange import Request, Response, Route
+from py_service.telemetry import RequestMetrics
+
+
+@dataclass(slots=True, frozen=True)
+class HealthHandlers:
+    """`missing` names what the process lacks right now (`mongo`, `redis`, `clock`, ...); an empty list means ready."""
+
+    missing: Callable[[], Awaitable[list[str]]]
+    metrics: RequestMetrics
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/healthz", self.healthz, access="anyone", fenced=False, body_bytes_max=0),
+            Route("GET", "/readyz", self.readyz, access="anyone", fenced=False, body_bytes_max=0),
+            Route("GET", "/metrics", self.prometheus, access="anyone", fenced=False, body_bytes_max=0),
+        ]
+
+    async def healthz(self, request: Request) -> Response:
+        return Response(200, b'{"status":"ok"}')
+
+    async def readyz(self, request: Request) -> Response:
+        missing = await self.missing()
+        if missing:
+            raise Problem(503, "stores_unavailable", "Not ready.", retry_after_seconds=1, members={"missing": missing})
+        return Response(200, b'{"status":"ready"}')
+
+    async def prometheus(self, request: Request) -> Response:
+        return Response(200, self.metrics.exposition(), content_type=self.metrics.content_type)

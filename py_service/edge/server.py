@@ -1,0 +1,142 @@
+"""The application that Granian calls: one request in, one answer out. What it is made of comes from `app`.
+
+Granian doesn't cancel a handler when the client goes away, so whatever was begun is finished; the answer is then dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from py_service.edge.codec import read_body, read_headers, read_query
+from py_service.edge.identity import Authenticator
+from py_service.edge.limits import ClientMeter, Limits
+from py_service.edge.problem import answer_to
+from py_service.edge.process import die_with_parent
+from py_service.edge.routes import Endpoint, RouteTable
+from py_service.errors import Problem
+from py_service.exchange import Request, Response, Route
+from py_service.telemetry import RequestMetrics, logger, request_id_of
+
+if TYPE_CHECKING:
+    from py_service.edge.rsgi import Exchange, Scope, Socket
+
+_REQUEST_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_LOG = logger("edge")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, frozen=True)
+class Composition:
+    """Everything the edge serves, made by `app` inside the worker process. `close` undoes it."""
+
+    routes: Sequence[Route]
+    authenticator: Authenticator
+    metrics: RequestMetrics
+    close: Callable[[], Awaitable[None]]
+    limits: Limits = field(default_factory=Limits)
+
+
+class EdgeApplication:
+    """`compose` runs on the worker's loop before the first request is taken; if it raises, the worker doesn't start."""
+
+    def __init__(self, compose: Callable[[], Awaitable[Composition]]) -> None:
+        self._compose = compose
+        self._composition: Composition | None = None
+        self._in_flight = 0
+        self._made = 0
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        die_with_parent()
+        self.adopt(loop.run_until_complete(_awaited(self._compose())))
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._composition is not None:
+            loop.run_until_complete(_awaited(self._composition.close()))
+
+    def adopt(self, composition: Composition) -> None:
+        """Serve this. Raises ValueError when its routes are ambiguous."""
+        limits = composition.limits
+        self._composition = composition
+        self._limits = limits
+        self._authenticator = composition.authenticator
+        self._metrics = composition.metrics
+        self._table = RouteTable(composition.routes, composition.metrics, limits.metered)
+        self._unmatched = composition.metrics.recorder("", "unmatched")
+        self._meter = ClientMeter(limits.metered_burst, limits.metered_per_second)
+        self._id_prefix = secrets.token_hex(8)  # made after the fork: two workers never count in the same series
+
+    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+        received_ns = time.perf_counter_ns()
+        if scope.proto != "http":
+            cast("Socket", exchange).close(404)
+            return
+        recorder = self._unmatched
+        request_id = ""
+        self._in_flight += 1
+        try:
+            headers = read_headers(scope.headers, self._limits)
+            request_id = self._request_id(headers.get("x-request-id"))
+            request_id_of.set(request_id)
+            path = scope.path
+            self._check_room(path)
+            endpoint, parameters = self._table.match(scope.method, path)
+            recorder = endpoint.recorder
+            request = Request(scope.method, path, parameters, {}, headers, b"", request_id, received_ns)
+            response = await self._answer(endpoint, request, scope, exchange)
+        except Exception as error:  # noqa: BLE001  whatever it was, the client gets an answer and the log the cause
+            request_id = request_id or self._request_id(None)
+            response = answer_to(error, request_id)
+        finally:
+            self._in_flight -= 1
+            self._metrics.in_flight = self._in_flight
+        self._send(exchange, response, request_id)
+        recorder.record(response.status, time.perf_counter_ns() - received_ns)
+
+    async def _answer(self, endpoint: Endpoint, request: Request, scope: Scope, exchange: Exchange) -> Response:
+        """Cheapest refusals first; a body is read only for who may send one."""
+        if endpoint.metered:
+            self._meter.take(scope.client, time.monotonic())
+        if query := scope.query_string:
+            request.query = read_query(query, self._limits)
+        if endpoint.person:
+            request.claims = await self._authenticator.authenticate(request.headers.get("authorization"), endpoint.fenced)
+        headers = request.headers
+        if "content-length" in headers or "transfer-encoding" in headers:
+            request.body = await read_body(headers, exchange, endpoint.body_bytes_max, self._limits.body_seconds_max)
+        return await endpoint.handler(request)
+
+    def _check_room(self, path: str) -> None:
+        if self._in_flight > self._limits.requests_concurrent_max and path not in self._limits.always_open:
+            raise Problem(503, "overloaded", "Too many requests are under way.", retry_after_seconds=1)
+        if len(path) > self._limits.path_characters_max:
+            raise Problem(404, "route_unknown", "There is nothing at this path.")
+
+    def _request_id(self, offered: str | None) -> str:
+        if offered and len(offered) <= 64 and _REQUEST_ID_CHARACTERS.issuperset(offered):
+            return offered
+        self._made += 1
+        return f"{self._id_prefix}-{self._made:x}"
+
+    def _send(self, exchange: Exchange, response: Response, request_id: str) -> None:
+        headers = [("content-type", response.content_type), ("x-request-id", request_id)]
+        extra = response.headers
+        if extra:
+            headers.extend(extra.items())
+        if "cache-control" not in extra:
+            headers.append(("cache-control", "no-store"))  # everything here is somebody's, now
+        try:
+            if response.body:
+                exchange.response_bytes(response.status, headers, response.body)
+            else:
+                exchange.response_empty(response.status, headers[1:])
+        except RuntimeError as error:  # RSGIProtocolClosed: the client is gone; what was decided stays decided
+            _LOG.info("answer dropped", request_id=request_id, error=type(error).__name__)
+
+
+async def _awaited(awaitable: Awaitable[Result]) -> Result:
+    return await awaitable

@@ -1,0 +1,1 @@
+"""What happened, searchable: the projection of the journal, and its pages."""

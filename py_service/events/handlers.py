@@ -1,0 +1,31 @@
+"""HTTP operations of the events room: decode, one call, encode."""
+
+from __future__ import annotations
+
+from py_service._core_rs import PermissionIndex
+from py_service.errors import Problem
+from py_service.events.list import ListEvents, read_limit
+from py_service.exchange import Request, Response, Route, encoded
+
+
+class EventHandlers:
+    """The routes of the events room."""
+
+    def __init__(self, index: PermissionIndex, list_events: ListEvents) -> None:
+        self._index = index
+        self._list_events = list_events
+
+    def routes(self) -> list[Route]:
+        return [Route("GET", "/v1/events", self.list)]
+
+    async def list(self, request: Request) -> Response:
+        """GET /v1/events"""
+        claims = request.person()
+        unknown_names = request.query.keys() - {"limit", "cursor"}
+        if unknown_names:
+            raise Problem(400, "query_invalid", "Only limit and cursor are known here.")
+        limit = read_limit(request.query.get("limit"))
+        decision = self._index.check_role(claims.organization, claims.subject, "events.read", None)
+        if not decision.allowed:
+            raise Problem(403, decision.reason, "This needs events.read.")
+        return encoded(200, await self._list_events(claims.organization, limit, request.query.get("cursor")))

@@ -1,0 +1,111 @@
+"""A page of what happened, newest first."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+from dataclasses import dataclass
+
+import msgspec
+
+from py_service.errors import Problem
+from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
+
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 200
+CURSOR_CHARACTERS_MAX = 64
+
+
+class EventItem(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An event of docs/protocols/documents.md; absent fields are left out."""
+
+    id: str
+    kind: str
+    at: datetime.datetime
+    attempt: str | None = None
+    door: str | None = None
+    person: str | None = None
+    lock: str | None = None
+    reason: str | None = None
+    rule: str | None = None
+    revision: int | None = None
+    actor: str | None = None
+    subject: str | None = None
+    detail: dict[str, object] | None = None
+
+
+class EventPage(msgspec.Struct, kw_only=True):
+    """`next_cursor` None: the beginning of the log."""
+
+    items: list[EventItem]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvents:
+    """Positions are dense, so a page is a window of exact ids: the same cost at any depth."""
+
+    mongo: Mongo
+
+    async def __call__(self, organization: str, limit: int, cursor: str | None) -> EventPage:
+        """Raises Problem 400 `cursor_invalid`, 503."""
+        async with store_errors():
+            last = await self._last(organization) if cursor is None else read_cursor(cursor) - 1
+            first = max(1, last - limit + 1)
+            ids = [f"{organization}:{position:012d}" for position in range(first, last + 1)]
+            documents = await find_by_ids(self.mongo.database, "events", ids)
+        documents.sort(key=lambda document: -int(document["position"]))
+        more = first > 1 and documents
+        return EventPage(items=[_item(document) for document in documents], next_cursor=make_cursor(first) if more else None)
+
+    async def _last(self, organization: str) -> int:
+        document = await self.mongo.database["event_positions"].find_one({"_id": organization})
+        return 0 if document is None else int(document["position"])
+
+
+def _item(document: Document) -> EventItem:
+    return EventItem(
+        id=document["id"],
+        kind=document["kind"],
+        at=datetime.datetime.fromtimestamp(document["at"] / 1000, datetime.UTC),
+        attempt=document.get("attempt"),
+        door=document.get("door"),
+        person=document.get("person"),
+        lock=document.get("lock"),
+        reason=document.get("reason"),
+        rule=document.get("rule"),
+        revision=document.get("revision"),
+        actor=document.get("actor"),
+        subject=document.get("subject"),
+        detail=document.get("detail"),
+    )
+
+
+def make_cursor(position: int) -> str:
+    """Opaque to clients: the page ends before `position`."""
+    return base64.urlsafe_b64encode(f"e1:{position}".encode()).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str) -> int:
+    """Raises Problem 400."""
+    problem = Problem(400, "cursor_invalid", "The cursor is not one of ours.")
+    if len(cursor) > CURSOR_CHARACTERS_MAX:
+        raise problem
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise problem from None
+    kind, _, number = text.partition(":")
+    if kind != "e1" or not number.isdigit() or len(number) > 12:
+        raise problem
+    return int(number)
+
+
+def read_limit(text: str | None) -> int:
+    """Raises Problem 400."""
+    if text is None:
+        return LIMIT_DEFAULT
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= LIMIT_MAX):
+        raise Problem(400, "query_invalid", f"limit takes 1 to {LIMIT_MAX}.")
+    return int(text)

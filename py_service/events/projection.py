@@ -1,0 +1,180 @@
+"""Projects the journal into `events`: dense positions per organization, each event exactly once.
+
+One transaction per batch holds the lease, gives out positions, inserts the events and moves the marks, so that a crash repeats nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import PyMongoError
+
+from py_service.journal.commit import NothingWritten, commit_known
+from py_service.journal.event import Event, event_body, event_id, journal_id, topics_of
+from py_service.journal.keeper import finish_log
+from py_service.stores.bus import Bus, BusAway, BusUnknown, Published
+from py_service.stores.lease import Lease
+from py_service.stores.mongo import Document, Mongo, find_by_ids, is_conflict, now_ms
+
+READER = "events"
+WINDOW_DOCUMENTS = 8
+BATCH_EVENTS_MAX = 512
+ENDED = ("unlocked", "unlocked.failed", "not_commanded")
+COMMAND_LIFE_MS_MAX = 5_000
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """An event on its way from the journal."""
+
+    identifier: str
+    event: Event
+
+
+class Projection:
+    """Lives in the worker."""
+
+    def __init__(self, mongo: Mongo, bus: Bus, lease: Lease) -> None:
+        self._mongo = mongo
+        self._bus = bus
+        self._lease = lease
+        self._marks: dict[str, int] | None = None
+        self._finished: set[str] = set()  # the caller's register may be a second old; a finished log is never read from its start again
+        self.lag_ms = 0
+
+    async def step(self, logs: list[Document]) -> list[Event]:
+        """Project the next window of every log; the events that were projected. Empty: the journal is read to its end."""
+        marks = await self._read_marks()
+        documents = await self._next(logs, marks)
+        if not documents:
+            self.lag_ms = 0
+            return []
+        batch = [
+            Projected(event_id(log, seq, index), event)
+            for log, seq, document in documents
+            for index, event in enumerate(document["events"])
+        ]
+        moved = {log: seq for log, seq, _ in documents}
+        await self._write(batch, moved)
+        marks.update(moved)
+        await self._finish(documents, marks)
+        self.lag_ms = max(0, now_ms() - min(document["at"] for _, _, document in documents))
+        await self._publish(batch)
+        return [item.event for item in batch]
+
+    def forget(self) -> None:
+        """After a failure the marks are read again."""
+        self._marks = None
+
+    async def _read_marks(self) -> dict[str, int]:
+        if self._marks is None:
+            document = await self._mongo.database["projections"].find_one({"_id": READER})
+            self._marks = {} if document is None else dict(document["logs"])
+        return self._marks
+
+    async def _next(self, logs: list[Document], marks: dict[str, int]) -> list[tuple[str, int, Document]]:
+        places = {
+            journal_id(log["_id"], seq): (log["_id"], seq)
+            for log in logs
+            if log["_id"] not in self._finished
+            for seq in range(marks.get(log["_id"], 0) + 1, marks.get(log["_id"], 0) + 1 + WINDOW_DOCUMENTS)
+        }
+        found = {document["_id"]: document for document in await find_by_ids(self._mongo.database, "journal", list(places))}
+        taken: list[tuple[str, int, Document]] = []
+        stopped: set[str] = set()
+        events = 0
+        for identifier, (log, seq) in places.items():
+            document = found.get(identifier)
+            if document is None or log in stopped or events >= BATCH_EVENTS_MAX:
+                stopped.add(log)
+                continue
+            taken.append((log, seq, document))
+            events += len(document["events"])
+        # Oldest first, whatever the log: positions follow the time of commit as closely as one reader can.
+        return sorted(taken, key=lambda item: (item[2]["at"], item[0], item[1]))
+
+    async def _write(self, batch: list[Projected], moved: dict[str, int]) -> None:
+        at_ms = now_ms()
+        async with self._mongo.session() as session:
+            await self._mongo.begin(session)
+            try:
+                await self._lease.hold(session)
+                await self._insert(session, batch)
+                marks = {f"logs.{log}": seq for log, seq in moved.items()}
+                await self._mongo.database["projections"].update_one(
+                    {"_id": READER}, {"$set": {**marks, "lag_ms": self.lag_ms, "at": at_ms}}, upsert=True, session=session
+                )
+            except PyMongoError as error:
+                await self._mongo.abort(session)
+                if is_conflict(error):
+                    raise NothingWritten from None
+                raise
+            except BaseException:
+                await self._mongo.abort(session)
+                raise
+            if not await commit_known(session, at_ms):
+                raise NothingWritten  # the marks are read again: they say whether it was
+        self._lease.renewed()
+
+    async def _insert(self, session: AsyncClientSession, batch: list[Projected]) -> None:
+        if not batch:
+            return
+        positions = await self._positions(session, batch)
+        documents: list[Document] = []
+        for item in batch:
+            organization = str(item.event["org"])
+            positions[organization] += 1
+            position = positions[organization]
+            documents.append({"_id": f"{organization}:{position:012d}", "position": position, "id": item.identifier, **item.event})
+        await self._mongo.database["events"].insert_many(documents, ordered=False, session=session)
+        for organization, position in positions.items():
+            await self._mongo.database["event_positions"].update_one(
+                {"_id": organization}, {"$set": {"position": position}}, upsert=True, session=session
+            )
+        await self._open_and_close(session, batch)
+
+    async def _positions(self, session: AsyncClientSession, batch: list[Projected]) -> dict[str, int]:
+        organizations = list({str(item.event["org"]) for item in batch})
+        found = await self._mongo.database["event_positions"].find({"_id": {"$in": organizations}}, session=session).to_list()
+        have = {document["_id"]: int(document["position"]) for document in found}
+        return {organization: have.get(organization, 0) for organization in organizations}
+
+    async def _open_and_close(self, session: AsyncClientSession, batch: list[Projected]) -> None:
+        """Keep the granted attempts that have no end yet; most open and close in one batch and never touch the store."""
+        opened = {item.identifier: item.event for item in batch if item.event["kind"] == "authorized"}
+        closed = [str(item.event.get("attempt")) for item in batch if item.event["kind"] in ENDED]
+        ended = [identifier for identifier in closed if identifier not in opened]
+        still_open = [_open_attempt(name, event) for name, event in opened.items() if name not in set(closed)]
+        if ended:
+            await self._mongo.database["open_attempts"].delete_many({"_id": {"$in": ended}}, session=session)
+        if still_open:
+            await self._mongo.database["open_attempts"].insert_many(still_open, ordered=False, session=session)
+
+    async def _finish(self, documents: list[tuple[str, int, Document]], marks: dict[str, int]) -> None:
+        for log, _, document in documents:
+            if document.get("closed"):
+                self._finished.add(log)
+                await finish_log(self._mongo, log)
+                await self._mongo.database["projections"].update_one({"_id": READER}, {"$unset": {f"logs.{log}": ""}})
+                marks.pop(log, None)
+
+    async def _publish(self, batch: list[Projected]) -> None:
+        """Again, for what a dead process didn't: Redis drops what it has seen."""
+        events = [Published(item.identifier, event_body(item.identifier, item.event), topics_of(item.event)) for item in batch]
+        try:
+            await self._bus.publish([], events)
+        except (BusAway, BusUnknown) as error:
+            logger.warning("events_not_published", error=str(error), events=len(events))
+
+
+def _open_attempt(identifier: str, event: Event) -> Document:
+    wait = event.get("wait")
+    life = min(COMMAND_LIFE_MS_MAX, wait * 1000) if isinstance(wait, int) else COMMAND_LIFE_MS_MAX
+    return {
+        "_id": identifier, "org": event["org"], "door": event.get("door"), "person": event.get("person"), "lock": event.get("lock"),
+        "expires_at": int(event["at"]) + life,
+    }  # fmt: skip

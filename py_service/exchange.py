@@ -1,0 +1,93 @@
+"""One request and its answer, as the rooms see them: no RSGI, no sockets.
+
+The edge makes a `Request`, finds the `Route`, and encodes the `Response`. Rooms name their routes; `app` collects them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import msgspec
+
+from py_service.errors import Problem
+
+if TYPE_CHECKING:
+    from py_service._core_rs import Claims
+
+BodyType = TypeVar("BodyType")
+
+
+@dataclass(slots=True)
+class Request:
+    """A request whose route is known and whose body is whole.
+
+    `headers` has lower-case names. `received_ns` is `time.perf_counter_ns()` at arrival. `claims` is set on routes with
+    `access="person"`, after the token was verified and stood against the index.
+    """
+
+    method: str
+    path: str
+    parameters: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+    received_ns: int
+    claims: Claims | None = None
+
+    def person(self) -> Claims:
+        """The verified claims. Only reached on routes that ask for a person."""
+        if self.claims is None:
+            raise Problem(401, "token_missing", "This needs an access token.")
+        return self.claims
+
+
+@dataclass(slots=True)
+class Response:
+    """`body` is encoded JSON, or empty."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(slots=True, frozen=True)
+class Route:
+    """`pattern` has whole-segment parameters in braces: `/v1/doors/{door}/unlock`.
+
+    `access`: "anyone" (the handler proves what it needs) or "person" (bearer token, verified before the handler runs).
+    `fenced`: the edge brings the organization's permissions up to the store's revision before the handler runs, and checks the
+    token against them. The unlock is not fenced at the edge: its commit group is.
+    `body_bytes_max`: 0 means that a body is refused.
+    """
+
+    method: Literal["GET", "POST", "DELETE", "PATCH", "PUT"]
+    pattern: str
+    handler: Handler
+    access: Literal["anyone", "person"] = "person"
+    fenced: bool = True
+    body_bytes_max: int = 65_536
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encoded(status: int, value: object, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer from a msgspec struct (or plain data)."""
+    return Response(status, _ENCODER.encode(value), headers or {})
+
+
+def decoded(decoder: msgspec.json.Decoder[BodyType], body: bytes) -> BodyType:
+    """Decode a body. Raises Problem 400 `body_malformed` (not JSON) or `field_invalid` (names the field)."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Problem(400, "field_invalid", str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "body_malformed", f"The body is not valid JSON: {error}") from None

@@ -1,0 +1,69 @@
+"""Bodies and answers of the identity room."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+
+
+class SignInBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    email: Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
+    password: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
+
+
+class RefreshBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Also the body of a sign-out."""
+
+    refresh_token: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    access_token: str
+    expires_at: datetime
+    refresh_token: str
+    person: str
+    organization: str
+
+
+class RealtimeToken(msgspec.Struct, frozen=True):
+    token: str
+    expires_at: datetime
+    topics: list[str]
+
+
+class RoleHeld(msgspec.Struct, frozen=True):
+    """`sites` is null for a role that holds everywhere."""
+
+    role: str
+    sites: list[str] | None
+
+
+class Me(msgspec.Struct, frozen=True):
+    person: str
+    organization: str
+    name: str
+    roles: list[RoleHeld]
+
+
+class MyDoor(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    site: str
+    area: str | None
+    allowed: bool
+    reason: str
+
+
+class MyDoors(msgspec.Struct, frozen=True):
+    items: list[MyDoor]
+
+
+SIGN_IN_BODY = msgspec.json.Decoder(SignInBody)
+REFRESH_BODY = msgspec.json.Decoder(RefreshBody)
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time for an answer; msgspec writes it as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1_000, UTC)

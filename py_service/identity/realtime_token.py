@@ -1,0 +1,30 @@
+"""A token for the gateway: short, useless at the api, and with the topics that this person may watch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from py_service.identity.messages import RealtimeToken, moment
+from py_service.identity.needs import ClockMs, Permissions, TokenSigner
+from py_service.identity.tokens import ACCESS_TOKEN_MS
+
+if TYPE_CHECKING:
+    from py_service._core_rs import Claims
+
+
+class RealtimeTokens:
+    def __init__(self, signer: TokenSigner, permissions: Permissions, clock_ms: ClockMs) -> None:
+        self._signer = signer
+        self._permissions = permissions
+        self._clock_ms = clock_ms
+
+    def make(self, claims: Claims) -> RealtimeToken:
+        """Everybody may watch themselves; the organization only who has `events.read` everywhere in it."""
+        organization, person = claims.organization, claims.subject
+        topics = [f"organizations/{organization}/persons/{person}/events"]
+        if self._permissions.index.check_role(organization, person, "events.read", None).allowed:
+            topics.append(f"organizations/{organization}/events")
+        now_ms = self._clock_ms()
+        expires_at_ms = now_ms + ACCESS_TOKEN_MS
+        token = self._signer.sign_access_token("gateway", organization, person, "person", claims.session, topics, now_ms, expires_at_ms)
+        return RealtimeToken(token, moment(expires_at_ms), topics)

@@ -1,0 +1,74 @@
+"""Events and their identifiers (docs/protocols/documents.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+Event = dict[str, Any]  # BSON is open; docs/protocols/documents.md names the fields
+SEQUENCE_DIGITS = 12
+INDEX_DIGITS = 3
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def make_event(kind: str, organization: str, at_ms: int, **fields: object) -> Event:
+    """An event without its empty fields."""
+    event: Event = {"kind": kind, "org": organization, "at": at_ms}
+    for name, value in fields.items():
+        if value is not None:
+            event[name] = value
+    return event
+
+
+def journal_id(log: str, seq: int) -> str:
+    """`_id` of a journal document."""
+    return f"{log}:{seq:012d}"
+
+
+def event_id(log: str, seq: int, index: int) -> str:
+    """An event's name, before and after projection."""
+    return f"{log}:{seq:012d}:{index:03d}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventName:
+    """The parts of an event's id."""
+
+    log: str
+    seq: int
+    index: int
+
+    @property
+    def journal_id(self) -> str:
+        return journal_id(self.log, self.seq)
+
+
+def parse_event_id(text: str) -> EventName | None:
+    """None when `text` isn't an event's id; bounded before it is parsed."""
+    if len(text) > 96:
+        return None
+    parts = text.split(":")
+    if len(parts) != 3:
+        return None
+    log, seq, index = parts
+    digits = len(seq) == SEQUENCE_DIGITS and len(index) == INDEX_DIGITS and (seq + index).isascii() and (seq + index).isdigit()
+    if not digits or not log.isascii():
+        return None
+    return EventName(log, int(seq), int(index))
+
+
+def topics_of(event: Mapping[str, object]) -> tuple[str, ...]:
+    """The organization's feed, and the person's own for what is about a person at a door."""
+    organization = event["org"]
+    feed = f"organizations/{organization}/events"
+    person = event.get("person")
+    return (feed, f"organizations/{organization}/persons/{person}/events") if person else (feed,)
+
+
+def event_body(identifier: str, event: Mapping[str, object]) -> bytes:
+    """JSON as subscribers see it."""
+    return _ENCODER.encode({"id": identifier, **event})

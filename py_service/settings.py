@@ -1,0 +1,137 @@
+"""Settings come from the environment, once, at the start. An unknown `NEXKEY_*` name stops the start: it is a typing error.
+
+Secrets are wrapped so that no log line and no traceback shows them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from py_service.errors import SettingsError
+
+MASTER_KEY_BYTES = 32
+
+
+class Secret:
+    """Bytes that do not show themselves."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Each field is `NEXKEY_<FIELD>` in the environment."""
+
+    mongo_url: str | None = None  # none: `nexkey up` starts the embedded store
+    mongo_database: str = "nexkey"
+    redis_url: str | None = None
+    data_folder: Path = Path(".nexkey")
+    master_key: Secret | None = None  # base64, 32 bytes; the api alone needs it
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    api_workers: int = 2
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8081
+    gateway_threads: int = 1
+    jwks_url: str | None = None  # none: the api on this machine
+    environment: str = "development"  # "production" refuses debug builds and embedded stores
+    log_level: str = "info"
+
+    # The fence can be switched off only to show that the revoke races then fail. Refused in production.
+    fence: bool = True
+
+    # Limits
+    store_timeout_ms: int = 800
+    bus_timeout_ms: int = 200
+    group_events_max: int = 256
+    group_bytes_max: int = 1_000_000
+    queue_members_max: int = 4_096
+    requests_concurrent_max: int = 4_096
+    command_seconds_max: int = 5
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment. Raises SettingsError that names the setting."""
+    source = os.environ if environment is None else environment
+    known = {f"NEXKEY_{name.upper()}": name for name in Settings.__dataclass_fields__}
+    values: dict[str, object] = {}
+    for variable, text in source.items():
+        if not variable.startswith("NEXKEY_"):
+            continue
+        if variable not in known:
+            raise SettingsError(f"{variable}: no such setting")
+        name = known[variable]
+        values[name] = _read(variable, name, text)
+    settings = Settings(**values)  # type: ignore[arg-type]  # each value was read by the type of its field
+    _check(settings)
+    return settings
+
+
+def _read(variable: str, name: str, text: str) -> object:
+    kind = str(Settings.__dataclass_fields__[name].type)
+    if kind == "int":
+        try:
+            return int(text)
+        except ValueError:
+            raise SettingsError(f"{variable}: not a whole number") from None
+    if kind == "bool":
+        if text not in ("0", "1"):
+            raise SettingsError(f"{variable}: 0 or 1")
+        return text == "1"
+    if kind == "Path":
+        return Path(text)
+    if kind.startswith("Secret"):
+        return _secret(variable, text)
+    return text or None if "None" in kind else text
+
+
+def _secret(variable: str, text: str) -> Secret:
+    try:
+        value = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise SettingsError(f"{variable}: not base64") from None
+    if len(value) != MASTER_KEY_BYTES:
+        raise SettingsError(f"{variable}: {MASTER_KEY_BYTES} bytes are needed")
+    return Secret(value)
+
+
+def _check(settings: Settings) -> None:
+    positive = (
+        "api_workers",
+        "gateway_threads",
+        "store_timeout_ms",
+        "bus_timeout_ms",
+        "group_events_max",
+        "group_bytes_max",
+        "queue_members_max",
+    )
+    for name in (*positive, "requests_concurrent_max", "command_seconds_max"):
+        if getattr(settings, name) < 1:
+            raise SettingsError(f"NEXKEY_{name.upper()}: 1 or more")
+    if settings.command_seconds_max > 5:
+        raise SettingsError("NEXKEY_COMMAND_SECONDS_MAX: 5 at most; a lock refuses longer commands")
+    if settings.environment not in ("development", "production"):
+        raise SettingsError("NEXKEY_ENVIRONMENT: development or production")
+    if settings.environment == "production" and not settings.fence:
+        raise SettingsError("NEXKEY_FENCE: the fence can't be switched off in production")
+
+
+def need(value: str | None, variable: str) -> str:
+    """A setting that this process can't do without. Raises SettingsError."""
+    if not value:
+        raise SettingsError(f"{variable}: is needed here")
+    return value

@@ -1,0 +1,72 @@
+"""Every index, beside the query it serves. Made at start; a test explains each query and fails on a collection scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pymongo import IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from py_service.stores.mongo import Document
+
+OBJECT_COLLECTIONS = {
+    "site": "sites",
+    "area": "areas",
+    "door": "doors",
+    "device": "devices",
+    "person": "persons",
+    "group": "groups",
+    "schedule": "schedules",
+    "calendar": "calendars",
+    "grant": "grants",
+    "organization": "organizations",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`field` ascending. `serves` names the query."""
+
+    collection: str
+    field: str
+    serves: str
+    unique: bool = False
+    sparse: bool = False
+
+
+INDEXES = (
+    *(Index(name, "org", "snapshot load, lists") for name in OBJECT_COLLECTIONS.values()),
+    Index("journal", "keys", "idempotency keys and report numbers", unique=True, sparse=True),
+    Index("logs", "state", "logs that the worker still reads"),
+    Index("logs", "lane", "a new log's predecessor"),
+    Index("events", "attempt", "the outcome of an attempt", sparse=True),
+    Index("open_attempts", "expires_at", "granted attempts to close"),
+    Index("sessions", "family", "end a family", sparse=False),
+    Index("signing_keys", "state", "keys to load"),
+)
+
+COLLECTIONS = (
+    "revisions", "changes", "event_positions", "projections", "leases", "accounts",
+)  # fmt: skip
+
+
+async def make_indexes(database: AsyncDatabase[Document]) -> None:
+    """Safe to run again, and by several processes at once. Collections are made here, because a transaction can't always make one."""
+    existing = set(await database.list_collection_names())
+    for name in (*COLLECTIONS, *dict.fromkeys(index.collection for index in INDEXES)):
+        if name not in existing:
+            await _make_collection(database, name)
+    for index in INDEXES:
+        model = IndexModel([(index.field, 1)], unique=index.unique, sparse=index.sparse)
+        await database[index.collection].create_indexes([model])
+
+
+async def _make_collection(database: AsyncDatabase[Document], name: str) -> None:
+    try:
+        await database.create_collection(name)
+    except CollectionInvalid:
+        return
+    except OperationFailure as error:
+        if error.code != 48:  # NamespaceExists: another process was first
+            raise

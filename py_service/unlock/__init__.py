@@ -1,0 +1,1 @@
+"""A phone asks, a door opens, or says why not."""

@@ -1,0 +1,189 @@
+"""One attempt to open a door: decided, joined to a commit group, commanded, answered.
+
+INVARIANT: an attempt whose requester has an answer (`answered`) is never committed afterwards, so a 503 never opens a door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from py_service._core_rs import Claims, Decision, PermissionIndex
+from py_service.errors import Problem
+from py_service.journal.event import Event, make_event
+from py_service.stores.mongo import Document
+from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED
+
+COMMAND_LIFE_MS_MAX = 5_000
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an attempt stands. `state` as in docs/protocols/http.md."""
+
+    state: str
+    reason: str | None = None
+
+    @property
+    def final(self) -> bool:
+        return self.state in (UNLOCKED, UNLOCKED_FAILED, REFUSED)
+
+
+@dataclass(slots=True, frozen=True)
+class Commit:
+    """Where and when the decision was recorded: `at_ms` is the group's T."""
+
+    identifier: str
+    at_ms: int
+    committed_ns: int
+
+
+class Replay(Exception):
+    """The idempotency key is in the journal already: this event answers the request."""
+
+    def __init__(self, event: Event, identifier: str) -> None:
+        super().__init__("replay")
+        self.event = event
+        self.identifier = identifier
+
+
+class Attempt:
+    """A member of the commit group (journal/member.py says what each name means)."""
+
+    fenced = True
+    key_is_clients = True
+
+    def __init__(
+        self,
+        index: PermissionIndex,
+        claims: Claims,
+        door: str,
+        *,
+        wait_seconds: int,
+        idempotency_key: str | None,
+        on_committed: Callable[[Attempt], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._index = index
+        self._claims = claims
+        self._on_committed = on_committed
+        self.organization = claims.organization
+        self.person = claims.subject
+        self.door = door
+        self.wait_seconds = wait_seconds
+        self.idempotency_key = idempotency_key
+        self.key = None if idempotency_key is None else f"request:{self.organization}:{self.person}:{idempotency_key}"
+        self.waiting_since = time.monotonic()
+        self.judged_at_ms = 0
+        self.judged_revision = -1
+        self.decision: Decision | None = None
+        self.lock: str | None = None
+        self.site: str | None = None
+        self.commit: Commit | None = None
+        self.decided: asyncio.Future[None] = loop.create_future()
+        self.commanded: asyncio.Future[Outcome] = loop.create_future()
+        self.outcome: asyncio.Future[Outcome] = loop.create_future()
+
+    @property
+    def answered(self) -> bool:
+        return self.decided.done()
+
+    @property
+    def allowed(self) -> bool:
+        return self.decision is not None and self.decision.allowed
+
+    @property
+    def expires_at_ms(self) -> int:
+        """Latest moment of the command: T + 5 s, or T + the wait that was asked for."""
+        life = min(COMMAND_LIFE_MS_MAX, self.wait_seconds * 1000) if self.wait_seconds else COMMAND_LIFE_MS_MAX
+        return self.recorded.at_ms + life
+
+    @property
+    def recorded(self) -> Commit:
+        """Where the decision stands in the journal. Only asked after the commit."""
+        if self.commit is None:
+            raise RuntimeError("not committed")
+        return self.commit
+
+    @property
+    def ruling(self) -> Decision:
+        """The latest decision. Only asked after `judge`."""
+        if self.decision is None:
+            raise RuntimeError("not judged")
+        return self.decision
+
+    def judge(self, now_ms: int) -> bool:
+        """Authenticate and decide as of `now_ms`. False: answered with a 401."""
+        claims = self._claims
+        standing = self._index.authenticate(self.organization, self.person, claims.issued_at_ms)
+        if now_ms >= claims.expires_at_ms:
+            standing = "token_expired"
+        # `stores_unavailable` means that the organization isn't loaded here yet: the fence sees to that.
+        if standing in ("organization_suspended", "person_suspended", "stores_unavailable"):
+            standing = None  # said by the decision itself, which is recorded
+        if standing is not None:
+            self.failed(Problem(401, standing, "The access token does not stand any more."))
+            return False
+        decision = self._index.check(self.organization, self.person, self.door, now_ms)
+        self.decision = decision
+        self.judged_at_ms = now_ms
+        self.judged_revision = decision.revision
+        door = self._index.door(self.organization, self.door) if decision.allowed else None
+        self.lock = door.lock if door is not None else None
+        return True
+
+    def event(self, at_ms: int, identifier: str) -> Event:
+        decision = self.ruling
+        return make_event(
+            "authorized" if decision.allowed else REFUSED,
+            self.organization,
+            at_ms,
+            attempt=identifier,
+            door=self.door,
+            person=self.person,
+            lock=self.lock,
+            reason=None if decision.allowed else decision.reason,
+            rule=decision.rule,
+            revision=decision.revision,
+            key=self.idempotency_key,
+            wait=self.wait_seconds or None,
+        )
+
+    def committed(self, at_ms: int, identifier: str) -> None:
+        self.commit = Commit(identifier, at_ms, time.perf_counter_ns())
+        if not self.decided.done():
+            self.decided.set_result(None)
+        self._on_committed(self)
+
+    def late(self, identifier: str) -> Event | None:
+        if not self.allowed:
+            return None
+        return make_event(
+            "not_commanded", self.organization, 0, attempt=identifier, door=self.door, person=self.person, reason="stores_unavailable"
+        )
+
+    def duplicate(self, journal_document: Document) -> None:
+        for index, event in enumerate(journal_document["events"]):
+            if event.get("key") == self.idempotency_key and event.get("person") == self.person and event["org"] == self.organization:
+                if not self.decided.done():
+                    self.decided.set_exception(Replay(event, f"{journal_document['_id']}:{index:03d}"))
+                return
+        self.failed(Problem(409, "conflict", "The Idempotency-Key could not be read back."))
+
+    def failed(self, problem: Problem) -> None:
+        if not self.decided.done():
+            self.decided.set_exception(problem)
+
+    def command_known(self, outcome: Outcome) -> None:
+        """The command went out (`commanded`), couldn't (`unlocked.failed`), or nobody knows (`unconfirmed`)."""
+        if not self.commanded.done():
+            self.commanded.set_result(outcome)
+        if outcome.final:
+            self.settled(outcome)
+
+    def settled(self, outcome: Outcome) -> None:
+        """The lock has spoken, or no command ever went out."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)

@@ -1,0 +1,91 @@
+"""Recall an attempt: the recorded decision, and its latest outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from py_service._core_rs import Claims, PermissionIndex
+from py_service.errors import Problem, unknown
+from py_service.journal.event import Event, parse_event_id
+from py_service.stores.mongo import Mongo, now_ms, store_errors
+from py_service.unlock import store
+from py_service.unlock.attempt import COMMAND_LIFE_MS_MAX, Outcome
+from py_service.unlock.desk import Desk
+from py_service.unlock.messages import COMMANDED, REFUSED, UNCONFIRMED
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """An attempt as the journal has it."""
+
+    identifier: str
+    event: Event
+    outcome: Outcome
+
+    @property
+    def expires_at_ms(self) -> int:
+        return expires_at_ms(self.event)
+
+
+def expires_at_ms(event: Event) -> int:
+    """Of the command that the event may have led to."""
+    wait = event.get("wait")
+    life = min(COMMAND_LIFE_MS_MAX, wait * 1000) if isinstance(wait, int) else COMMAND_LIFE_MS_MAX
+    return int(event["at"]) + life
+
+
+class RecallAttempt:
+    """One per process."""
+
+    def __init__(self, mongo: Mongo, index: PermissionIndex, desk: Desk) -> None:
+        self._mongo = mongo
+        self._index = index
+        self._desk = desk
+
+    async def by_id(self, claims: Claims, identifier: str) -> Recalled:
+        """For the person of the attempt, and for whoever may read events at its site. Raises Problem 404, 503."""
+        name = parse_event_id(identifier)
+        if name is None:
+            raise unknown("attempt")
+        async with store_errors():
+            event = await store.read_event(self._mongo, name)
+        if event is None or event["org"] != claims.organization or event["kind"] not in ("authorized", REFUSED):
+            raise unknown("attempt")
+        if event["person"] != claims.subject and not self._may_read(claims, event):
+            raise unknown("attempt")
+        return await self.of_event(event, identifier)
+
+    async def of_event(self, event: Event, identifier: str) -> Recalled:
+        """With the latest outcome: what this process waits for, what is projected, or how far the time has run."""
+        return Recalled(identifier, event, await self._outcome(event, identifier))
+
+    def _may_read(self, claims: Claims, event: Event) -> bool:
+        door = self._index.door(claims.organization, str(event["door"]))
+        site = None if door is None else door.site
+        return self._index.check_role(claims.organization, claims.subject, "events.read", site).allowed
+
+    async def _outcome(self, event: Event, identifier: str) -> Outcome:
+        if event["kind"] == REFUSED:
+            return Outcome(REFUSED, str(event["reason"]))
+        attempt = self._desk.find(identifier)
+        if attempt is not None and attempt.outcome.done():
+            return attempt.outcome.result()
+        async with store_errors():
+            outcome = await store.read_outcome(self._mongo, str(event["org"]), identifier)
+        if outcome is not None:
+            return outcome
+        still_open = now_ms() < expires_at_ms(event)
+        return Outcome(COMMANDED if still_open and attempt is not None else UNCONFIRMED)
+
+    async def wait(self, identifier: str, seconds: float) -> None:
+        """Give the lock of a replayed attempt the time that the repeat asked for."""
+        attempt = self._desk.find(identifier)
+        if attempt is not None and seconds > 0:
+            await asyncio.wait([attempt.outcome], timeout=seconds)
+
+
+def check_same_door(event: Event, door: str) -> None:
+    """Raises Problem 422: the key belongs to a request for another door."""
+    if event["door"] != door:
+        raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another door.")

@@ -1,0 +1,102 @@
+"""What a lock says: verified, journaled once by (lock, number), and only then acknowledged with `stored`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from py_service._core_rs import Report
+from py_service.errors import Problem
+from py_service.journal.event import Event, make_event
+from py_service.stores.mongo import Document
+from py_service.unlock.attempt import Outcome
+from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
+
+LOCK_JAMMED = "lock_jammed"
+
+
+def outcome_of(report: Report) -> Outcome:
+    """done, refused or expired, as the states and reasons of an attempt."""
+    if report.result == "done":
+        return Outcome(UNLOCKED)
+    if report.result == "expired":
+        return Outcome(UNLOCKED_FAILED, "command_expired")
+    return Outcome(UNLOCKED_FAILED, LOCK_JAMMED if report.reason == LOCK_JAMMED else "lock_refused")
+
+
+def outcome_event(organization: str, report: Report, door: object, person: object) -> Event:
+    """The end of an attempt, by the lock's own signed word."""
+    outcome = outcome_of(report)
+    detail: dict[str, object] = {"number": report.number, "lock_at": report.at_ms}
+    if report.reason is not None:
+        detail["lock_reason"] = report.reason
+    return make_event(
+        outcome.state,
+        organization,
+        0,
+        attempt=report.command,
+        door=door,
+        person=person,
+        lock=report.lock,
+        reason=outcome.reason,
+        detail=detail,
+    )
+
+
+class ReportMember:
+    """A member of the commit group that stands behind no fence: it decides nothing."""
+
+    fenced = False
+    key_is_clients = False
+    judged_revision = 0
+
+    def __init__(
+        self,
+        organization: str,
+        report: Report,
+        event: Event,
+        *,
+        on_stored: Callable[[ReportMember], None],
+        on_committed: Callable[[str, Event], None] | None = None,
+        on_failed: Callable[[], None] | None = None,
+    ) -> None:
+        self.organization = organization
+        self.lock = report.lock
+        self.number = report.number
+        self.key: str | None = f"report:{organization}:{report.lock}:{report.number}"
+        self.judged_at_ms = 0
+        self.waiting_since = time.monotonic()
+        self.answered = False
+        self._event = event
+        self._on_stored = on_stored
+        self._on_committed = on_committed
+        self._on_failed = on_failed
+
+    def judge(self, now_ms: int) -> bool:
+        self.judged_at_ms = now_ms
+        return True
+
+    def event(self, at_ms: int, identifier: str) -> Event:
+        self._event["at"] = at_ms
+        return self._event
+
+    def committed(self, at_ms: int, identifier: str) -> None:
+        self.answered = True
+        if self._on_committed is not None:
+            self._on_committed(identifier, self._event)
+        self._on_stored(self)
+
+    def late(self, identifier: str) -> Event | None:
+        # A report is as true late as in time.
+        self.committed(0, identifier)
+        return None
+
+    def duplicate(self, journal_document: Document) -> None:
+        self.answered = True
+        self._on_stored(self)
+
+    def failed(self, problem: Problem) -> None:
+        # Not stored: the lock keeps it and says it again.
+        self.answered = True
+        if self._on_failed is not None:
+            self._on_failed()

@@ -1,0 +1,27 @@
+"""The unlock room's queries."""
+
+from __future__ import annotations
+
+from py_service.journal.event import Event, EventName
+from py_service.stores.mongo import Mongo
+from py_service.unlock.attempt import Outcome
+from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
+
+
+async def read_event(mongo: Mongo, name: EventName) -> Event | None:
+    """An event by its id, from the journal itself."""
+    document = await mongo.database["journal"].find_one({"_id": name.journal_id}, {"events": 1})
+    if document is None or name.index >= len(document["events"]):
+        return None
+    event: Event = document["events"][name.index]
+    return event
+
+
+async def read_outcome(mongo: Mongo, organization: str, attempt: str) -> Outcome | None:
+    """How an attempt ended, as far as it is projected; what the lock said counts before what the worker concluded."""
+    events = await mongo.database["events"].find({"attempt": attempt}).to_list()
+    ends = [event for event in events if event["org"] == organization and event["kind"] in (UNLOCKED, UNLOCKED_FAILED)]
+    if not ends:
+        return None
+    ends.sort(key=lambda event: (event["kind"] != UNLOCKED, event.get("reason") == "unconfirmed", event["position"]))
+    return Outcome(ends[0]["kind"], ends[0].get("reason"))

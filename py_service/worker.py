@@ -1,0 +1,142 @@
+"""The composition root of the worker: whoever holds the lease projects the journal, takes late reports and closes attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from py_service.access.follower import PermissionFollower
+from py_service.errors import StoreUnavailable
+from py_service.events.projection import Projection
+from py_service.journal.commit import NothingWritten
+from py_service.journal.group import CommitGroup, GroupLimits
+from py_service.journal.keeper import close_dead_logs, live_logs
+from py_service.journal.log import Log
+from py_service.settings import Settings, need
+from py_service.stores.bus import BUS_ERRORS, Bus
+from py_service.stores.indexes import make_indexes
+from py_service.stores.lease import Lease
+from py_service.stores.mongo import Document, Mongo, now_ms
+from py_service.telemetry import configure_logging
+from py_service.unlock.closing import Closing
+from py_service.unlock.late import LateReports
+
+IDLE_SECONDS = 0.05
+BUSY_SECONDS = 0.005  # lets the unlocks' commits in between two batches
+REGISTER_SECONDS = 1.0
+AWAY_SECONDS = 0.5
+
+logger = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. Raises SettingsError."""
+    configure_logging(settings.log_level, settings.environment)
+    worker = Worker(settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await worker.start()
+    work = (worker.project(), worker.take_reports(), worker.keep(), worker.group.run(), worker.follower.listen())
+    jobs = [asyncio.create_task(job) for job in work]
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
+    await worker.close()
+    for task in done - {stopped}:
+        task.result()  # a job never ends by itself: say why it did
+
+
+class Worker:
+    """One at a time does the work; another waits for its lease."""
+
+    group: CommitGroup
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.name = f"worker-{os.getpid()}-{secrets.token_hex(4)}"
+        self.mongo = Mongo(need(settings.mongo_url, "NEXKEY_MONGO_URL"), settings.mongo_database, settings.store_timeout_ms)
+        self.bus = Bus(need(settings.redis_url, "NEXKEY_REDIS_URL"), settings.bus_timeout_ms)
+        self.follower = PermissionFollower(self.mongo, self.bus)
+        self.lease = Lease(self.mongo, "worker", self.name)
+        self.projection = Projection(self.mongo, self.bus, self.lease)
+        self._logs: list[Document] = []
+        self._leading = False
+
+    async def start(self) -> None:
+        """Connect, load, begin a log for what the worker itself concludes."""
+        await self.mongo.refuse_unfit_server()
+        await make_indexes(self.mongo.database)
+        await self.follower.start()
+        self._log = await Log.birth(self.mongo, "worker", self.name)
+        limits = GroupLimits(self._settings.group_events_max, self._settings.group_bytes_max, self._settings.queue_members_max)
+        self.group = CommitGroup(self.mongo, self._log, self.follower, limits, self._give_up)
+        self.reports = LateReports(self.mongo, self.bus, self.follower.index, self.group.submit, self.follower.current)
+        self.closing = Closing(self.mongo, self.group.submit)
+        logger.info("worker_started", process=self.name)
+
+    async def project(self) -> None:
+        """The journal into `events`; when it is read to its end, attempts without an outcome are closed."""
+        while True:
+            try:
+                began_ms = now_ms()
+                events = await self.projection.step(self._logs) if self._leading else None
+                for event in events or []:
+                    await self._cut_connections(event)
+                if events == []:
+                    await self.closing.step(began_ms)
+                await asyncio.sleep(BUSY_SECONDS if events else IDLE_SECONDS)
+            except (PyMongoError, StoreUnavailable, NothingWritten) as error:
+                logger.warning("projection_waits", error=type(error).__name__)
+                self.projection.forget()
+                await asyncio.sleep(AWAY_SECONDS)
+
+    async def take_reports(self) -> None:
+        """What locks say again, or of themselves."""
+        while True:
+            try:
+                taken = await self.reports.step() if self._leading else 0
+                await asyncio.sleep(BUSY_SECONDS if taken else IDLE_SECONDS)
+            except (*BUS_ERRORS, PyMongoError) as error:
+                logger.warning("reports_wait", error=type(error).__name__)
+                await asyncio.sleep(AWAY_SECONDS)
+
+    async def keep(self) -> None:
+        """The lease, the register of logs, and our own log's heartbeat."""
+        while True:
+            try:
+                was_leading, self._leading = self._leading, self.lease.fresh or await self.lease.take()
+                if self._leading and not was_leading:
+                    self.projection.forget()
+                    logger.info("worker_leads", process=self.name)
+                if self._leading:
+                    self._logs = await live_logs(self.mongo)
+                    await close_dead_logs(self.mongo, self._logs)
+                await self._log.beat()
+                await asyncio.sleep(REGISTER_SECONDS)
+            except PyMongoError as error:
+                logger.warning("keeper_waits", error=type(error).__name__)
+                await asyncio.sleep(AWAY_SECONDS)
+
+    async def _cut_connections(self, event: Document) -> None:
+        """Again, for a process that died after a suspension and before it told the gateways."""
+        if event["kind"] in ("management.person_suspended", "management.tokens_cut"):
+            try:
+                await self.bus.revoked(str(event["org"]), str(event["subject"]), int(event["at"]))
+            except BUS_ERRORS as error:
+                logger.warning("cut_failed", error=type(error).__name__)
+
+    def _give_up(self) -> None:
+        logger.error("worker_gives_up", process=self.name)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def close(self) -> None:
+        await self.bus.close()
+        await self.mongo.close()

@@ -1,0 +1,233 @@
+"""The border of the permission index: types, reasons, errors with codes, and threads. Rules are tested in the crate and by the twin."""
+
+import json
+import threading
+import typing
+
+import pytest
+
+from py_service._core_rs import (
+    CoreError,
+    Decision,
+    DeviceAssertionError,
+    PermissionIndex,
+    SnapshotError,
+    TokenError,
+)
+
+Image = dict[str, object]
+ORGANIZATION = "acme"
+ALWAYS: Image = {"valid_from": None, "valid_until": None}
+
+
+def image(kind: str, identifier: str, **document: object) -> Image:
+    return {"kind": kind, "id": identifier, "document": document}
+
+
+def person(groups: list[str], **changed: object) -> Image:
+    return image("person", "anna", **{"state": "active", "groups": groups, "roles": [], "tokens_valid_after": 0, **ALWAYS, **changed})
+
+
+def grant(identifier: str, group: str) -> Image:
+    return image("grant", identifier, effect="allow", group=group, door="front", schedule=None, **ALWAYS)
+
+
+def tombstone(kind: str, identifier: str) -> Image:
+    return {"kind": kind, "id": identifier, "document": None}
+
+
+def encoded(*images: Image) -> bytes:
+    return json.dumps(images).encode()
+
+
+@pytest.fixture
+def index() -> PermissionIndex:
+    loaded = PermissionIndex()
+    loaded.load(
+        ORGANIZATION,
+        1,
+        encoded(
+            image("organization", ORGANIZATION, active=True),
+            image("site", "hq", time_zone="Europe/Berlin", locked_down=False),
+            image("door", "front", name="Vordertür", site="hq", area=None, lock="lock-1", mode="locked", locked_down=False),
+            image("device", "lock-1", kind="lock", door="front", public_key="_" * 42 + "8", active=True),
+            image("group", "odd", includes=[]),
+            image("group", "even", includes=[]),
+            person(["odd"], roles=[{"role": "reception", "sites": ["hq"]}]),
+            grant("grant-odd", "odd"),
+        ),
+    )
+    return loaded
+
+
+def test_a_decision_is_small_frozen_and_says_why(index: PermissionIndex) -> None:
+    decision = index.check(ORGANIZATION, "anna", "front", 0)
+    assert (decision.allowed, decision.reason, decision.rule, decision.revision) == (True, "granted", "grant-odd", 1)
+    refused = index.check(ORGANIZATION, "anna", "back", 0)
+    assert (refused.allowed, refused.reason, refused.rule, refused.revision) == (False, "door_unknown", None, 1)
+    for name in ("allowed", "reason", "rule", "revision", "anything"):
+        with pytest.raises(AttributeError):
+            setattr(decision, name, True)
+    assert "granted" in repr(decision)
+
+
+def test_reasons_are_shared_strings(index: PermissionIndex) -> None:
+    first, second = (index.check(ORGANIZATION, "anna", "front", now_ms).reason for now_ms in (0, 1))
+    assert first is second
+
+
+def test_every_refusal_of_the_first_steps_crosses_the_border_by_its_name(index: PermissionIndex) -> None:
+    assert index.check("other", "anna", "front", 0).reason == "stores_unavailable"
+    assert index.check("other", "anna", "front", 0).revision == -1
+    assert index.check(ORGANIZATION, "ben", "front", 0).reason == "unknown_credential"
+    changes: list[tuple[Image, str, str | None]] = [
+        (person([]), "no_grant", None),
+        (person(["odd"], valid_from=1), "not_yet_valid", None),
+        (person(["odd"], valid_until=0), "expired", None),
+        (person(["odd"], state="suspended"), "person_suspended", None),
+        (image("site", "hq", time_zone="Europe/Berlin", locked_down=True), "site_locked_down", "hq"),
+        (image("organization", ORGANIZATION, active=False), "organization_suspended", None),
+    ]
+    for revision, (change, reason, rule) in enumerate(changes, start=2):
+        assert index.apply(ORGANIZATION, revision, encoded(change))
+        decision = index.check(ORGANIZATION, "anna", "front", 0)
+        assert (decision.allowed, decision.reason, decision.rule) == (False, reason, rule)
+
+
+def test_names_may_be_any_text(index: PermissionIndex) -> None:
+    for name in ("", "\0", "ä" * 10_000, "anna\n", "acme:anna", "\U0001f6aa"):
+        assert index.check(ORGANIZATION, name, "front", 0).reason == "unknown_credential"
+        assert index.check(ORGANIZATION, "anna", name, 0).reason == "door_unknown"
+        assert index.check(name, "anna", "front", 0).reason == "stores_unavailable"
+    with pytest.raises(UnicodeEncodeError):
+        index.check(ORGANIZATION, "\ud800", "front", 0)
+
+
+def test_times_beyond_64_bits_are_errors_and_never_decisions(index: PermissionIndex) -> None:
+    for now_ms in (2**63, -(2**63) - 1):
+        with pytest.raises(OverflowError):
+            index.check(ORGANIZATION, "anna", "front", now_ms)
+    with pytest.raises(TypeError):
+        index.check(ORGANIZATION, "anna", "front", typing.cast("int", 1.5))
+
+
+@pytest.mark.parametrize(
+    ("revision", "images", "code"),
+    [
+        (2, b"{", "change_malformed"),
+        (2, b"\xff\xfe", "change_malformed"),
+        (2, b'[{"kind":"person","id":"Anna","document":null}]', "change_malformed"),
+        (2, b"[" * 100_000, "change_malformed"),
+        (3, b"[]", "revision_gap"),
+    ],
+)
+def test_errors_carry_their_code_and_change_nothing(index: PermissionIndex, revision: int, images: bytes, code: str) -> None:
+    with pytest.raises(SnapshotError) as refusal:
+        index.apply(ORGANIZATION, revision, images)
+    assert refusal.value.code == code
+    assert isinstance(refusal.value, CoreError)
+    assert code in str(refusal.value)
+    assert "Anna" not in str(refusal.value)
+    assert index.revision(ORGANIZATION) == 1
+    assert index.check(ORGANIZATION, "anna", "front", 0).allowed
+
+
+def test_loads_and_changes_without_their_organization(index: PermissionIndex) -> None:
+    with pytest.raises(SnapshotError) as malformed:
+        index.load(ORGANIZATION, 2, b"null")
+    assert malformed.value.code == "snapshot_malformed"
+    with pytest.raises(SnapshotError) as old:
+        index.load(ORGANIZATION, 0, b"[]")
+    assert old.value.code == "revision_old"
+    with pytest.raises(SnapshotError) as unknown:
+        index.apply("other", 1, b"[]")
+    assert unknown.value.code == "organization_unknown"
+    assert not index.apply(ORGANIZATION, 1, b"[]")
+    index.drop(ORGANIZATION)
+    assert index.revision(ORGANIZATION) == -1
+    assert index.check(ORGANIZATION, "anna", "front", 0).reason == "stores_unavailable"
+
+
+def test_records_roles_and_tokens(index: PermissionIndex) -> None:
+    door = index.door(ORGANIZATION, "front")
+    assert door is not None
+    assert (door.id, door.name, door.site, door.area, door.lock) == ("front", "Vordertür", "hq", None, "lock-1")
+    device = index.device(ORGANIZATION, "lock-1")
+    assert device is not None
+    assert (device.id, device.door, device.active, device.public_key) == ("lock-1", "front", True, b"\xff" * 32)
+    assert index.door(ORGANIZATION, "back") is None
+    assert index.device("other", "lock-1") is None
+    assert index.check_role(ORGANIZATION, "anna", "grants.write", "hq").allowed
+    refused = index.check_role(ORGANIZATION, "anna", "grants.write", None)
+    assert (refused.allowed, refused.reason) == (False, "role_missing")
+    assert index.authenticate(ORGANIZATION, "anna", 0) is None
+    assert index.authenticate(ORGANIZATION, "ben", 0) == "person_unknown"
+
+
+def test_doors_of_is_limited(index: PermissionIndex) -> None:
+    [(door, decision)] = index.doors_of(ORGANIZATION, "anna", 0, 10)
+    assert door.id == "front"
+    assert isinstance(decision, Decision)
+    assert decision.allowed
+    assert index.doors_of(ORGANIZATION, "anna", 0, 0) == []
+    with pytest.raises(OverflowError):
+        index.doors_of(ORGANIZATION, "anna", 0, -1)
+
+
+def test_explain_tells_the_steps_and_the_local_time(index: PermissionIndex) -> None:
+    told = json.loads(index.explain(ORGANIZATION, "anna", "front", 1_792_888_200_000))
+    assert told.keys() == {"allowed", "reason", "rule", "revision", "local_time", "steps"}
+    assert told["local_time"] == "2026-10-25T02:30:00+02:00[Europe/Berlin]"
+    assert [step.keys() for step in told["steps"]] == [{"step", "passed", "detail"}] * len(told["steps"])
+    assert [step["step"] for step in told["steps"]] == [
+        "organization_loaded",
+        "organization_active",
+        "person_known",
+        "door_known",
+        "lockdown",
+        "person_active",
+        "person_valid",
+        "door_mode",
+        "deny_rules",
+        "allow_rules",
+        "grant_valid",
+        "schedule_open",
+    ]
+    absent = json.loads(index.explain("other", "anna", "front", 0))
+    assert (absent["allowed"], absent["reason"], absent["revision"], absent["local_time"]) == (False, "stores_unavailable", -1, None)
+    assert absent["steps"] == [{"step": "organization_loaded", "passed": False, "detail": ""}]
+
+
+def test_exceptions_form_the_tree_of_the_stub() -> None:
+    assert issubclass(DeviceAssertionError, TokenError)
+    assert issubclass(TokenError, CoreError)
+    assert CoreError.__module__ == "py_service._core_rs"
+
+
+def test_readers_see_whole_revisions_while_a_writer_applies(index: PermissionIndex) -> None:
+    """Each record moves Anna to the other group and the grant with her: between the two she would be refused."""
+    revisions = 1_500
+    wrong: list[tuple[str, str | None, int]] = []
+    answers = 0
+    finished = threading.Event()
+
+    def read() -> None:
+        nonlocal answers
+        while not finished.is_set():
+            decision = index.check(ORGANIZATION, "anna", "front", 0)
+            if decision.rule != ("grant-odd" if decision.revision % 2 else "grant-even"):
+                wrong.append((decision.reason, decision.rule, decision.revision))
+            answers += 1
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for revision in range(2, revisions + 1):
+        now, before = ("odd", "even") if revision % 2 else ("even", "odd")
+        assert index.apply(ORGANIZATION, revision, encoded(tombstone("grant", f"grant-{before}"), person([now]), grant(f"grant-{now}", now)))
+    finished.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert answers > 0
+    assert index.revision(ORGANIZATION) == revisions

@@ -1,0 +1,116 @@
+"""The index against its slow twin: random organizations, random changes, instants at the edges.
+
+The number of decisions is counted and demanded. NEXKEY_ORACLE_EXAMPLES sets the organizations of a longer campaign, which are
+then drawn anew at every run.
+"""
+
+import collections
+import json
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from py_service._core_rs import PermissionIndex
+from tests.property.oracle import Answer, Document, Organization, tz_database_version
+from tests.property.organizations import DOORS, INSTANTS, PERSONS, RECORD, SNAPSHOT
+
+ORGANIZATION = "acme"
+EXAMPLES_DEFAULT = 150
+EXAMPLES = int(os.environ.get("NEXKEY_ORACLE_EXAMPLES", EXAMPLES_DEFAULT))
+DECISIONS_PER_EXAMPLE_MIN = 200  # so that 150 organizations make at least 30,000 decisions
+DEMANDED_REASONS = {
+    "granted",
+    "organization_suspended",
+    "unknown_credential",
+    "door_unknown",
+    "door_locked_down",
+    "area_locked_down",
+    "site_locked_down",
+    "person_suspended",
+    "not_yet_valid",
+    "expired",
+    "denied_by_rule",
+    "no_grant",
+    "holiday",
+    "outside_schedule",
+}
+PAIRS = [*((person, door) for person in PERSONS for door in DOORS), ("nobody", DOORS[0]), (PERSONS[0], "nowhere")]
+
+
+def as_json(images: list[Document]) -> bytes:
+    return json.dumps(images).encode()
+
+
+def compare(index: PermissionIndex, twin: Organization, revision: int, instants: list[int]) -> collections.Counter[str]:
+    reasons: collections.Counter[str] = collections.Counter()
+    for now_ms in instants:
+        for person, door in PAIRS:
+            decision = index.check(ORGANIZATION, person, door, now_ms)
+            expected = twin.check(person, door, now_ms)
+            assert Answer(decision.allowed, decision.reason, decision.rule) == expected, (person, door, now_ms)
+            assert decision.revision == revision
+            reasons[decision.reason] += 1
+    return reasons
+
+
+def compare_doors(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
+    for person in (*PERSONS, "nobody"):
+        listed = index.doors_of(ORGANIZATION, person, now_ms, 100)
+        assert [door.id for door, _ in listed] == twin.doors_of(person)
+        for door, decision in listed:
+            assert Answer(decision.allowed, decision.reason, decision.rule) == twin.check(person, door.id, now_ms)
+
+
+def compare_explanation(index: PermissionIndex, now_ms: int) -> None:
+    for person, door in PAIRS:
+        decision = index.check(ORGANIZATION, person, door, now_ms)
+        told = json.loads(index.explain(ORGANIZATION, person, door, now_ms))
+        assert (told["allowed"], told["reason"], told["rule"]) == (decision.allowed, decision.reason, decision.rule)
+        assert [step["passed"] for step in told["steps"]] == [True] * (len(told["steps"]) - 1) + [decision.allowed]
+
+
+def test_both_read_the_same_edition_of_the_time_zones() -> None:
+    assert PermissionIndex().tzdata_version == tz_database_version()
+
+
+def test_the_index_agrees_with_its_twin() -> None:
+    seen: collections.Counter[str] = collections.Counter()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=EXAMPLES == EXAMPLES_DEFAULT,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(SNAPSHOT, st.lists(RECORD, min_size=4, max_size=8), st.lists(INSTANTS, min_size=4, max_size=6))
+    def agrees(snapshot: list[Document], records: list[list[Document]], instants: list[int]) -> None:
+        index, twin = PermissionIndex(), Organization()
+        index.load(ORGANIZATION, 10, as_json(snapshot))
+        twin.apply(snapshot)
+        seen.update(compare(index, twin, 10, instants))
+        for revision, record in enumerate(records, start=11):
+            assert index.apply(ORGANIZATION, revision, as_json(record))
+            twin.apply(record)
+            seen.update(compare(index, twin, revision, instants))
+        compare_doors(index, twin, instants[0])
+        compare_explanation(index, instants[0])
+        # A process that loads the end instead of following the changes answers the same.
+        loaded = PermissionIndex()
+        loaded.load(ORGANIZATION, 10 + len(records), as_json(twin.images()))
+        seen.update(compare(loaded, twin, 10 + len(records), instants))
+
+    agrees()
+    assert seen.total() >= EXAMPLES * DECISIONS_PER_EXAMPLE_MIN
+    assert DEMANDED_REASONS <= seen.keys(), DEMANDED_REASONS - seen.keys()
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_the_generator_meets_both_passes_of_an_autumn_hour(fold: int) -> None:
+    """The twin is only as good as what it is asked: 02:30 happens twice in Berlin, and the strategies know both."""
+    from tests.property.organizations import wall_instants
+
+    first, second = (wall_instants("2026-10-25", "02:30", "Europe/Berlin", each) for each in (0, 1))
+    assert (first, second)[fold] == 1_792_888_200_000 + fold * 3_600_000

@@ -1,0 +1,130 @@
+"""Who is asking: each cause of a 401 has its code, and what the fence does to a token."""
+
+from __future__ import annotations
+
+import pytest
+
+from py_service.errors import stores_unavailable
+from tests.unit.edge_support import make_edge
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code", "challenge"),
+    [
+        (None, "token_missing", "Bearer"),
+        ("", "token_malformed", 'Bearer error="invalid_token"'),
+        ("Bearer", "token_malformed", 'Bearer error="invalid_token"'),
+        ("Bearer ", "token_malformed", 'Bearer error="invalid_token"'),
+        ("Basic YTpi", "token_malformed", 'Bearer error="invalid_token"'),
+        ("Bearer nonsense", "token_malformed", 'Bearer error="invalid_token"'),
+        *(
+            (f"Bearer {code}", code, 'Bearer error="invalid_token"')
+            for code in (
+                "token_algorithm",
+                "token_signature",
+                "token_expired",
+                "token_not_yet_valid",
+                "token_audience",
+                "token_issuer",
+                "token_too_long",
+                "token_key_unknown",
+            )
+        ),
+        ("Bearer good,lock", "token_audience", 'Bearer error="invalid_token"'),
+    ],
+)
+@pytest.mark.parametrize("path", [("GET", "/v1/me"), ("POST", "/v1/doors/d1/unlock")])
+async def test_each_cause_has_its_code(path: tuple[str, str], authorization: str | None, code: str, challenge: str) -> None:
+    edge = await make_edge()
+    headers: dict[str, str | None] = {} if authorization is None else {"authorization": authorization}
+    exchange = await edge.ask(*path, token=None, headers=headers)
+    assert (exchange.status, exchange.problem()["code"]) == (401, code)
+    assert exchange.headers["www-authenticate"] == challenge
+    assert edge.calls == 0
+
+
+async def test_scheme_in_any_case_and_claims_reach_the_handler() -> None:
+    edge = await make_edge()
+    exchange = await edge.ask("GET", "/v1/me", token=None, headers={"authorization": "bEARER good"})
+    assert exchange.status == 200
+    assert edge.last is not None
+    assert edge.last.person().subject == "ada"
+
+
+async def test_fenced_route_brings_permissions_up_first() -> None:
+    edge = await make_edge()
+    await edge.ask("GET", "/v1/me")
+    assert edge.permissions.current_calls == 1
+
+
+async def test_unfenced_route_stays_in_memory() -> None:
+    edge = await make_edge()
+    exchange = await edge.ask("POST", "/v1/doors/d1/unlock")
+    assert exchange.status == 200
+    assert edge.permissions.current_calls == 0
+
+
+async def test_unfenced_refusal_from_old_memory_is_asked_again() -> None:
+    edge = await make_edge()
+    edge.permissions.causes = ["token_revoked", None]
+    exchange = await edge.ask("POST", "/v1/doors/d1/unlock")
+    assert exchange.status == 200
+    assert edge.permissions.current_calls == 1
+
+
+@pytest.mark.parametrize("cause", ["token_revoked", "person_unknown", "something_new"])
+@pytest.mark.parametrize("path", [("GET", "/v1/me"), ("POST", "/v1/doors/d1/unlock")])
+async def test_revoked_token(path: tuple[str, str], cause: str) -> None:
+    edge = await make_edge()
+    edge.permissions.causes = [cause]
+    exchange = await edge.ask(*path)
+    assert (exchange.status, exchange.problem()["code"]) == (401, "token_revoked")
+    assert edge.calls == 0
+
+
+@pytest.mark.parametrize("cause", ["person_suspended", "organization_suspended"])
+async def test_suspended(cause: str) -> None:
+    edge = await make_edge()
+    edge.permissions.causes = [cause]
+    exchange = await edge.ask("GET", "/v1/me")
+    assert (exchange.status, exchange.problem()["code"]) == (403, cause)
+    assert edge.calls == 0
+    # The unlock room journals the attempt of a suspended person, so it gets to see it.
+    assert (await edge.ask("POST", "/v1/doors/d1/unlock")).status == 200
+
+
+async def test_organization_that_is_not_loaded_is_no_allow() -> None:
+    edge = await make_edge()
+    edge.permissions.causes = ["stores_unavailable"]
+    for path in (("GET", "/v1/me"), ("POST", "/v1/doors/d1/unlock")):
+        exchange = await edge.ask(*path)
+        assert (exchange.status, exchange.problem()["code"]) == (503, "stores_unavailable")
+        assert exchange.headers["retry-after"] == "1"
+    assert edge.calls == 0
+
+
+async def test_fence_that_fails_is_no_allow() -> None:
+    edge = await make_edge()
+    edge.permissions.failure = stores_unavailable()
+    exchange = await edge.ask("GET", "/v1/me")
+    assert (exchange.status, exchange.problem()["code"]) == (503, "stores_unavailable")
+    assert edge.calls == 0
+
+
+async def test_unknown_key_is_looked_for_once() -> None:
+    edge = await make_edge()
+    exchange = await edge.ask("GET", "/v1/me", token="good-after-reload")
+    assert (exchange.status, edge.reloads) == (200, 1)
+
+
+async def test_unknown_key_when_it_may_not_look_again() -> None:
+    edge = await make_edge()
+    edge.reload_answer = False
+    exchange = await edge.ask("GET", "/v1/me", token="good-after-reload")
+    assert (exchange.status, exchange.problem()["code"]) == (401, "token_key_unknown")
+
+
+async def test_other_refusals_do_not_reload_keys() -> None:
+    edge = await make_edge()
+    await edge.ask("GET", "/v1/me", token="token_signature")
+    assert edge.reloads == 0

@@ -1,0 +1,135 @@
+"""What a person sees of themselves, and the token for the gateway."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import pytest
+
+from py_service._core_rs import Claims, TokenError
+from py_service.errors import Problem
+from py_service.exchange import Request
+from py_service.identity.handlers import IdentityHandlers
+from py_service.identity.me import Myself
+from py_service.identity.passwords import Passwords
+from py_service.identity.realtime_token import RealtimeTokens
+from py_service.identity.refresh import Refresh
+from py_service.identity.sign_in import SignIn
+from py_service.identity.sign_out import SignOut
+from py_service.identity.tokens import TokenIssuer
+from tests.unit.edge_support import MadeClaims
+from tests.unit.identity_support import NOW_MS, Clock, MadePermissions, MadeStore, images, make_ring, person_document
+
+
+class Room:
+    def __init__(self) -> None:
+        self.ring = make_ring()
+        self.permissions = MadePermissions()
+        self.store = MadeStore()
+        clock = Clock()
+        issuer = TokenIssuer(self.ring, self.permissions, clock)
+
+        async def cut_tokens(organization: str, person: str) -> None:
+            raise AssertionError("nothing to cut here")
+
+        self.handlers = IdentityHandlers(
+            SignIn(self.store, Passwords(), issuer),
+            Refresh(self.store, issuer, cut_tokens, clock),
+            SignOut(self.store),
+            RealtimeTokens(self.ring, self.permissions, clock),
+            Myself(self.store, self.permissions, clock),
+            self.ring.jwks,
+        )
+
+
+def request(body: bytes = b"", person: str = "ada") -> Request:
+    return Request("GET", "/", {}, {}, {}, body, "id", 0, cast("Claims", MadeClaims(subject=person)))
+
+
+async def test_me() -> None:
+    answer = await Room().handlers.get_me(request())
+    assert json.loads(answer.body) == {
+        "person": "ada",
+        "organization": "acme",
+        "name": "Ada",
+        "roles": [{"role": "auditor", "sites": None}],
+    }
+
+
+async def test_me_when_i_am_gone() -> None:
+    with pytest.raises(Problem) as caught:
+        await Room().handlers.get_me(request(person="nobody"))
+    assert (caught.value.status, caught.value.code) == (401, "token_revoked")
+
+
+async def test_my_doors_with_the_decision_of_now() -> None:
+    room = Room()
+    door = {"id": "front", "name": "Front", "site": "hq", "area": None}
+    assert json.loads((await room.handlers.get_doors(request())).body) == {"items": [door | {"allowed": True, "reason": "granted"}]}
+    site = {"name": "HQ", "address": "", "time_zone": "Europe/Berlin", "locked_down": True}
+    room.permissions.index.load("acme", 2, images(site__hq=site))
+    assert json.loads((await room.handlers.get_doors(request())).body) == {
+        "items": [door | {"allowed": False, "reason": "site_locked_down"}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("roles", "organization_too"),
+    [
+        ([], False),
+        ([{"role": "auditor", "sites": None}], True),
+        ([{"role": "auditor", "sites": ["hq"]}], False),
+        ([{"role": "reception", "sites": None}], False),
+    ],
+)
+async def test_topics_of_the_realtime_token(roles: list[object], organization_too: bool) -> None:
+    room = Room()
+    room.permissions.index.load("acme", 2, images(person__ada=person_document(roles=roles)))
+    answer = json.loads((await room.handlers.post_realtime_token(request())).body)
+    expected = ["organizations/acme/persons/ada/events"] + (["organizations/acme/events"] if organization_too else [])
+    claims = room.ring.verify_access_token(answer["token"], "gateway", NOW_MS)
+    assert answer["topics"] == claims.topics == expected
+    assert (claims.subject, claims.kind, claims.session) == ("ada", "person", "family")
+    assert answer["expires_at"] == "2027-01-15T08:05:00Z"
+    with pytest.raises(TokenError) as caught:
+        room.ring.verify_access_token(answer["token"], "api", NOW_MS)
+    assert caught.value.code == "token_audience"
+
+
+async def test_jwks_is_public_and_short_lived() -> None:
+    answer = await Room().handlers.get_jwks(request())
+    (key,) = json.loads(answer.body)["keys"]
+    assert (key["kid"], key["alg"], key["use"]) == ("access.1", "EdDSA", "sig")
+    assert "d" not in key
+    assert answer.headers == {"cache-control": "public, max-age=30"}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"email":"a@b.example","password":"x","remember":true}', "field_invalid"),
+        (b'{"email":"a@b.example"}', "field_invalid"),
+        (b'{"email":"a@b.example","password":""}', "field_invalid"),
+        (b'{"email":"' + b"a" * 255 + b'","password":"x"}', "field_invalid"),
+        (b'{"email":{"$ne":null},"password":"x"}', "field_invalid"),
+        (b"", "body_malformed"),
+    ],
+)
+async def test_malformed_sign_in(body: bytes, code: str) -> None:
+    with pytest.raises(Problem) as caught:
+        await Room().handlers.post_sign_in(request(body))
+    assert (caught.value.status, caught.value.code) == (400, code)
+
+
+def test_who_may_reach_what() -> None:
+    routes = {f"{route.method} {route.pattern}": (route.access, route.fenced) for route in Room().handlers.routes()}
+    assert routes == {
+        "POST /v1/sign-in": ("anyone", False),
+        "POST /v1/refresh": ("anyone", False),
+        "POST /v1/sign-out": ("anyone", False),
+        "GET /v1/me": ("person", True),
+        "GET /v1/me/doors": ("person", True),
+        "POST /v1/me/realtime-token": ("person", True),
+        "GET /.well-known/jwks.json": ("anyone", False),
+    }
