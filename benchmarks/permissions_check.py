@@ -55,7 +55,11 @@ class Model:
         self.zones = {f"site-{number}": zoneinfo.ZoneInfo(ZONES[number % len(ZONES)]) for number in range(size.sites)}
         self.schedules: dict[str, tuple[int, int]] = {f"schedule-{start}": (start, start + 9) for start in range(5, 12)}
         self.grants: list[tuple[str, str, str, str | None]] = []
-        for kind, places, each in (("door", self.doors, 4), ("area", {area for area, _ in self.doors.values()}, 3), ("site", self.zones, 2)):
+        for kind, places, each in (
+            ("door", self.doors, 4),
+            ("area", {area for area, _ in self.doors.values()}, 3),
+            ("site", self.zones, 2),
+        ):
             for place in sorted(places):
                 for _ in range(each):
                     schedule = random_source.choice((None, *self.schedules))
@@ -176,12 +180,18 @@ def main() -> int:
     core_ns = median_ns(pairs, lambda person, door: check(ORGANIZATION, person, door, NOW_MS))
     single_ns, single_p99_ns = percentiles_ns(pairs, lambda person, door: check(ORGANIZATION, person, door, NOW_MS))
     peer_ns = median_ns(pairs, lambda person, door: model.peer_check(person, door, NOW_MS))
-    print(f"core {_core_rs.__version__} ({_core_rs.__build_profile__}), Python {platform.python_version()}, tz database {index.tzdata_version}")
+    print(
+        f"core {_core_rs.__version__} ({_core_rs.__build_profile__}), Python {platform.python_version()}, tz database {index.tzdata_version}"
+    )
     print(f"{platform.system()} {platform.machine()}, {processor()}")
-    print(f"{size.persons:,} persons, {size.doors:,} doors, {len(model.grants):,} grants, {size.persons * 10:,} memberships; load {load_seconds:.2f} s")
+    print(
+        f"{size.persons:,} persons, {size.doors:,} doors, {len(model.grants):,} grants, {size.persons * 10:,} memberships; load {load_seconds:.2f} s"
+    )
     print(f"memory of the index: {index_bytes / size.persons:,.0f} bytes a person (resident growth, doors and grants in it)")
     print(f"{len(pairs):,} random pairs, {granted / len(pairs):.1%} granted, every answer equal to the peer's")
-    print(f"check:  {core_ns:7.0f} ns mean of a round, median of {ROUNDS} rounds; single calls: median {single_ns:.0f} ns, p99 {single_p99_ns:.0f} ns")
+    print(
+        f"check:  {core_ns:7.0f} ns mean of a round, median of {ROUNDS} rounds; single calls: median {single_ns:.0f} ns, p99 {single_p99_ns:.0f} ns"
+    )
     print(f"peer:   {peer_ns:7.0f} ns (dictionaries in Python); ratio {peer_ns / core_ns:.2f}")
     print(f"limit:  {LIMIT_NS:7} ns: {'met' if core_ns <= LIMIT_NS else 'MISSED'}")
     return 0 if core_ns <= LIMIT_NS else 1

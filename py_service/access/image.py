@@ -6,6 +6,8 @@ from typing import TypedDict
 
 import msgspec
 
+from py_service.stores.mongo import plain
+
 
 class Image(TypedDict):
     """`document` None is a tombstone."""
@@ -15,7 +17,7 @@ class Image(TypedDict):
     document: dict[str, object] | None
 
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(enc_hook=plain)
 
 
 def encode_images(images: list[Image]) -> bytes:

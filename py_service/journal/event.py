@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from py_service.stores.mongo import plain
+
 Event = dict[str, Any]  # BSON is open; docs/protocols/documents.md names the fields
 SEQUENCE_DIGITS = 12
 INDEX_DIGITS = 3
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(enc_hook=plain)
 
 
 def make_event(kind: str, organization: str, at_ms: int, **fields: object) -> Event:

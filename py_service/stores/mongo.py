@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from bson.int64 import Int64
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
@@ -30,6 +31,13 @@ POOL_CONNECTIONS_MAX = 64
 def now_ms() -> int:
     """Wall clock, milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000
+
+
+def plain(value: object) -> int:
+    """For JSON: a 64-bit integer as BSON gives it back is an integer. Raises NotImplementedError for anything else."""
+    if isinstance(value, Int64):
+        return int(value)
+    raise NotImplementedError(type(value).__name__)
 
 
 class Mongo:

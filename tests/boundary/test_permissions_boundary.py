@@ -50,7 +50,7 @@ def index() -> PermissionIndex:
             image("organization", ORGANIZATION, active=True),
             image("site", "hq", time_zone="Europe/Berlin", locked_down=False),
             image("door", "front", name="Vordertür", site="hq", area=None, lock="lock-1", mode="locked", locked_down=False),
-            image("device", "lock-1", kind="lock", door="front", public_key="_" * 42 + "8", active=True),
+            image("device", "lock-1", door="front", public_key="_" * 42 + "8", active=True),
             image("group", "odd", includes=[]),
             image("group", "even", includes=[]),
             person(["odd"], roles=[{"role": "reception", "sites": ["hq"]}]),
@@ -224,7 +224,9 @@ def test_readers_see_whole_revisions_while_a_writer_applies(index: PermissionInd
         reader.start()
     for revision in range(2, revisions + 1):
         now, before = ("odd", "even") if revision % 2 else ("even", "odd")
-        assert index.apply(ORGANIZATION, revision, encoded(tombstone("grant", f"grant-{before}"), person([now]), grant(f"grant-{now}", now)))
+        assert index.apply(
+            ORGANIZATION, revision, encoded(tombstone("grant", f"grant-{before}"), person([now]), grant(f"grant-{now}", now))
+        )
     finished.set()
     for reader in readers:
         reader.join()

@@ -99,9 +99,7 @@ class Organization:
 
     def images(self) -> list[Document]:
         """A snapshot that stands for everything applied so far."""
-        return [
-            {"kind": kind, "id": identifier, "document": document} for kind in KINDS for identifier, document in self.bag[kind].items()
-        ]
+        return [{"kind": kind, "id": identifier, "document": document} for kind in KINDS for identifier, document in self.bag[kind].items()]
 
     def check(self, person_id: str, door_id: str, now_ms: int) -> Answer:
         if not any(organization["active"] for organization in self.bag["organization"].values()):

@@ -159,7 +159,9 @@ def image(kind: str, tombstones: bool) -> st.SearchStrategy[Document]:
 def whole(kind: str) -> st.SearchStrategy[list[Document]]:
     """One image for each name of a kind."""
     names, document = DOCUMENTS[kind]
-    return st.tuples(*(st.fixed_dictionaries({"kind": st.just(kind), "id": st.just(name), "document": document}) for name in names)).map(list)
+    return st.tuples(*(st.fixed_dictionaries({"kind": st.just(kind), "id": st.just(name), "document": document}) for name in names)).map(
+        list
+    )
 
 
 # All names, in any order, minus a few: what is missing is named by others all the same.
@@ -169,5 +171,7 @@ SNAPSHOT = (
     .flatmap(lambda images: st.tuples(st.permutations(images), st.integers(0, 4)))
     .map(lambda drawn: list(drawn[0])[drawn[1] :])
 )
-ANY_IMAGE = st.sampled_from((*DOCUMENTS, *("site", "area", "door", "person", "group", "schedule", "calendar", "grant", "grant") * 3)).flatmap(lambda kind: image(kind, tombstones=True))
+ANY_IMAGE = st.sampled_from(
+    (*DOCUMENTS, *("site", "area", "door", "person", "group", "schedule", "calendar", "grant", "grant") * 3)
+).flatmap(lambda kind: image(kind, tombstones=True))
 RECORD = st.lists(ANY_IMAGE, min_size=1, max_size=4)

@@ -17,9 +17,9 @@ from tests.property.oracle import Answer, Document, Organization, tz_database_ve
 from tests.property.organizations import DOORS, INSTANTS, PERSONS, RECORD, SNAPSHOT
 
 ORGANIZATION = "acme"
-EXAMPLES_DEFAULT = 150
+EXAMPLES_DEFAULT = 100
 EXAMPLES = int(os.environ.get("NEXKEY_ORACLE_EXAMPLES", EXAMPLES_DEFAULT))
-DECISIONS_PER_EXAMPLE_MIN = 200  # so that 150 organizations make at least 30,000 decisions
+DECISIONS_PER_EXAMPLE_MIN = 200  # so that 100 organizations make at least 20,000 decisions
 DEMANDED_REASONS = {
     "granted",
     "organization_suspended",
