@@ -7,6 +7,7 @@ sets of groups, a rule list per door, area and site, and local time by `zoneinfo
 import argparse
 import datetime
 import json
+import os
 import platform
 import random
 import statistics
@@ -90,8 +91,8 @@ class Model:
             add("schedule", schedule, windows=windows, calendar=None, holiday_windows=[], exceptions=[])
         for person, groups in self.persons.items():
             add("person", person, state="active", groups=sorted(groups), roles=[], tokens_valid_after=0, **always)
-        for number, (kind, place, group, schedule) in enumerate(self.grants):
-            add("grant", f"grant-{number:06}", effect="allow", group=group, schedule=schedule, **{kind: place}, **always)
+        for number, (kind, place, group, hours) in enumerate(self.grants):
+            add("grant", f"grant-{number:06}", effect="allow", group=group, schedule=hours, **{kind: place}, **always)
         return json.dumps(images).encode()
 
     def peer_check(self, person: str, door: str, now_ms: int) -> bool:
@@ -126,7 +127,7 @@ def resident_bytes() -> int:
 
 
 def median_ns(pairs: list[Pair], ask: Callable[[str, str], object]) -> float:
-    """Median over rounds of the mean nanoseconds of one question, the empty loop taken off."""
+    """Median over rounds of the mean nanoseconds of one question, with the loop and the call of `ask` in it."""
     rounds = []
     for _ in range(ROUNDS):
         start = time.perf_counter_ns()
@@ -152,6 +153,14 @@ def processor() -> str:
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def report(size: Size, model: Model, tzdata_version: str) -> None:
+    """Says what was measured on what."""
+    print(f"core {_core_rs.__version__} ({_core_rs.__build_profile__}), Python {platform.python_version()}, tz database {tzdata_version}")
+    print(f"{platform.system()} {platform.machine()}, {processor()}, load before {os.getloadavg()[0]:.1f}")
+    memberships = sum(len(groups) for groups in model.persons.values())
+    print(f"{size.persons:,} persons, {size.doors:,} doors, {len(model.grants):,} grants, {memberships:,} memberships")
 
 
 def main() -> int:
@@ -180,18 +189,10 @@ def main() -> int:
     core_ns = median_ns(pairs, lambda person, door: check(ORGANIZATION, person, door, NOW_MS))
     single_ns, single_p99_ns = percentiles_ns(pairs, lambda person, door: check(ORGANIZATION, person, door, NOW_MS))
     peer_ns = median_ns(pairs, lambda person, door: model.peer_check(person, door, NOW_MS))
-    print(
-        f"core {_core_rs.__version__} ({_core_rs.__build_profile__}), Python {platform.python_version()}, tz database {index.tzdata_version}"
-    )
-    print(f"{platform.system()} {platform.machine()}, {processor()}")
-    print(
-        f"{size.persons:,} persons, {size.doors:,} doors, {len(model.grants):,} grants, {size.persons * 10:,} memberships; load {load_seconds:.2f} s"
-    )
-    print(f"memory of the index: {index_bytes / size.persons:,.0f} bytes a person (resident growth, doors and grants in it)")
+    report(size, model, index.tzdata_version)
+    print(f"load {load_seconds:.2f} s; {index_bytes / size.persons:,.0f} bytes a person (resident growth, doors and grants in it)")
     print(f"{len(pairs):,} random pairs, {granted / len(pairs):.1%} granted, every answer equal to the peer's")
-    print(
-        f"check:  {core_ns:7.0f} ns mean of a round, median of {ROUNDS} rounds; single calls: median {single_ns:.0f} ns, p99 {single_p99_ns:.0f} ns"
-    )
+    print(f"check:  {core_ns:7.0f} ns, median of {ROUNDS} rounds; single calls: median {single_ns:.0f} ns, p99 {single_p99_ns:.0f} ns")
     print(f"peer:   {peer_ns:7.0f} ns (dictionaries in Python); ratio {peer_ns / core_ns:.2f}")
     print(f"limit:  {LIMIT_NS:7} ns: {'met' if core_ns <= LIMIT_NS else 'MISSED'}")
     return 0 if core_ns <= LIMIT_NS else 1

@@ -10,9 +10,17 @@ use std::sync::Arc;
 static REASONS: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
 
 fn reason_text(py: Python<'_>, reason: core::Reason) -> Py<PyString> {
-    let texts = REASONS.get_or_init(py, || core::Reason::ALL.iter().map(|reason| PyString::intern(py, reason.as_str()).unbind()).collect());
+    let texts = REASONS.get_or_init(py, || {
+        core::Reason::ALL
+            .iter()
+            .map(|reason| PyString::intern(py, reason.as_str()).unbind())
+            .collect()
+    });
     // `ALL` is in the order of the declaration; a test in Python holds every reason against its name.
-    texts.get(reason as usize).map_or_else(|| PyString::new(py, reason.as_str()).unbind(), |text| text.clone_ref(py))
+    texts.get(reason as usize).map_or_else(
+        || PyString::new(py, reason.as_str()).unbind(),
+        |text| text.clone_ref(py),
+    )
 }
 
 /// Outcome of one check.
@@ -42,9 +50,17 @@ impl Decision {
     }
 
     fn __repr__(&self) -> String {
-        let core::Decision { reason, rule, revision } = &self.0;
+        let core::Decision {
+            reason,
+            rule,
+            revision,
+        } = &self.0;
         let rule = rule.as_ref().map_or("None", |rule| rule.as_str());
-        format!("Decision(allowed={}, reason={}, rule={rule}, revision={revision})", self.0.is_allowed(), reason.as_str())
+        format!(
+            "Decision(allowed={}, reason={}, rule={rule}, revision={revision})",
+            self.0.is_allowed(),
+            reason.as_str()
+        )
     }
 }
 
@@ -123,12 +139,26 @@ impl PermissionIndex {
         core::tzdata_version()
     }
 
-    fn load(&self, py: Python<'_>, organization: &str, revision: i64, images: &[u8]) -> PyResult<()> {
-        py.detach(|| self.0.load(organization, revision, images)).map_err(|error| snapshot_error(error.code()))
+    fn load(
+        &self,
+        py: Python<'_>,
+        organization: &str,
+        revision: i64,
+        images: &[u8],
+    ) -> PyResult<()> {
+        py.detach(|| self.0.load(organization, revision, images))
+            .map_err(|error| snapshot_error(error.code()))
     }
 
-    fn apply(&self, py: Python<'_>, organization: &str, revision: i64, images: &[u8]) -> PyResult<bool> {
-        py.detach(|| self.0.apply(organization, revision, images)).map_err(|error| snapshot_error(error.code()))
+    fn apply(
+        &self,
+        py: Python<'_>,
+        organization: &str,
+        revision: i64,
+        images: &[u8],
+    ) -> PyResult<bool> {
+        py.detach(|| self.0.apply(organization, revision, images))
+            .map_err(|error| snapshot_error(error.code()))
     }
 
     fn drop(&self, py: Python<'_>, organization: &str) {
@@ -143,21 +173,52 @@ impl PermissionIndex {
         Decision(self.0.check(organization, person, door, now_ms))
     }
 
-    fn authenticate(&self, organization: &str, person: &str, issued_at_ms: i64) -> Option<&'static str> {
+    fn authenticate(
+        &self,
+        organization: &str,
+        person: &str,
+        issued_at_ms: i64,
+    ) -> Option<&'static str> {
         self.0.authenticate(organization, person, issued_at_ms)
     }
 
-    fn check_role(&self, organization: &str, person: &str, permission: &str, site: Option<&str>) -> Decision {
+    fn check_role(
+        &self,
+        organization: &str,
+        person: &str,
+        permission: &str,
+        site: Option<&str>,
+    ) -> Decision {
         Decision(self.0.check_role(organization, person, permission, site))
     }
 
-    fn explain<'py>(&self, py: Python<'py>, organization: &str, person: &str, door: &str, now_ms: i64) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.explain(organization, person, door, now_ms).to_json())
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        organization: &str,
+        person: &str,
+        door: &str,
+        now_ms: i64,
+    ) -> Bound<'py, PyBytes> {
+        PyBytes::new(
+            py,
+            &self.0.explain(organization, person, door, now_ms).to_json(),
+        )
     }
 
-    fn doors_of(&self, py: Python<'_>, organization: &str, person: &str, now_ms: i64, limit: usize) -> Vec<(DoorRecord, Decision)> {
+    fn doors_of(
+        &self,
+        py: Python<'_>,
+        organization: &str,
+        person: &str,
+        now_ms: i64,
+        limit: usize,
+    ) -> Vec<(DoorRecord, Decision)> {
         let decided = py.detach(|| self.0.doors_of(organization, person, now_ms, limit));
-        decided.into_iter().map(|(door, decision)| (DoorRecord(door), Decision(decision))).collect()
+        decided
+            .into_iter()
+            .map(|(door, decision)| (DoorRecord(door), Decision(decision)))
+            .collect()
     }
 
     fn door(&self, organization: &str, door: &str) -> Option<DoorRecord> {

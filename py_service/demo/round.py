@@ -61,11 +61,13 @@ class Round:
 
     async def play(self) -> list[Step]:
         """Raises PhoneError when something that isn't an unlock goes wrong, httpx.HTTPError."""
-        guest, guest_id = self._phone("guest"), self._demo.account("guest").person
+        part, door = outside_schedule(datetime.now(ZoneInfo("Europe/Berlin")))
+        guest, other, guest_id = self._phone("guest"), self._phone(part), self._demo.account("guest").person
+        for phone in (self._owner, guest, other):
+            await phone.sign_in()
         grant = await self._give(guest_id)
         await self._ask("granted", "guest", guest, DOOR, "granted")
-        part, door = outside_schedule(datetime.now(ZoneInfo("Europe/Berlin")))
-        await self._ask("refused by schedule", part, self._phone(part), door, "outside_schedule")
+        await self._ask("refused by schedule", part, other, door, "outside_schedule")
         await self._manage("POST", f"/v1/doors/{DOOR}/lockdown")
         await self._ask("refused by lockdown", "guest", guest, DOOR, "door_locked_down")
         await self._manage("POST", f"/v1/doors/{DOOR}/release")

@@ -1,6 +1,6 @@
 """The demonstration on a real stack: stores, seed, service, locks; then phones and a live view for as long as one likes, or one round.
 
-What doesn't live here: the organization (`organization.py`), the view (`live.py`), the round (`round.py`), processes (`py_service.supervise`).
+What doesn't live here: the organization (`organization.py`), the view (`live.py`), the round (`round.py`), processes (`supervise`).
 """
 
 from __future__ import annotations

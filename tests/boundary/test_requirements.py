@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.boundary.project_files import ROOT, read
+from tests.boundary.project_files import ROOT, project_files, read
 
 FOLDER = Path("requirements")
 LOCKS = ("tools.txt", "runtime.txt", "embedded.txt", "dev.txt")
@@ -71,3 +71,23 @@ def test_no_requirement_names_a_place(lock: str) -> None:
 def test_there_is_one_lock_for_each_side() -> None:
     assert (ROOT / "Cargo.lock").exists()
     assert not (ROOT / "uv.lock").exists()
+
+
+def test_every_direct_dependency_is_accounted_for() -> None:
+    """docs/decisions/0002 says what each is for, who keeps it and why its licence fits."""
+    listed = set(re.findall(r"^\| ([a-z0-9_-]+) \|", read(Path("docs/decisions/0002-dependencies.md")), re.MULTILINE)) - {
+        "package",
+        "crate",
+    }
+    used = {canonicalize_name(requirement.name) for requirements in DIRECT.values() for requirement in requirements} | crates_asked_for()
+    assert used - listed == set()
+    assert listed - used == set()
+
+
+def crates_asked_for() -> set[str]:
+    """What the members of the workspace depend on directly, tests and benchmarks included, without each other."""
+    manifests = [tomllib.loads(read(path)) for path in project_files() if path.name == "Cargo.toml"]
+    tables = ("dependencies", "dev-dependencies", "build-dependencies")
+    found = {name for manifest in manifests for table in tables for name in manifest.get(table, {})}
+    assert "tokio" in found
+    return {name for name in found if not name.startswith("nexkey-")}

@@ -170,7 +170,9 @@ async def test_http_before_the_websocket(gateway: Gateway) -> None:
     assert refusal.value.response.status_code == 400
 
 
-@pytest.mark.parametrize("request_bytes", [b"\x00\xff\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 2_000, b"POST /healthz HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize(
+    "request_bytes", [b"\x00\xff\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 2_000, b"POST /healthz HTTP/1.1\r\n\r\n"]
+)
 def test_bad_requests_are_refused(gateway: Gateway, request_bytes: bytes) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=8) as raw:
         raw.sendall(request_bytes)
@@ -253,7 +255,12 @@ async def test_msgpack_carries_the_same(gateway: Gateway) -> None:
         event = {"id": "log:1:0", "at": 1_700_000_000_000, "detail": {"big": 2**53, "none": None, "text": "Grüße"}}
         gateway.valkey.publish(event)
         frame = msgspec.msgpack.decode(await asyncio.wait_for(websocket.recv(), 5), type=Frame)
-        assert frame == {"type": "event", "topic": TOPIC, "position": {"epoch": gateway.valkey.client.get("nk:epoch"), "offset": 1}, "event": event}
+        assert frame == {
+            "type": "event",
+            "topic": TOPIC,
+            "position": {"epoch": gateway.valkey.client.get("nk:epoch"), "offset": 1},
+            "event": event,
+        }
 
 
 # --- what a person sees ---------------------------------------------------------------------------------------------

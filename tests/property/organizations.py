@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from tests.property.oracle import EPOCH, Document, zone
+from tests.property.oracle import EPOCH, Document, Json, zone
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "Africa/Cairo")
 UNKNOWN_ZONE = "Mars/Olympus_Mons"
@@ -78,7 +78,7 @@ PLAIN_WINDOW = st.fixed_dictionaries({"start": CLOCK, "end": st.sampled_from((*C
 WEEKLY_WINDOW = st.fixed_dictionaries(
     {"days": st.lists(st.sampled_from(WEEKDAYS), max_size=7), "start": CLOCK, "end": st.sampled_from((*CLOCKS, "24:00"))}
 )
-EXCEPTION = st.fixed_dictionaries({"date": st.sampled_from(DATES), "windows": st.lists(PLAIN_WINDOW, max_size=2)})
+EXCEPTION: st.SearchStrategy[Json] = st.fixed_dictionaries({"date": st.sampled_from(DATES), "windows": st.lists(PLAIN_WINDOW, max_size=2)})
 
 
 def maybe(names: tuple[str, ...]) -> st.SearchStrategy[str | None]:

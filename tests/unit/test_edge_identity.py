@@ -90,7 +90,9 @@ async def test_suspended(cause: str) -> None:
     assert (exchange.status, exchange.problem()["code"]) == (403, cause)
     assert edge.calls == 0
     # The unlock room journals the attempt of a suspended person, so it gets to see it.
+    fence_reads = edge.permissions.current_calls
     assert (await edge.ask("POST", "/v1/doors/d1/unlock")).status == 200
+    assert edge.permissions.current_calls == fence_reads  # the room's own fence is enough
 
 
 async def test_organization_that_is_not_loaded_is_no_allow() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -105,7 +106,7 @@ class DoorMachine(RuleBasedStateMachine):
         assert bolt == ["unlocked", "locked"] * (len(bolt) // 2) + ["unlocked"] * (len(bolt) % 2)
         assert (len(bolt) % 2 == 1) is self.truth.back
         told = ["NORMAL", *(change.state for change in self.states)]
-        assert all(before != after for before, after in zip(told, told[1:], strict=False)), "a state was told twice"
+        assert all(before != after for before, after in pairwise(told)), "a state was told twice"
         assert told[-1] == self.door.state
 
 
@@ -128,7 +129,7 @@ def test_a_jam_does_not_hold_people_in() -> None:
     door = Door()
     door.jammed = True
     door.request_to_exit(100)
-    assert not door.locked
+    assert door.take_effects() == [Move(100, "unlocked", None)]
 
 
 def test_the_bolt_relocks_only_once_the_door_is_closed() -> None:
@@ -136,7 +137,5 @@ def test_the_bolt_relocks_only_once_the_door_is_closed() -> None:
     door.unlock(0, "c1")
     door.opened(500)
     door.tick(9_000)
-    assert not door.locked
     door.closed(9_500)
-    assert door.locked
     assert door.take_effects() == [Move(0, "unlocked", "c1"), Move(9_500, "locked", None)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,17 @@ import pytest
 
 from py_service.errors import SettingsError
 from py_service.settings import Secret, Settings, read_settings
-from py_service.supervise import stack as stack_module
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.environment import API_FIELDS, settings_environment
 from py_service.supervise.serve import gateway_configuration, run_api
 from py_service.supervise.stack import plan_stack, service_specs, simulator_spec
 
 KEY = Secret(bytes(range(32)))
+WITHOUT: dict[str, Callable[[Settings], Settings]] = {
+    "mongo_url": lambda settings: replace(settings, mongo_url=None),
+    "redis_url": lambda settings: replace(settings, redis_url=None),
+    "master_key": lambda settings: replace(settings, master_key=None),
+}
 URLS = Settings(mongo_url="mongodb://m:1/", redis_url="redis://r:2/0", master_key=KEY, api_port=0, gateway_port=0)
 
 
@@ -105,12 +109,12 @@ def test_no_store_is_started_for_an_url_that_is_set(folder: DataFolder) -> None:
     assert mongo.name == "mongo"
 
 
-@pytest.mark.parametrize("missing", ["mongo_url", "redis_url", "master_key"])
+@pytest.mark.parametrize("missing", sorted(WITHOUT))
 def test_production_makes_nothing_up(folder: DataFolder, missing: str) -> None:
     production = replace(URLS, environment="production")
     plan_stack(production, folder)
     with pytest.raises(SettingsError, match=f"^NEXKEY_{missing.upper()}: is needed here"):
-        plan_stack(replace(production, **{missing: None}), folder)
+        plan_stack(WITHOUT[missing](production), folder)
     assert not (folder.path / "master.key").exists()
 
 
@@ -123,7 +127,7 @@ def test_the_master_key_is_made_once_and_readable_by_its_owner_alone(folder: Dat
 
 def test_a_master_key_that_others_may_read_is_refused(folder: DataFolder) -> None:
     folder.master_key()
-    os.chmod(folder.path / "master.key", 0o644)
+    (folder.path / "master.key").chmod(0o644)
     with pytest.raises(SettingsError, match="others may read"):
         folder.master_key()
 
@@ -131,7 +135,7 @@ def test_a_master_key_that_others_may_read_is_refused(folder: DataFolder) -> Non
 def test_a_damaged_master_key_is_refused_and_not_replaced(folder: DataFolder) -> None:
     folder.master_key()
     (folder.path / "master.key").write_text("c2hvcnQ=")
-    with pytest.raises(SettingsError, match="^NEXKEY_MASTER_KEY"):
+    with pytest.raises(SettingsError, match=r"^NEXKEY_MASTER_KEY"):
         folder.master_key()
     assert (folder.path / "master.key").read_text() == "c2hvcnQ="
 
@@ -144,16 +148,16 @@ def test_one_folder_serves_one_up(folder: DataFolder) -> None:
 
 
 def test_a_missing_store_program_is_named(folder: DataFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(stack_module.embedded.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SettingsError, match="^NEXKEY_MONGO_URL: is not set, and secantusd-rs is not installed"):
+    with pytest.raises(SettingsError, match=r"^NEXKEY_MONGO_URL: is not set, and secantusd-rs is not installed"):
         plan_stack(replace(URLS, mongo_url=None), folder)
 
 
 @pytest.mark.parametrize(("missing", "name"), [("mongo_url", "MONGO_URL"), ("redis_url", "REDIS_URL"), ("master_key", "MASTER_KEY")])
 def test_the_api_names_what_it_lacks(missing: str, name: str) -> None:
     with pytest.raises(SettingsError, match=f"^NEXKEY_{name}: is needed here"):
-        run_api(replace(URLS, **{missing: None}))
+        run_api(WITHOUT[missing](URLS))
 
 
 def test_the_gateway_is_configured_as_the_protocol_says() -> None:
@@ -162,5 +166,5 @@ def test_the_gateway_is_configured_as_the_protocol_says() -> None:
         *("host", "port", "redis_url", "jwks_url", "gateway_id", "threads", "connections_max", "drain_seconds", "ready_fd"),
     }
     assert configuration["jwks_url"] == "http://127.0.0.1:8080/.well-known/jwks.json"
-    with pytest.raises(SettingsError, match="^NEXKEY_REDIS_URL"):
+    with pytest.raises(SettingsError, match=r"^NEXKEY_REDIS_URL"):
         gateway_configuration(replace(URLS, redis_url=None), "gateway-1")

@@ -179,3 +179,7 @@ fn plain(status: &str, body: &str) -> String {
 fn refused(status: &'static str) -> Request {
     Request::Refused { status }
 }
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

@@ -200,3 +200,7 @@ fn remember_last(dropped: &mut Vec<Arc<EncodedEvent>>, event: Arc<EncodedEvent>)
         None => dropped.push(event),
     }
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -276,3 +276,7 @@ pub fn is_identifier(text: &str) -> bool {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
         })
 }
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;

@@ -23,11 +23,15 @@ fn groups_of(person: u64) -> impl Iterator<Item = u64> {
 
 /// Every door is granted to one group always and to one in the day; every area to one group in the day.
 fn is_allowed(person: u64, door: u64, day: bool) -> bool {
-    groups_of(person).any(|group| group == door % GROUPS || (day && (group == (door * 3 + 1) % GROUPS || group == (door % AREAS) * 5)))
+    groups_of(person).any(|group| {
+        group == door % GROUPS
+            || (day && (group == (door * 3 + 1) % GROUPS || group == (door % AREAS) * 5))
+    })
 }
 
 fn snapshot() -> String {
-    let mut images = String::from(r#"[{"kind":"organization","id":"acme","document":{"active":true}}"#);
+    let mut images =
+        String::from(r#"[{"kind":"organization","id":"acme","document":{"active":true}}"#);
     let week = r#"{"days":["mon","tue","wed","thu","fri"],"start":"08:00","end":"18:00"}"#;
     write!(images, r#",{{"kind":"schedule","id":"day","document":{{"windows":[{week}],"calendar":null,"exceptions":[]}}}}"#).unwrap();
     for site in 0..SITES {
@@ -35,17 +39,43 @@ fn snapshot() -> String {
         write!(images, r#",{{"kind":"site","id":"s{site}","document":{{"time_zone":"{zone}","locked_down":false}}}}"#).unwrap();
     }
     for group in 0..GROUPS {
-        write!(images, r#",{{"kind":"group","id":"g{group}","document":{{"includes":[]}}}}"#).unwrap();
+        write!(
+            images,
+            r#",{{"kind":"group","id":"g{group}","document":{{"includes":[]}}}}"#
+        )
+        .unwrap();
     }
     for area in 0..AREAS {
-        write!(images, r#",{{"kind":"area","id":"a{area}","document":{{"locked_down":false}}}}"#).unwrap();
-        write_grant(&mut images, &format!("ga{area}"), area * 5, &format!(r#""area":"a{area}""#), r#""day""#);
+        write!(
+            images,
+            r#",{{"kind":"area","id":"a{area}","document":{{"locked_down":false}}}}"#
+        )
+        .unwrap();
+        write_grant(
+            &mut images,
+            &format!("ga{area}"),
+            area * 5,
+            &format!(r#""area":"a{area}""#),
+            r#""day""#,
+        );
     }
     for door in 0..DOORS {
         let (site, area) = (door % SITES, door % AREAS);
         write!(images, r#",{{"kind":"door","id":"d{door}","document":{{"site":"s{site}","area":"a{area}","mode":"locked","locked_down":false}}}}"#).unwrap();
-        write_grant(&mut images, &format!("gd{door}"), door % GROUPS, &format!(r#""door":"d{door}""#), "null");
-        write_grant(&mut images, &format!("ge{door}"), (door * 3 + 1) % GROUPS, &format!(r#""door":"d{door}""#), r#""day""#);
+        write_grant(
+            &mut images,
+            &format!("gd{door}"),
+            door % GROUPS,
+            &format!(r#""door":"d{door}""#),
+            "null",
+        );
+        write_grant(
+            &mut images,
+            &format!("ge{door}"),
+            (door * 3 + 1) % GROUPS,
+            &format!(r#""door":"d{door}""#),
+            r#""day""#,
+        );
     }
     for person in 0..PERSONS {
         write!(images, ",{}", person_image(person)).unwrap();
@@ -59,9 +89,14 @@ fn write_grant(images: &mut String, id: &str, group: u64, place: &str, schedule:
 }
 
 fn person_image(person: u64) -> String {
-    let groups: Vec<String> = groups_of(person).map(|group| format!(r#""g{group}""#)).collect();
+    let groups: Vec<String> = groups_of(person)
+        .map(|group| format!(r#""g{group}""#))
+        .collect();
     let rest = r#""valid_from":null,"valid_until":null,"roles":[],"tokens_valid_after":0"#;
-    format!(r#"{{"kind":"person","id":"p{person}","document":{{"state":"active","groups":[{}],{rest}}}}}"#, groups.join(","))
+    format!(
+        r#"{{"kind":"person","id":"p{person}","document":{{"state":"active","groups":[{}],{rest}}}}}"#,
+        groups.join(",")
+    )
 }
 
 /// Pairs without a pattern, half of them with access: person, door, and what is right in the day and at night.
@@ -76,9 +111,20 @@ fn pairs() -> Vec<(String, String, bool, bool)> {
     (0..200_000)
         .map(|number| {
             let person = random() % PERSONS;
-            let by_group = groups_of(person).nth(usize::try_from(random() % GROUPS_PER_PERSON).unwrap()).unwrap();
-            let door = if number % 2 == 0 { random() % DOORS } else { by_group + GROUPS * (random() % (DOORS / GROUPS)) };
-            (format!("p{person}"), format!("d{door}"), is_allowed(person, door, true), is_allowed(person, door, false))
+            let by_group = groups_of(person)
+                .nth(usize::try_from(random() % GROUPS_PER_PERSON).unwrap())
+                .unwrap();
+            let door = if number % 2 == 0 {
+                random() % DOORS
+            } else {
+                by_group + GROUPS * (random() % (DOORS / GROUPS))
+            };
+            (
+                format!("p{person}"),
+                format!("d{door}"),
+                is_allowed(person, door, true),
+                is_allowed(person, door, false),
+            )
         })
         .collect()
 }
@@ -88,8 +134,20 @@ fn benchmark(criterion: &mut Criterion) {
     index.load(ORGANIZATION, 0, snapshot().as_bytes()).unwrap();
     let pairs = pairs();
     for (person, door, day, night) in &pairs {
-        assert_eq!(index.check(ORGANIZATION, person, door, NOON_MS).is_allowed(), *day, "{person} {door} at noon");
-        assert_eq!(index.check(ORGANIZATION, person, door, NIGHT_MS).is_allowed(), *night, "{person} {door} at night");
+        assert_eq!(
+            index
+                .check(ORGANIZATION, person, door, NOON_MS)
+                .is_allowed(),
+            *day,
+            "{person} {door} at noon"
+        );
+        assert_eq!(
+            index
+                .check(ORGANIZATION, person, door, NIGHT_MS)
+                .is_allowed(),
+            *night,
+            "{person} {door} at night"
+        );
     }
     let mut turn = pairs.iter().cycle();
     criterion.bench_function("check, random pairs, day", |bencher| {
@@ -108,9 +166,17 @@ fn benchmark(criterion: &mut Criterion) {
         bencher.iter_batched(
             || {
                 revision += 1;
-                (revision, format!("[{}]", person_image(revision.unsigned_abs() % PERSONS)))
+                (
+                    revision,
+                    format!("[{}]", person_image(revision.unsigned_abs() % PERSONS)),
+                )
             },
-            |(revision, images)| assert_eq!(index.apply(ORGANIZATION, revision, images.as_bytes()), Ok(true)),
+            |(revision, images)| {
+                assert_eq!(
+                    index.apply(ORGANIZATION, revision, images.as_bytes()),
+                    Ok(true)
+                )
+            },
             BatchSize::PerIteration,
         );
     });
@@ -119,10 +185,21 @@ fn benchmark(criterion: &mut Criterion) {
             || {
                 revision += 1;
                 let (mut images, door) = (String::new(), revision.unsigned_abs() % DOORS);
-                write_grant(&mut images, &format!("gd{door}"), door % GROUPS, &format!(r#""door":"d{door}""#), "null");
+                write_grant(
+                    &mut images,
+                    &format!("gd{door}"),
+                    door % GROUPS,
+                    &format!(r#""door":"d{door}""#),
+                    "null",
+                );
                 (revision, format!("[{}]", images.trim_start_matches(',')))
             },
-            |(revision, images)| assert_eq!(index.apply(ORGANIZATION, revision, images.as_bytes()), Ok(true)),
+            |(revision, images)| {
+                assert_eq!(
+                    index.apply(ORGANIZATION, revision, images.as_bytes()),
+                    Ok(true)
+                )
+            },
             BatchSize::PerIteration,
         );
     });

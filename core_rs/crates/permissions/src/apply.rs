@@ -1,15 +1,27 @@
 //! From one revision to the next: images in, the next `State` out. It cannot fail; what could was refused in `images`.
 use crate::catalog::{Catalog, Closures, Touched};
-use crate::documents::{AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState, PlaceName, SiteDocument};
+use crate::documents::{
+    AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState, PlaceName,
+    SiteDocument,
+};
 use crate::identifier::Identifier;
 use crate::images::Image;
-use crate::model::{Device, Door, GroupRule, Person, Place, State, Validity};
+use crate::model::{
+    Device, Door, Extras, GROUPS_INLINE, GroupRule, Person, Place, State, Validity,
+};
 use crate::zone::Zones;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The state after `images`. The given one is left as it is for those who still read it.
-pub fn apply(catalog: &mut Catalog, state: &State, revision: i64, images: Vec<Image>, zones: &Zones) -> State {
+pub fn apply(
+    catalog: &mut Catalog,
+    state: &State,
+    revision: i64,
+    images: Vec<Image>,
+    zones: &Zones,
+) -> State {
     let mut next = state.clone();
     let mut touched = Touched::default();
     for image in images {
@@ -20,35 +32,77 @@ pub fn apply(catalog: &mut Catalog, state: &State, revision: i64, images: Vec<Im
     next
 }
 
-fn take_in(catalog: &mut Catalog, next: &mut State, image: Image, touched: &mut Touched, zones: &Zones) {
+fn take_in(
+    catalog: &mut Catalog,
+    next: &mut State,
+    image: Image,
+    touched: &mut Touched,
+    zones: &Zones,
+) {
     match image {
-        Image::Organization(document) => next.active = document.is_some_and(|document| document.active),
+        Image::Organization(document) => {
+            next.active = document.is_some_and(|document| document.active)
+        }
         Image::Site(id, document) => put_site(catalog, next, id, document, touched, zones),
         Image::Area(id, document) => put_area(catalog, next, id, document, touched),
         Image::Door(id, document) => put_door(catalog, next, id, document, touched),
         Image::Device(id, Some(document)) => {
-            let DeviceDocument { door, active, public_key } = document;
-            next.devices.insert(Arc::new(Device { id, door, active, public_key }));
+            let DeviceDocument {
+                door,
+                active,
+                public_key,
+            } = document;
+            next.devices.insert(Arc::new(Device {
+                id,
+                door,
+                active,
+                public_key,
+            }));
         }
         Image::Device(id, None) => _ = next.devices.remove(id.as_str()),
         Image::Person(id, Some(document)) => put_person(catalog, next, id, document),
         Image::Person(id, None) => _ = next.persons.remove(id.as_str()),
-        Image::Group(id, document) => catalog.put_group(&id, document.map(|document| document.includes), touched),
+        Image::Group(id, document) => {
+            catalog.put_group(&id, document.map(|document| document.includes), touched)
+        }
         Image::Schedule(id, document) => catalog.put_schedule(&id, document, touched),
         Image::Calendar(id, document) => catalog.put_calendar(&id, document, touched),
         Image::Grant(id, document) => catalog.put_grant(&id, document, touched),
     }
 }
 
-fn put_site(catalog: &mut Catalog, next: &mut State, id: Identifier, document: Option<SiteDocument>, touched: &mut Touched, zones: &Zones) {
+fn put_site(
+    catalog: &mut Catalog,
+    next: &mut State,
+    id: Identifier,
+    document: Option<SiteDocument>,
+    touched: &mut Touched,
+    zones: &Zones,
+) {
     let place = catalog.places.of(&PlaceName::Site(id.clone()));
     let site = document.map(|document| (zones.named(&document.time_zone), document.locked_down));
-    put_place(next, place, site.map(|(zone, locked_down)| (id, zone, locked_down)), touched);
+    put_place(
+        next,
+        place,
+        site.map(|(zone, locked_down)| (id, zone, locked_down)),
+        touched,
+    );
 }
 
-fn put_area(catalog: &mut Catalog, next: &mut State, id: Identifier, document: Option<AreaDocument>, touched: &mut Touched) {
+fn put_area(
+    catalog: &mut Catalog,
+    next: &mut State,
+    id: Identifier,
+    document: Option<AreaDocument>,
+    touched: &mut Touched,
+) {
     let place = catalog.places.of(&PlaceName::Area(id.clone()));
-    put_place(next, place, document.map(|document| (id, None, document.locked_down)), touched);
+    put_place(
+        next,
+        place,
+        document.map(|document| (id, None, document.locked_down)),
+        touched,
+    );
 }
 
 type PlaceFacts = (Identifier, Option<Arc<crate::zone::Zone>>, bool);
@@ -65,10 +119,27 @@ fn put_place(next: &mut State, handle: u32, facts: Option<PlaceFacts>, touched: 
     if facts.is_none() {
         list_groups(next, handle, &[]);
     }
-    next.places.set(handle, facts.map(|(id, zone, locked_down)| Arc::new(Place { id, locked_down, zone, rules, doors })));
+    next.places.set(
+        handle,
+        facts.map(|(id, zone, locked_down)| {
+            Arc::new(Place {
+                id,
+                locked_down,
+                zone,
+                rules,
+                doors,
+            })
+        }),
+    );
 }
 
-fn put_door(catalog: &mut Catalog, next: &mut State, id: Identifier, document: Option<DoorDocument>, touched: &mut Touched) {
+fn put_door(
+    catalog: &mut Catalog,
+    next: &mut State,
+    id: Identifier,
+    document: Option<DoorDocument>,
+    touched: &mut Touched,
+) {
     let place = catalog.places.of(&PlaceName::Door(id.clone()));
     if let Some(old) = next.doors_by_place.get(place) {
         for outer in [Some(old.site_place), old.area_place].into_iter().flatten() {
@@ -83,15 +154,43 @@ fn put_door(catalog: &mut Catalog, next: &mut State, id: Identifier, document: O
         next.doors.remove(id.as_str());
         return;
     };
-    let DoorDocument { name, site, area, lock, mode, locked_down } = document;
+    let DoorDocument {
+        name,
+        site,
+        area,
+        lock,
+        mode,
+        locked_down,
+    } = document;
     let site_place = catalog.places.of(&PlaceName::Site(site.clone()));
-    let area_place = area.as_ref().map(|area| catalog.places.of(&PlaceName::Area(area.clone())));
+    let area_place = area
+        .as_ref()
+        .map(|area| catalog.places.of(&PlaceName::Area(area.clone())));
     for outer in [Some(site_place), area_place].into_iter().flatten() {
         catalog.doors_in.add(outer, place);
         touched.places.insert(outer);
     }
-    let rules = next.doors_by_place.get(place).map(|old| Arc::clone(&old.rules)).unwrap_or_default();
-    put_settled_door(next, Door { id, place, site_place, area_place, rules, mode, locked_down, name: name.into(), site, area, lock });
+    let rules = next
+        .doors_by_place
+        .get(place)
+        .map(|old| Arc::clone(&old.rules))
+        .unwrap_or_default();
+    put_settled_door(
+        next,
+        Door {
+            id,
+            place,
+            site_place,
+            area_place,
+            rules,
+            mode,
+            locked_down,
+            name: name.into(),
+            site,
+            area,
+            lock,
+        },
+    );
 }
 
 fn put_settled_door(next: &mut State, door: Door) {
@@ -101,24 +200,42 @@ fn put_settled_door(next: &mut State, door: Door) {
 }
 
 fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document: PersonDocument) {
-    let PersonDocument { state, valid_from, valid_until, groups, roles, tokens_valid_after } = document;
-    let mut groups: smallvec::SmallVec<[u32; 8]> = groups.iter().map(|group| catalog.groups.of(group)).collect();
+    let PersonDocument {
+        state,
+        valid_from,
+        valid_until,
+        groups,
+        roles,
+        tokens_valid_after,
+    } = document;
+    let mut groups: SmallVec<[u32; GROUPS_INLINE]> = groups
+        .iter()
+        .map(|group| catalog.groups.of(group))
+        .collect();
     groups.sort_unstable();
     groups.dedup();
     groups.shrink_to_fit();
-    next.persons.insert(Arc::new(Person {
+    let extras = Extras {
         rules: catalog.rules_of_person(id.as_str()),
+        roles: roles.into(),
+    };
+    next.persons.insert(Arc::new(Person {
         id,
         groups,
         validity: Validity::new(valid_from, valid_until),
         tokens_valid_after_ms: tokens_valid_after,
-        roles: roles.into(),
+        extras: extras.kept(),
         suspended: state == PersonState::Suspended,
     }));
 }
 
 fn settle(catalog: &Catalog, next: &mut State, touched: Touched) {
-    let Touched { mut places, groups, persons, schedules } = touched;
+    let Touched {
+        mut places,
+        groups,
+        persons,
+        schedules,
+    } = touched;
     if !groups.is_empty() {
         places.append(&mut catalog.places_behind(&groups));
     }
@@ -130,18 +247,26 @@ fn settle(catalog: &Catalog, next: &mut State, touched: Touched) {
         catalog.settle_person(&person, next);
     }
     for schedule in schedules {
-        next.schedules.set(schedule, catalog.compiled(schedule).map(Arc::new));
+        next.schedules
+            .set(schedule, catalog.compiled(schedule).map(Arc::new));
     }
 }
 
 fn settle_place(catalog: &Catalog, next: &mut State, handle: u32, closures: &mut Closures) {
     if let Some(door) = next.doors_by_place.get(handle) {
-        let settled = Door { rules: catalog.rules_at(handle, closures), ..Door::clone(door) };
+        let settled = Door {
+            rules: catalog.rules_at(handle, closures),
+            ..Door::clone(door)
+        };
         list_groups(next, handle, &settled.rules);
         put_settled_door(next, settled);
     } else if let Some(place) = next.places.get(handle) {
         let doors = catalog.doors_in.of(&handle).copied().collect();
-        let settled = Place { rules: catalog.rules_at(handle, closures), doors, ..Place::clone(place) };
+        let settled = Place {
+            rules: catalog.rules_at(handle, closures),
+            doors,
+            ..Place::clone(place)
+        };
         list_groups(next, handle, &settled.rules);
         next.places.set(handle, Some(Arc::new(settled)));
     }
@@ -152,7 +277,11 @@ fn list_groups(next: &mut State, place: u32, rules: &[GroupRule]) {
     let before = allowed_groups(rules_of(next, place));
     let after = allowed_groups(rules);
     for group in before.symmetric_difference(&after) {
-        let mut places = next.places_of_group.get(*group).map(|places| Vec::clone(places)).unwrap_or_default();
+        let mut places = next
+            .places_of_group
+            .get(*group)
+            .map(|places| Vec::clone(places))
+            .unwrap_or_default();
         match places.binary_search(&place) {
             Ok(found) if !after.contains(group) => _ = places.remove(found),
             Err(missing) if after.contains(group) => places.insert(missing, place),
@@ -164,9 +293,15 @@ fn list_groups(next: &mut State, place: u32, rules: &[GroupRule]) {
 
 fn rules_of(next: &State, place: u32) -> &[GroupRule] {
     let of_door = next.doors_by_place.get(place).map(|door| &*door.rules);
-    of_door.or_else(|| next.places.get(place).map(|place| &*place.rules)).unwrap_or_default()
+    of_door
+        .or_else(|| next.places.get(place).map(|place| &*place.rules))
+        .unwrap_or_default()
 }
 
 fn allowed_groups(rules: &[GroupRule]) -> BTreeSet<u32> {
-    rules.iter().filter(|rule| !rule.grant.denies).map(|rule| rule.group).collect()
+    rules
+        .iter()
+        .filter(|rule| !rule.grant.denies)
+        .map(|rule| rule.group)
+        .collect()
 }

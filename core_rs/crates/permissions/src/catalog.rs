@@ -1,9 +1,11 @@
 //! The writer's side: what the images say, indexed both ways, so that a change touches only what it changes.
 //!
 //! Readers never see it. `apply` takes images in and settles what they touched into the next `State`.
-use crate::documents::{CalendarDocument, Effect, GrantDocument, PlaceName, ScheduleDocument, Subject};
+use crate::documents::{
+    CalendarDocument, Effect, GrantDocument, PlaceName, ScheduleDocument, Subject,
+};
 use crate::identifier::Identifier;
-use crate::model::{Grant, GroupRule, Person, PersonRule, ScheduleLink, State, Validity};
+use crate::model::{Extras, Grant, GroupRule, Person, PersonRule, ScheduleLink, State, Validity};
 use crate::schedule::{Holidays, Schedule};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -117,13 +119,21 @@ pub struct Catalog {
 
 impl Catalog {
     /// Takes a group in, or out.
-    pub fn put_group(&mut self, id: &Identifier, includes: Option<Vec<Identifier>>, touched: &mut Touched) {
+    pub fn put_group(
+        &mut self,
+        id: &Identifier,
+        includes: Option<Vec<Identifier>>,
+        touched: &mut Touched,
+    ) {
         let group = self.groups.of(id);
         for included in self.group_includes.remove(&group).unwrap_or_default() {
             self.included_in.remove(&included, &group);
         }
         if let Some(includes) = includes {
-            let handles: Vec<u32> = includes.iter().map(|included| self.groups.of(included)).collect();
+            let handles: Vec<u32> = includes
+                .iter()
+                .map(|included| self.groups.of(included))
+                .collect();
             for included in &handles {
                 self.included_in.add(*included, group);
             }
@@ -133,7 +143,12 @@ impl Catalog {
     }
 
     /// Takes a grant in, or out.
-    pub fn put_grant(&mut self, id: &Identifier, document: Option<GrantDocument>, touched: &mut Touched) {
+    pub fn put_grant(
+        &mut self,
+        id: &Identifier,
+        document: Option<GrantDocument>,
+        touched: &mut Touched,
+    ) {
         if let Some(old) = self.grants.remove(id) {
             self.touch_listing(&old, touched);
             match &old.subject {
@@ -158,15 +173,30 @@ impl Catalog {
     }
 
     fn listed(&mut self, id: &Identifier, document: GrantDocument) -> ListedGrant {
-        let GrantDocument { effect, subject, place, schedule, valid_from, valid_until } = document;
-        let schedule = schedule.map(|id| ScheduleLink { handle: self.schedules.of(&id), id });
+        let GrantDocument {
+            effect,
+            subject,
+            place,
+            schedule,
+            valid_from,
+            valid_until,
+        } = document;
+        let schedule = schedule.map(|id| ScheduleLink {
+            handle: self.schedules.of(&id),
+            id,
+        });
         ListedGrant {
             subject: match subject {
                 Subject::Person(person) => SubjectHandle::Person(person),
                 Subject::Group(group) => SubjectHandle::Group(self.groups.of(&group)),
             },
             place: self.places.of(&place),
-            grant: Arc::new(Grant { id: id.clone(), denies: effect == Effect::Deny, validity: Validity::new(valid_from, valid_until), schedule }),
+            grant: Arc::new(Grant {
+                id: id.clone(),
+                denies: effect == Effect::Deny,
+                validity: Validity::new(valid_from, valid_until),
+                schedule,
+            }),
         }
     }
 
@@ -178,9 +208,18 @@ impl Catalog {
     }
 
     /// Takes a schedule in, or out.
-    pub fn put_schedule(&mut self, id: &Identifier, document: Option<ScheduleDocument>, touched: &mut Touched) {
+    pub fn put_schedule(
+        &mut self,
+        id: &Identifier,
+        document: Option<ScheduleDocument>,
+        touched: &mut Touched,
+    ) {
         let handle = self.schedules.of(id);
-        if let Some(ScheduleDocument { calendar: Some(calendar), .. }) = self.schedule_documents.remove(&handle) {
+        if let Some(ScheduleDocument {
+            calendar: Some(calendar),
+            ..
+        }) = self.schedule_documents.remove(&handle)
+        {
             self.schedules_by_calendar.remove(&calendar, &handle);
         }
         if let Some(document) = document {
@@ -193,7 +232,12 @@ impl Catalog {
     }
 
     /// Takes a calendar in, or out.
-    pub fn put_calendar(&mut self, id: &Identifier, document: Option<CalendarDocument>, touched: &mut Touched) {
+    pub fn put_calendar(
+        &mut self,
+        id: &Identifier,
+        document: Option<CalendarDocument>,
+        touched: &mut Touched,
+    ) {
         match document {
             Some(document) => self.calendars.insert(id.clone(), document.dates.into()),
             None => self.calendars.remove(id),
@@ -204,9 +248,16 @@ impl Catalog {
     /// The rules that one person holds alone, sorted by place.
     pub fn rules_of_person(&self, person: &str) -> Box<[PersonRule]> {
         // Asked for every person of a snapshot, most of whom have none.
-        let Some(ids) = self.grants_of_person.0.get(person) else { return Box::default() };
+        let Some(ids) = self.grants_of_person.0.get(person) else {
+            return Box::default();
+        };
         let listed = ids.iter().filter_map(|id| self.grants.get(id));
-        let mut rules: Vec<PersonRule> = listed.map(|listed| PersonRule { place: listed.place, grant: Arc::clone(&listed.grant) }).collect();
+        let mut rules: Vec<PersonRule> = listed
+            .map(|listed| PersonRule {
+                place: listed.place,
+                grant: Arc::clone(&listed.grant),
+            })
+            .collect();
         rules.sort_by_key(|rule| rule.place);
         rules.into()
     }
@@ -216,7 +267,10 @@ impl Catalog {
         let document = self.schedule_documents.get(&handle)?;
         let holidays = match &document.calendar {
             None => Holidays::None,
-            Some(calendar) => self.calendars.get(calendar).map_or(Holidays::Missing, |days| Holidays::Days(Arc::clone(days))),
+            Some(calendar) => self
+                .calendars
+                .get(calendar)
+                .map_or(Holidays::Missing, |days| Holidays::Days(Arc::clone(days))),
         };
         Some(Schedule {
             week: Arc::new(document.week.clone()),
@@ -232,9 +286,17 @@ impl Catalog {
         let mut waiting: Vec<u32> = groups.iter().copied().collect();
         let mut places = BTreeSet::new();
         while let Some(group) = waiting.pop() {
-            let grants = self.grants_of_group.of(&group).filter_map(|id| self.grants.get(id));
+            let grants = self
+                .grants_of_group
+                .of(&group)
+                .filter_map(|id| self.grants.get(id));
             places.extend(grants.map(|listed| listed.place));
-            waiting.extend(self.included_in.of(&group).copied().filter(|outer| reached.insert(*outer)));
+            waiting.extend(
+                self.included_in
+                    .of(&group)
+                    .copied()
+                    .filter(|outer| reached.insert(*outer)),
+            );
         }
         places
     }
@@ -242,10 +304,20 @@ impl Catalog {
     /// The rules for groups at a place, nesting closed over, sorted by group.
     pub fn rules_at(&self, place: u32, closures: &mut Closures) -> Arc<[GroupRule]> {
         let mut rules = Vec::new();
-        for listed in self.group_grants_at.of(&place).filter_map(|id| self.grants.get(id)) {
+        for listed in self
+            .group_grants_at
+            .of(&place)
+            .filter_map(|id| self.grants.get(id))
+        {
             if let SubjectHandle::Group(group) = listed.subject {
-                let members = closures.0.entry(group).or_insert_with(|| self.closure(group));
-                rules.extend(members.iter().map(|group| GroupRule { group: *group, grant: Arc::clone(&listed.grant) }));
+                let members = closures
+                    .0
+                    .entry(group)
+                    .or_insert_with(|| self.closure(group));
+                rules.extend(members.iter().map(|group| GroupRule {
+                    group: *group,
+                    grant: Arc::clone(&listed.grant),
+                }));
             }
         }
         rules.sort_by_key(|rule| rule.group);
@@ -269,7 +341,14 @@ impl Catalog {
     /// Gives a person that exists the rules of now.
     pub fn settle_person(&self, id: &Identifier, state: &mut State) {
         if let Some(person) = state.persons.get(id.as_str()) {
-            let settled = Person { rules: self.rules_of_person(id.as_str()), ..Person::clone(person) };
+            let extras = Extras {
+                rules: self.rules_of_person(id.as_str()),
+                roles: person.roles().into(),
+            };
+            let settled = Person {
+                extras: extras.kept(),
+                ..Person::clone(person)
+            };
             state.persons.insert(Arc::new(settled));
         }
     }

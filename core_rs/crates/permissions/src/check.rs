@@ -24,13 +24,30 @@ impl Listener for Silent {
 type Outcome = (Reason, Option<Identifier>);
 
 /// May `person` pass `door` at `now_ms`?
-pub fn decide(state: &State, person: &str, door: &str, now_ms: i64, listener: &mut impl Listener) -> Decision {
-    let (reason, rule) = outcome_of(state, person, door, now_ms, listener).unwrap_or_else(|early| early);
-    Decision { reason, rule, revision: state.revision }
+pub fn decide(
+    state: &State,
+    person: &str,
+    door: &str,
+    now_ms: i64,
+    listener: &mut impl Listener,
+) -> Decision {
+    let (reason, rule) =
+        outcome_of(state, person, door, now_ms, listener).unwrap_or_else(|early| early);
+    Decision {
+        reason,
+        rule,
+        revision: state.revision,
+    }
 }
 
 /// The steps in order. `Err` is the answer of a step before the rules, `Ok` the answer of the rules.
-fn outcome_of(state: &State, person: &str, door: &str, now_ms: i64, listener: &mut impl Listener) -> Result<Outcome, Outcome> {
+fn outcome_of(
+    state: &State,
+    person: &str,
+    door: &str,
+    now_ms: i64,
+    listener: &mut impl Listener,
+) -> Result<Outcome, Outcome> {
     let person = person_by_id(state, person, listener)?;
     let door = state.doors.get(door);
     listener.step("door_known", door.is_some(), String::new);
@@ -38,7 +55,9 @@ fn outcome_of(state: &State, person: &str, door: &str, now_ms: i64, listener: &m
     not_locked_down(state, door, listener)?;
     person_stands(person, now_ms, listener)?;
     if door.mode == DoorMode::Unlocked {
-        listener.step("door_mode", true, || "unlocked for every valid person".into());
+        listener.step("door_mode", true, || {
+            "unlocked for every valid person".into()
+        });
         return Err((Reason::Granted, Some(door.id.clone())));
     }
     listener.step("door_mode", true, || "locked: a grant is needed".into());
@@ -48,27 +67,56 @@ fn outcome_of(state: &State, person: &str, door: &str, now_ms: i64, listener: &m
 }
 
 /// The steps before the door: organization active, person known.
-pub fn person_by_id<'a>(state: &'a State, person: &str, listener: &mut impl Listener) -> Result<&'a Person, Outcome> {
+pub fn person_by_id<'a>(
+    state: &'a State,
+    person: &str,
+    listener: &mut impl Listener,
+) -> Result<&'a Person, Outcome> {
     listener.step("organization_active", state.active, String::new);
     if !state.active {
         return Err((Reason::OrganizationSuspended, None));
     }
     let person = state.persons.get(person);
     listener.step("person_known", person.is_some(), String::new);
-    person.map(AsRef::as_ref).ok_or((Reason::UnknownCredential, None))
+    person
+        .map(AsRef::as_ref)
+        .ok_or((Reason::UnknownCredential, None))
 }
 
-fn not_locked_down(state: &State, door: &Door, listener: &mut impl Listener) -> Result<(), Outcome> {
-    let area = state.area_of(door).map(|area| (Reason::AreaLockedDown, &area.id, area.locked_down));
-    let site = state.site_of(door).map(|site| (Reason::SiteLockedDown, &site.id, site.locked_down));
-    let holders = [Some((Reason::DoorLockedDown, &door.id, door.locked_down)), area, site];
-    let lockdown = holders.into_iter().flatten().find(|(_, _, locked_down)| *locked_down);
-    listener.step("lockdown", lockdown.is_none(), || lockdown.map_or_else(String::new, |(reason, id, _)| format!("{} by {}", reason.as_str(), id.as_str())));
+fn not_locked_down(
+    state: &State,
+    door: &Door,
+    listener: &mut impl Listener,
+) -> Result<(), Outcome> {
+    let area = state
+        .area_of(door)
+        .map(|area| (Reason::AreaLockedDown, &area.id, area.locked_down));
+    let site = state
+        .site_of(door)
+        .map(|site| (Reason::SiteLockedDown, &site.id, site.locked_down));
+    let holders = [
+        Some((Reason::DoorLockedDown, &door.id, door.locked_down)),
+        area,
+        site,
+    ];
+    let lockdown = holders
+        .into_iter()
+        .flatten()
+        .find(|(_, _, locked_down)| *locked_down);
+    listener.step("lockdown", lockdown.is_none(), || {
+        lockdown.map_or_else(String::new, |(reason, id, _)| {
+            format!("{} by {}", reason.as_str(), id.as_str())
+        })
+    });
     lockdown.map_or(Ok(()), |(reason, id, _)| Err((reason, Some(id.clone()))))
 }
 
 /// Active, and valid now.
-pub fn person_stands(person: &Person, now_ms: i64, listener: &mut impl Listener) -> Result<(), Outcome> {
+pub fn person_stands(
+    person: &Person,
+    now_ms: i64,
+    listener: &mut impl Listener,
+) -> Result<(), Outcome> {
     listener.step("person_active", !person.suspended, String::new);
     if person.suspended {
         return Err((Reason::PersonSuspended, None));
@@ -84,15 +132,28 @@ pub fn person_stands(person: &Person, now_ms: i64, listener: &mut impl Listener)
 }
 
 /// Lets every rule be heard that concerns this person at this door: on the door, its area, its site.
-pub fn hear_rules<'a>(state: &'a State, person: &'a Person, door: &'a Door, hearing: &mut Hearing<'a>) {
+pub fn hear_rules<'a>(
+    state: &'a State,
+    person: &'a Person,
+    door: &'a Door,
+    hearing: &mut Hearing<'a>,
+) {
     let area = state.area_of(door).map(|area| &*area.rules);
     let site = state.site_of(door).map(|site| &*site.rules);
-    let places = [(Some(door.place), Some(&*door.rules)), (door.area_place, area), (Some(door.site_place), site)];
+    let places = [
+        (Some(door.place), Some(&*door.rules)),
+        (door.area_place, area),
+        (Some(door.site_place), site),
+    ];
     for (place, rules) in places {
         if let (Some(place), Some(rules)) = (place, rules) {
             hear_group_rules(person, rules, hearing);
-            let first = person.rules.partition_point(|rule| rule.place < place);
-            let own = person.rules.iter().skip(first).take_while(|rule| rule.place == place);
+            let first = person.rules().partition_point(|rule| rule.place < place);
+            let own = person
+                .rules()
+                .iter()
+                .skip(first)
+                .take_while(|rule| rule.place == place);
             own.for_each(|rule| hearing.hear(&rule.grant));
         }
     }
@@ -103,13 +164,18 @@ const WALKED_RULES_MAX: usize = 16;
 
 fn hear_group_rules<'a>(person: &Person, rules: &'a [GroupRule], hearing: &mut Hearing<'a>) {
     if rules.len() <= WALKED_RULES_MAX {
-        let concerned = rules.iter().filter(|rule| person.groups.binary_search(&rule.group).is_ok());
+        let concerned = rules
+            .iter()
+            .filter(|rule| person.groups.binary_search(&rule.group).is_ok());
         concerned.for_each(|rule| hearing.hear(&rule.grant));
         return;
     }
     for group in &person.groups {
         let first = rules.partition_point(|rule| rule.group < *group);
-        let concerned = rules.iter().skip(first).take_while(|rule| rule.group == *group);
+        let concerned = rules
+            .iter()
+            .skip(first)
+            .take_while(|rule| rule.group == *group);
         concerned.for_each(|rule| hearing.hear(&rule.grant));
     }
 }
@@ -133,20 +199,43 @@ impl<'a> Hearing<'a> {
     /// Nothing heard yet.
     #[must_use]
     pub fn new(state: &'a State, door: &'a Door, now_ms: i64) -> Self {
-        Self { state, door, now_ms, wall_clock: None, denied: None, open: None, holiday: None, closed: None, not_yet: None, over: None }
+        Self {
+            state,
+            door,
+            now_ms,
+            wall_clock: None,
+            denied: None,
+            open: None,
+            holiday: None,
+            closed: None,
+            not_yet: None,
+            over: None,
+        }
     }
 
     /// Was there any allow rule?
     #[must_use]
     pub fn heard_allow(&self) -> bool {
-        self.open.or(self.holiday).or(self.closed).or(self.not_yet).or(self.over).is_some()
+        self.open
+            .or(self.holiday)
+            .or(self.closed)
+            .or(self.not_yet)
+            .or(self.over)
+            .is_some()
     }
 
     fn hear(&mut self, grant: &'a Grant) {
         let over = grant.validity.is_over(self.now_ms);
         if over || !grant.validity.has_begun(self.now_ms) {
             if !grant.denies {
-                keep_smaller(if over { &mut self.over } else { &mut self.not_yet }, grant);
+                keep_smaller(
+                    if over {
+                        &mut self.over
+                    } else {
+                        &mut self.not_yet
+                    },
+                    grant,
+                );
             }
             return;
         }
@@ -163,18 +252,27 @@ impl<'a> Hearing<'a> {
 
     /// Is the grant's schedule open, and is the day one of its calendar?
     fn ask_schedule(&mut self, grant: &Grant) -> (bool, bool) {
-        let Some(link) = &grant.schedule else { return (true, false) };
+        let Some(link) = &grant.schedule else {
+            return (true, false);
+        };
         let (state, door, now_ms) = (self.state, self.door, self.now_ms);
-        let wall_clock = self.wall_clock.get_or_insert_with(|| Some(state.site_of(door)?.zone.as_ref()?.wall_clock(now_ms)));
+        let wall_clock = self
+            .wall_clock
+            .get_or_insert_with(|| Some(state.site_of(door)?.zone.as_ref()?.wall_clock(now_ms)));
         match (state.schedules.get(link.handle), wall_clock) {
-            (Some(schedule), Some(wall)) => (schedule.is_open(*wall), schedule.is_holiday(wall.day)),
+            (Some(schedule), Some(wall)) => {
+                (schedule.is_open(*wall), schedule.is_holiday(wall.day))
+            }
             _ => (false, false),
         }
     }
 
     /// The last four steps of the protocol.
     fn outcome(&self, listener: &mut impl Listener) -> Outcome {
-        listener.step("deny_rules", self.denied.is_none(), || self.denied.map_or_else(String::new, |grant| grant.id.as_str().to_owned()));
+        listener.step("deny_rules", self.denied.is_none(), || {
+            self.denied
+                .map_or_else(String::new, |grant| grant.id.as_str().to_owned())
+        });
         if let Some(grant) = self.denied {
             return (Reason::DeniedByRule, Some(grant.id.clone()));
         }
@@ -185,10 +283,16 @@ impl<'a> Hearing<'a> {
         let valid = self.open.or(self.holiday).or(self.closed);
         listener.step("grant_valid", valid.is_some(), String::new);
         if valid.is_none() {
-            let (reason, grant) = if self.not_yet.is_some() { (Reason::NotYetValid, self.not_yet) } else { (Reason::Expired, self.over) };
+            let (reason, grant) = if self.not_yet.is_some() {
+                (Reason::NotYetValid, self.not_yet)
+            } else {
+                (Reason::Expired, self.over)
+            };
             return (reason, grant.map(|grant| grant.id.clone()));
         }
-        listener.step("schedule_open", self.open.is_some(), || self.schedule_detail());
+        listener.step("schedule_open", self.open.is_some(), || {
+            self.schedule_detail()
+        });
         match (self.open, self.holiday) {
             (Some(grant), _) => (Reason::Granted, Some(grant.id.clone())),
             (None, Some(grant)) => (Reason::Holiday, schedule_of(grant)),
@@ -199,8 +303,15 @@ impl<'a> Hearing<'a> {
     fn schedule_detail(&self) -> String {
         let grant = self.open.or(self.holiday).or(self.closed);
         let schedule = grant.and_then(schedule_of);
-        let words = if self.open.is_some() { "open" } else { "closed" };
-        schedule.map_or_else(|| "no schedule: always open".into(), |schedule| format!("{} is {words}", schedule.as_str()))
+        let words = if self.open.is_some() {
+            "open"
+        } else {
+            "closed"
+        };
+        schedule.map_or_else(
+            || "no schedule: always open".into(),
+            |schedule| format!("{} is {words}", schedule.as_str()),
+        )
     }
 }
 

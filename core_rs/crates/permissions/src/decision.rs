@@ -89,6 +89,10 @@ impl Decision {
     /// The answer for an organization that isn't in memory.
     #[must_use]
     pub fn unavailable() -> Self {
-        Self { reason: Reason::StoresUnavailable, rule: None, revision: -1 }
+        Self {
+            reason: Reason::StoresUnavailable,
+            rule: None,
+            revision: -1,
+        }
     }
 }

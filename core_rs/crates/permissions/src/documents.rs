@@ -15,7 +15,9 @@ use std::borrow::Cow;
 pub struct Malformed;
 
 /// A field that may be `null` but not be missing.
-fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
 
@@ -88,7 +90,9 @@ pub struct DeviceDocument {
 fn public_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
     let text = Cow::<'de, str>::deserialize(deserializer)?;
     let bytes = URL_SAFE_NO_PAD.decode(text.as_bytes()).ok();
-    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| de::Error::custom("not a public key"))
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| de::Error::custom("not a public key"))
 }
 
 /// Whether a person may pass at all.
@@ -140,7 +144,7 @@ pub struct GroupDocument {
 
 #[derive(Deserialize)]
 struct RawWindow {
-    days: Option<Vec<Weekday>>,  // only weekly windows have them, and they must
+    days: Option<Vec<Weekday>>, // only weekly windows have them, and they must
     start: String,
     end: String,
 }
@@ -201,19 +205,28 @@ impl TryFrom<RawSchedule> for ScheduleDocument {
         // Two exceptions for one date add up.
         let mut exceptions = std::collections::BTreeMap::<i64, Vec<Window>>::new();
         for given in &raw.exceptions {
-            exceptions.entry(parse_date(&given.date).ok_or(Malformed)?).or_default().extend(windows(&given.windows)?);
+            exceptions
+                .entry(parse_date(&given.date).ok_or(Malformed)?)
+                .or_default()
+                .extend(windows(&given.windows)?);
         }
         Ok(Self {
             week: week.map(DayWindows::new),
             calendar: raw.calendar,
             holiday_windows: DayWindows::new(windows(&raw.holiday_windows)?),
-            exceptions: exceptions.into_iter().map(|(day, windows)| (day, DayWindows::new(windows))).collect(),
+            exceptions: exceptions
+                .into_iter()
+                .map(|(day, windows)| (day, DayWindows::new(windows)))
+                .collect(),
         })
     }
 }
 
 fn windows(given: &[RawWindow]) -> Result<Vec<Window>, Malformed> {
-    given.iter().map(|window| Window::parse(&window.start, &window.end).ok_or(Malformed)).collect()
+    given
+        .iter()
+        .map(|window| Window::parse(&window.start, &window.end).ok_or(Malformed))
+        .collect()
 }
 
 /// A calendar: sorted days since 1970-01-01.
@@ -226,7 +239,11 @@ pub struct CalendarDocument {
 
 fn dates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
     let given = Vec::<Cow<'de, str>>::deserialize(deserializer)?;
-    let mut days = given.iter().map(|date| parse_date(date)).collect::<Option<Vec<_>>>().ok_or_else(|| de::Error::custom("not a date"))?;
+    let mut days = given
+        .iter()
+        .map(|date| parse_date(date))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| de::Error::custom("not a date"))?;
     days.sort_unstable();
     days.dedup();
     Ok(days)
@@ -316,7 +333,20 @@ impl TryFrom<RawGrant> for GrantDocument {
             (None, None, Some(site)) => PlaceName::Site(site),
             _ => return Err(Malformed),
         };
-        let RawGrant { effect, schedule, valid_from, valid_until, .. } = raw;
-        Ok(Self { effect, subject, place, schedule, valid_from, valid_until })
+        let RawGrant {
+            effect,
+            schedule,
+            valid_from,
+            valid_until,
+            ..
+        } = raw;
+        Ok(Self {
+            effect,
+            subject,
+            place,
+            schedule,
+            valid_from,
+            valid_until,
+        })
     }
 }

@@ -44,7 +44,11 @@ impl Explanation {
 
 impl Listener for Vec<Step> {
     fn step(&mut self, step: &'static str, passed: bool, detail: impl FnOnce() -> String) {
-        self.push(Step { step, passed, detail: detail() });
+        self.push(Step {
+            step,
+            passed,
+            detail: detail(),
+        });
     }
 }
 
@@ -53,7 +57,9 @@ impl Listener for Vec<Step> {
 pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> Explanation {
     let mut steps = Vec::new();
     steps.step("organization_loaded", state.is_some(), String::new);
-    let decision = state.map_or_else(Decision::unavailable, |state| decide(state, person, door, now_ms, &mut steps));
+    let decision = state.map_or_else(Decision::unavailable, |state| {
+        decide(state, person, door, now_ms, &mut steps)
+    });
     let zone = state.and_then(|state| state.site_of(state.doors.get(door)?)?.zone.as_ref());
     Explanation {
         allowed: decision.is_allowed(),
@@ -67,18 +73,53 @@ pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> 
 
 /// Doors on which a person holds any allow rule, by identifier, with the decision right now.
 #[must_use]
-pub fn doors_of(state: &State, person: &str, now_ms: i64, limit: usize) -> Vec<(Arc<Door>, Decision)> {
-    let Some(person) = state.persons.get(person) else { return Vec::new() };
-    let of_groups = person.groups.iter().filter_map(|group| state.places_of_group.get(*group)).flat_map(|places| places.iter());
-    let own = person.rules.iter().filter(|rule| !rule.grant.denies).map(|rule| &rule.place);
+pub fn doors_of(
+    state: &State,
+    person: &str,
+    now_ms: i64,
+    limit: usize,
+) -> Vec<(Arc<Door>, Decision)> {
+    let Some(person) = state.persons.get(person) else {
+        return Vec::new();
+    };
+    let of_groups = person
+        .groups
+        .iter()
+        .filter_map(|group| state.places_of_group.get(*group))
+        .flat_map(|places| places.iter());
+    let own = person
+        .rules()
+        .iter()
+        .filter(|rule| !rule.grant.denies)
+        .map(|rule| &rule.place);
     let mut doors = BTreeMap::new();
     for place in of_groups.chain(own) {
-        let inside = state.places.get(*place).map(|place| &*place.doors).unwrap_or_default();
-        for door in inside.iter().chain([place]).filter_map(|door| state.doors_by_place.get(*door)) {
+        let inside = state
+            .places
+            .get(*place)
+            .map(|place| &*place.doors)
+            .unwrap_or_default();
+        for door in inside
+            .iter()
+            .chain([place])
+            .filter_map(|door| state.doors_by_place.get(*door))
+        {
             doors.insert(&door.id, door);
         }
     }
     let decided = doors.into_values().take(limit);
-    decided.map(|door| (Arc::clone(door), decide(state, person.id.as_str(), door.id.as_str(), now_ms, &mut Silent))).collect()
+    decided
+        .map(|door| {
+            (
+                Arc::clone(door),
+                decide(
+                    state,
+                    person.id.as_str(),
+                    door.id.as_str(),
+                    now_ms,
+                    &mut Silent,
+                ),
+            )
+        })
+        .collect()
 }
-

@@ -15,7 +15,9 @@ impl Identifier {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let well_formed = (1..=IDENTIFIER_BYTES_MAX).contains(&text.len())
-            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
         well_formed.then(|| Self(SmolStr::new(text)))
     }
 

@@ -1,8 +1,9 @@
 //! Images as they arrive: one bounded JSON array of them. Their documents live in `documents`.
-use crate::identifier::Identifier;
 use crate::documents::{
-    Malformed, AreaDocument, CalendarDocument, DeviceDocument, DoorDocument, GrantDocument, GroupDocument, OrganizationDocument, PersonDocument, ScheduleDocument, SiteDocument,
+    AreaDocument, CalendarDocument, DeviceDocument, DoorDocument, GrantDocument, GroupDocument,
+    Malformed, OrganizationDocument, PersonDocument, ScheduleDocument, SiteDocument,
 };
+use crate::identifier::Identifier;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -54,7 +55,9 @@ pub fn parse(organization: &str, images: &[u8], bytes_max: usize) -> Result<Vec<
         return Err(Malformed);
     }
     let raw: Vec<RawImage<'_>> = serde_json::from_slice(images).map_err(|_| Malformed)?;
-    raw.into_iter().map(|image| typed(organization, image)).collect()
+    raw.into_iter()
+        .map(|image| typed(organization, image))
+        .collect()
 }
 
 fn typed(organization: &str, image: RawImage<'_>) -> Result<Image, Malformed> {
@@ -77,4 +80,3 @@ fn typed(organization: &str, image: RawImage<'_>) -> Result<Image, Malformed> {
 fn read<'a, T: Deserialize<'a>>(document: &'a RawValue) -> Result<Option<T>, Malformed> {
     serde_json::from_str(document.get()).map_err(|_| Malformed)
 }
-

@@ -82,14 +82,29 @@ impl PermissionIndex {
     ///
     /// # Errors
     /// `SnapshotMalformed`, or `RevisionOld` when what is in memory is newer; nothing is changed then.
-    pub fn load(&self, organization: &str, revision: i64, images: &[u8]) -> Result<(), SnapshotError> {
+    pub fn load(
+        &self,
+        organization: &str,
+        revision: i64,
+        images: &[u8],
+    ) -> Result<(), SnapshotError> {
         if revision < 0 {
             return Err(SnapshotError::SnapshotMalformed);
         }
-        let images = parse(organization, images, SNAPSHOT_BYTES_MAX).map_err(|_| SnapshotError::SnapshotMalformed)?;
+        let images = parse(organization, images, SNAPSHOT_BYTES_MAX)
+            .map_err(|_| SnapshotError::SnapshotMalformed)?;
         let mut catalog = Catalog::default();
-        let state = apply(&mut catalog, &State::default(), revision, images, &self.zones);
-        let loaded = Organization { state: ArcSwap::from_pointee(state), catalog: Mutex::new(catalog) };
+        let state = apply(
+            &mut catalog,
+            &State::default(),
+            revision,
+            images,
+            &self.zones,
+        );
+        let loaded = Organization {
+            state: ArcSwap::from_pointee(state),
+            catalog: Mutex::new(catalog),
+        };
 
         let _membership = locked(&self.membership);
         let known = self.organizations.load();
@@ -111,9 +126,16 @@ impl PermissionIndex {
     ///
     /// # Errors
     /// `OrganizationUnknown`, `RevisionGap`, `ChangeMalformed`; nothing is changed then.
-    pub fn apply(&self, organization: &str, revision: i64, images: &[u8]) -> Result<bool, SnapshotError> {
+    pub fn apply(
+        &self,
+        organization: &str,
+        revision: i64,
+        images: &[u8],
+    ) -> Result<bool, SnapshotError> {
         loop {
-            let known = self.organization(organization).ok_or(SnapshotError::OrganizationUnknown)?;
+            let known = self
+                .organization(organization)
+                .ok_or(SnapshotError::OrganizationUnknown)?;
             let Ok(mut catalog) = known.catalog.lock() else {
                 // A writer died between images and state: what the catalog says can't be trusted any more.
                 self.drop_organization(organization);
@@ -129,8 +151,15 @@ impl PermissionIndex {
             if revision - 1 != state.revision {
                 return Err(SnapshotError::RevisionGap);
             }
-            let images = parse(organization, images, CHANGE_BYTES_MAX).map_err(|_| SnapshotError::ChangeMalformed)?;
-            known.state.store(Arc::new(apply(&mut catalog, &state, revision, images, &self.zones)));
+            let images = parse(organization, images, CHANGE_BYTES_MAX)
+                .map_err(|_| SnapshotError::ChangeMalformed)?;
+            known.state.store(Arc::new(apply(
+                &mut catalog,
+                &state,
+                revision,
+                images,
+                &self.zones,
+            )));
             return Ok(true);
         }
     }
@@ -151,37 +180,76 @@ impl PermissionIndex {
     /// The revision in memory, or -1.
     #[must_use]
     pub fn revision(&self, organization: &str) -> i64 {
-        self.read(organization, |state| state.map_or(-1, |state| state.revision))
+        self.read(organization, |state| {
+            state.map_or(-1, |state| state.revision)
+        })
     }
 
     /// May `person` pass `door` at `now_ms`?
     #[must_use]
     pub fn check(&self, organization: &str, person: &str, door: &str, now_ms: i64) -> Decision {
-        self.read(organization, |state| state.map_or_else(Decision::unavailable, |state| decide(state, person, door, now_ms, &mut Silent)))
+        self.read(organization, |state| {
+            state.map_or_else(Decision::unavailable, |state| {
+                decide(state, person, door, now_ms, &mut Silent)
+            })
+        })
     }
 
     /// What `check` answers, with the way to it.
     #[must_use]
-    pub fn explain(&self, organization: &str, person: &str, door: &str, now_ms: i64) -> Explanation {
+    pub fn explain(
+        &self,
+        organization: &str,
+        person: &str,
+        door: &str,
+        now_ms: i64,
+    ) -> Explanation {
         self.read(organization, |state| explain(state, person, door, now_ms))
     }
 
     /// Doors on which `person` holds any allow rule, by identifier, with the decision right now.
     #[must_use]
-    pub fn doors_of(&self, organization: &str, person: &str, now_ms: i64, limit: usize) -> Vec<(Arc<Door>, Decision)> {
-        self.read(organization, |state| state.map_or_else(Vec::new, |state| doors_of(state, person, now_ms, limit)))
+    pub fn doors_of(
+        &self,
+        organization: &str,
+        person: &str,
+        now_ms: i64,
+        limit: usize,
+    ) -> Vec<(Arc<Door>, Decision)> {
+        self.read(organization, |state| {
+            state.map_or_else(Vec::new, |state| doors_of(state, person, now_ms, limit))
+        })
     }
 
     /// Why a token issued at `issued_at_ms` no longer stands for `person`; `None` when it does.
     #[must_use]
-    pub fn authenticate(&self, organization: &str, person: &str, issued_at_ms: i64) -> Option<&'static str> {
-        self.read(organization, |state| state.map_or(Some("stores_unavailable"), |state| authenticate(state, person, issued_at_ms)))
+    pub fn authenticate(
+        &self,
+        organization: &str,
+        person: &str,
+        issued_at_ms: i64,
+    ) -> Option<&'static str> {
+        self.read(organization, |state| {
+            state.map_or(Some("stores_unavailable"), |state| {
+                authenticate(state, person, issued_at_ms)
+            })
+        })
     }
 
     /// May `person` do `permission` at `site` (`None`: for the whole organization)?
     #[must_use]
-    pub fn check_role(&self, organization: &str, person: &str, permission: &str, site: Option<&str>) -> Decision {
-        self.read(organization, |state| state.map_or_else(Decision::unavailable, |state| check_role(state, person, permission, site)))
+    pub fn check_role(
+        &self,
+        organization: &str,
+        person: &str,
+        permission: &str,
+        site: Option<&str>,
+    ) -> Decision {
+        self.read(organization, |state| {
+            state.map_or_else(Decision::unavailable, |state| {
+                check_role(state, person, permission, site)
+            })
+        })
     }
 
     /// A door.

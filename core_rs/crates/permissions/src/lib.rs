@@ -3,7 +3,15 @@
 //! No network, no clock, no environment, no Python: `now` is passed in. The way of a change is `images` (with
 //! `documents`) -> `catalog` -> `apply` -> a new `model::State`; the way of a question is `index` -> `check` or `roles`.
 //! `schedule` and `zone` know weeks and time zones, `map` and `slots` are the persistent collections below it all.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
 
 mod apply;
 mod catalog;

@@ -25,7 +25,10 @@ struct Entry<T> {
 
 impl<T> Clone for Entry<T> {
     fn clone(&self) -> Self {
-        Self { hash: self.hash, record: Arc::clone(&self.record) }
+        Self {
+            hash: self.hash,
+            record: Arc::clone(&self.record),
+        }
     }
 }
 
@@ -53,13 +56,19 @@ pub struct Map<T> {
 
 impl<T> Clone for Map<T> {
     fn clone(&self) -> Self {
-        Self { root: self.root.clone(), hasher: self.hasher.clone() }
+        Self {
+            root: self.root.clone(),
+            hasher: self.hasher.clone(),
+        }
     }
 }
 
 impl<T> Default for Map<T> {
     fn default() -> Self {
-        Self { root: Node::Leaf(Arc::new([])), hasher: RandomState::default() }
+        Self {
+            root: Node::Leaf(Arc::new([])),
+            hasher: RandomState::default(),
+        }
     }
 }
 
@@ -87,7 +96,10 @@ impl<T: Keyed> Map<T> {
 
     /// Puts a record in the place of the one with the same key.
     pub fn insert(&mut self, record: Arc<T>) {
-        let entry = Entry { hash: self.hasher.hash_one(record.key()), record };
+        let entry = Entry {
+            hash: self.hasher.hash_one(record.key()),
+            record,
+        };
         insert_below(&mut self.root, entry, 0);
     }
 
@@ -112,7 +124,9 @@ fn insert_below<T: Keyed>(node: &mut Node<T>, entry: Entry<T>, shift: u32) {
             }
         }
         Node::Leaf(entries) => {
-            let known = entries.iter().position(|other| other.hash == entry.hash && other.record.key() == entry.record.key());
+            let known = entries.iter().position(|other| {
+                other.hash == entry.hash && other.record.key() == entry.record.key()
+            });
             if let Some(place) = known {
                 if let Some(slot) = Arc::make_mut(entries).get_mut(place) {
                     *slot = entry;
@@ -120,7 +134,11 @@ fn insert_below<T: Keyed>(node: &mut Node<T>, entry: Entry<T>, shift: u32) {
                 return;
             }
             let grown: Vec<Entry<T>> = entries.iter().cloned().chain([entry]).collect();
-            *node = if grown.len() > LEAF_RECORDS_MAX && shift < u64::BITS { split(&grown, shift) } else { Node::Leaf(grown.into()) };
+            *node = if grown.len() > LEAF_RECORDS_MAX && shift < u64::BITS {
+                split(&grown, shift)
+            } else {
+                Node::Leaf(grown.into())
+            };
         }
     }
 }
@@ -128,7 +146,13 @@ fn insert_below<T: Keyed>(node: &mut Node<T>, entry: Entry<T>, shift: u32) {
 /// One level more. Should all records share the next bits, their leaf stays too full and the next insert splits it.
 fn split<T>(entries: &[Entry<T>], shift: u32) -> Node<T> {
     Node::Branch(Arc::new(std::array::from_fn(|branch| {
-        Node::Leaf(entries.iter().filter(|entry| branch_of(entry.hash, shift) == branch).cloned().collect())
+        Node::Leaf(
+            entries
+                .iter()
+                .filter(|entry| branch_of(entry.hash, shift) == branch)
+                .cloned()
+                .collect(),
+        )
     })))
 }
 
@@ -138,7 +162,11 @@ fn remove_below<T: Keyed>(node: &mut Node<T>, hash: u64, key: &str, shift: u32) 
             .get_mut(branch_of(hash, shift))
             .is_some_and(|child| remove_below(child, hash, key, shift + LEVEL_BITS)),
         Node::Leaf(entries) => {
-            let kept: Arc<[Entry<T>]> = entries.iter().filter(|entry| entry.hash != hash || entry.record.key() != key).cloned().collect();
+            let kept: Arc<[Entry<T>]> = entries
+                .iter()
+                .filter(|entry| entry.hash != hash || entry.record.key() != key)
+                .cloned()
+                .collect();
             let removed = kept.len() < entries.len();
             *entries = kept;
             removed
@@ -193,7 +221,14 @@ mod tests {
     fn equal_hashes_share_a_leaf_without_end() {
         let mut node = Node::Leaf(Arc::new([]));
         for number in 0..40 {
-            insert_below(&mut node, Entry { hash: 7, record: Arc::new(Record(format!("k{number}"), number)) }, 0);
+            insert_below(
+                &mut node,
+                Entry {
+                    hash: 7,
+                    record: Arc::new(Record(format!("k{number}"), number)),
+                },
+                0,
+            );
         }
         assert!(remove_below(&mut node, 7, "k39", 0));
         assert!(!remove_below(&mut node, 7, "k39", 0));

@@ -8,7 +8,15 @@ use crate::model::State;
 fn includes(role: &str, permission: &str) -> bool {
     match role {
         "owner" | "admin" => true,
-        "site_manager" => matches!(permission, "grants.write" | "lockdown.write" | "persons.read" | "persons.write" | "doors.read" | "events.read"),
+        "site_manager" => matches!(
+            permission,
+            "grants.write"
+                | "lockdown.write"
+                | "persons.read"
+                | "persons.write"
+                | "doors.read"
+                | "events.read"
+        ),
         "reception" => matches!(permission, "persons.read" | "grants.write" | "doors.read"),
         "auditor" => matches!(permission, "events.read" | "persons.read" | "doors.read"),
         "installer" => matches!(permission, "devices.write" | "doors.read"),
@@ -31,12 +39,22 @@ pub fn check_role(state: &State, person: &str, permission: &str, site: Option<&s
         if person.suspended {
             return Err((Reason::PersonSuspended, None));
         }
-        let holding = person.roles.iter().filter(|held| includes(held.role.as_str(), permission) && reaches(held, site));
-        let role = holding.map(|held| &held.role).min().ok_or((Reason::RoleMissing, None))?;
+        let holding = person
+            .roles()
+            .iter()
+            .filter(|held| includes(held.role.as_str(), permission) && reaches(held, site));
+        let role = holding
+            .map(|held| &held.role)
+            .min()
+            .ok_or((Reason::RoleMissing, None))?;
         Ok((Reason::Granted, Some(role.clone())))
     });
     let (reason, rule) = answer.unwrap_or_else(|refusal| refusal);
-    Decision { reason, rule, revision: state.revision }
+    Decision {
+        reason,
+        rule,
+        revision: state.revision,
+    }
 }
 
 /// Why a token issued at `issued_at_ms` no longer stands for `person`; `None` when it does.

@@ -14,13 +14,17 @@ type Chunk<T> = Arc<Vec<Option<Arc<T>>>>;
 
 impl<T> Clone for Slots<T> {
     fn clone(&self) -> Self {
-        Self { chunks: Arc::clone(&self.chunks) }
+        Self {
+            chunks: Arc::clone(&self.chunks),
+        }
     }
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { chunks: Arc::default() }
+        Self {
+            chunks: Arc::default(),
+        }
     }
 }
 
@@ -38,7 +42,10 @@ impl<T> Slots<T> {
         while chunks.len() <= chunk {
             chunks.push(Arc::new(vec![None; CHUNK_SLOTS]));
         }
-        if let Some(target) = chunks.get_mut(chunk).and_then(|chunk| Arc::make_mut(chunk).get_mut(slot)) {
+        if let Some(target) = chunks
+            .get_mut(chunk)
+            .and_then(|chunk| Arc::make_mut(chunk).get_mut(slot))
+        {
             *target = value;
         }
     }

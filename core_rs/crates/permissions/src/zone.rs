@@ -50,14 +50,21 @@ impl Zone {
             starts_ms.push(start_ms);
             offsets_ms.push(i64::from(transition.offset().seconds()) * 1_000);
         }
-        Some(Self { rules, starts_ms: starts_ms.into(), offsets_ms: offsets_ms.into() })
+        Some(Self {
+            rules,
+            starts_ms: starts_ms.into(),
+            offsets_ms: offsets_ms.into(),
+        })
     }
 
     /// What the wall clock shows at an instant.
     #[must_use]
     pub fn wall_clock(&self, now_ms: i64) -> WallClock {
         let local_ms = now_ms.saturating_add(self.offset_ms(now_ms));
-        WallClock { day: local_ms.div_euclid(DAY_MS), minute: local_ms.rem_euclid(DAY_MS) / MINUTE_MS }
+        WallClock {
+            day: local_ms.div_euclid(DAY_MS),
+            minute: local_ms.rem_euclid(DAY_MS) / MINUTE_MS,
+        }
     }
 
     /// The local time as people and programs read it (RFC 9557).
@@ -70,8 +77,13 @@ impl Zone {
         if !(TABLE_START_MS..TABLE_END_MS).contains(&now_ms) {
             return exact_offset_ms(&self.rules, now_ms);
         }
-        let next = self.starts_ms.partition_point(|start_ms| *start_ms <= now_ms);
-        self.offsets_ms.get(next.wrapping_sub(1)).copied().unwrap_or_else(|| exact_offset_ms(&self.rules, now_ms))
+        let next = self
+            .starts_ms
+            .partition_point(|start_ms| *start_ms <= now_ms);
+        self.offsets_ms
+            .get(next.wrapping_sub(1))
+            .copied()
+            .unwrap_or_else(|| exact_offset_ms(&self.rules, now_ms))
     }
 }
 
@@ -81,7 +93,10 @@ fn exact_offset_ms(rules: &TimeZone, now_ms: i64) -> i64 {
 
 /// The instant, held to the years -9999 to 9999 that jiff knows.
 fn timestamp(now_ms: i64) -> Timestamp {
-    let bounded_ms = now_ms.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
+    let bounded_ms = now_ms.clamp(
+        Timestamp::MIN.as_millisecond(),
+        Timestamp::MAX.as_millisecond(),
+    );
     Timestamp::from_millisecond(bounded_ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
@@ -109,7 +124,14 @@ mod tests {
 
     #[test]
     fn unknown_and_misspelt_zones_are_none() {
-        for name in ["", "Mars/Olympus", "europe/berlin", "Europe/Berlin ", "../etc/passwd", "Etc/Unknown"] {
+        for name in [
+            "",
+            "Mars/Olympus",
+            "europe/berlin",
+            "Europe/Berlin ",
+            "../etc/passwd",
+            "Etc/Unknown",
+        ] {
             assert!(Zone::named(name).is_none(), "{name}");
         }
     }

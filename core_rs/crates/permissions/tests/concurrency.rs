@@ -9,7 +9,11 @@ const REVISIONS: i64 = 1_500;
 /// Odd revisions: Anna is a day guard and the day guards are let in. Even ones: the night guards. Each record changes the
 /// person, then the grants and the door's lockdown, so a reader between two images of a record would be refused.
 fn record(revision: i64) -> Vec<u8> {
-    let (now, before) = if revision % 2 == 0 { ("night", "day") } else { ("day", "night") };
+    let (now, before) = if revision % 2 == 0 {
+        ("night", "day")
+    } else {
+        ("day", "night")
+    };
     let back_locked = revision % 2 == 0;
     bytes(&[
         tombstone("grant", before),
@@ -23,17 +27,37 @@ fn record(revision: i64) -> Vec<u8> {
 #[test]
 fn no_reader_sees_half_a_record() {
     let mut images = headquarters("Europe/Berlin");
-    images.extend([group("day", &[]), group("night", &[]), person("anna", "active", &["day"]), door("back", "locked", false), door("side", "locked", true)]);
-    images.push(grant("day", "allow", ("group", "day"), ("area", "lobby"), None));
+    images.extend([
+        group("day", &[]),
+        group("night", &[]),
+        person("anna", "active", &["day"]),
+        door("back", "locked", false),
+        door("side", "locked", true),
+    ]);
+    images.push(grant(
+        "day",
+        "allow",
+        ("group", "day"),
+        ("area", "lobby"),
+        None,
+    ));
     let index = loaded(&images);
     let finished = AtomicBool::new(false);
     let answers: u64 = std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..3).map(|_| scope.spawn(|| read_until(&index, &finished))).collect();
+        let readers: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| read_until(&index, &finished)))
+            .collect();
         for revision in 2..=REVISIONS {
-            assert_eq!(index.apply(ORGANIZATION, revision, &record(revision)), Ok(true));
+            assert_eq!(
+                index.apply(ORGANIZATION, revision, &record(revision)),
+                Ok(true)
+            );
         }
         finished.store(true, Ordering::Release);
-        readers.into_iter().map(|reader| reader.join().unwrap()).sum()
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .sum()
     });
     assert!(answers > 0);
     assert_eq!(index.revision(ORGANIZATION), REVISIONS);
@@ -43,14 +67,33 @@ fn read_until(index: &nexkey_permissions::PermissionIndex, finished: &AtomicBool
     let (mut answers, mut last_revision) = (0, 0);
     while !finished.load(Ordering::Acquire) || answers == 0 {
         let decision = index.check(ORGANIZATION, "anna", "front", 0);
-        let holder = if decision.revision % 2 == 0 { "night" } else { "day" };
-        assert_eq!(answer(&decision), ("granted", Some(holder)), "revision {}", decision.revision);
+        let holder = if decision.revision % 2 == 0 {
+            "night"
+        } else {
+            "day"
+        };
+        assert_eq!(
+            answer(&decision),
+            ("granted", Some(holder)),
+            "revision {}",
+            decision.revision
+        );
         assert!(decision.revision >= last_revision, "a revision went back");
         last_revision = decision.revision;
         let listed = index.doors_of(ORGANIZATION, "anna", 0, 10);
-        let open: Vec<bool> = listed.iter().map(|(_, decision)| decision.is_allowed()).collect();
-        assert!(open == [true, true, false] || open == [false, true, true], "{open:?}");
-        assert!(listed.windows(2).all(|pair| pair[0].1.revision == pair[1].1.revision));
+        let open: Vec<bool> = listed
+            .iter()
+            .map(|(_, decision)| decision.is_allowed())
+            .collect();
+        assert!(
+            open == [true, true, false] || open == [false, true, true],
+            "{open:?}"
+        );
+        assert!(
+            listed
+                .windows(2)
+                .all(|pair| pair[0].1.revision == pair[1].1.revision)
+        );
         answers += 1;
     }
     answers
@@ -75,6 +118,8 @@ fn writers_of_one_organization_take_turns() {
         }
     });
     index.drop_organization(ORGANIZATION);
-    index.load(ORGANIZATION, 7, &bytes(&headquarters("UTC"))).unwrap();
+    index
+        .load(ORGANIZATION, 7, &bytes(&headquarters("UTC")))
+        .unwrap();
     assert_eq!(index.apply(ORGANIZATION, 8, b"[]"), Ok(true));
 }

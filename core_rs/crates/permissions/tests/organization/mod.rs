@@ -11,11 +11,19 @@ pub fn image(kind: &str, id: &str, document: Value) -> Value {
 }
 
 pub fn site(id: &str, time_zone: &str, locked_down: bool) -> Value {
-    image("site", id, json!({"time_zone": time_zone, "locked_down": locked_down}))
+    image(
+        "site",
+        id,
+        json!({"time_zone": time_zone, "locked_down": locked_down}),
+    )
 }
 
 pub fn area(id: &str, locked_down: bool) -> Value {
-    image("area", id, json!({"site": "hq", "locked_down": locked_down}))
+    image(
+        "area",
+        id,
+        json!({"site": "hq", "locked_down": locked_down}),
+    )
 }
 
 pub fn door(id: &str, mode: &str, locked_down: bool) -> Value {
@@ -34,10 +42,20 @@ pub fn group(id: &str, includes: &[&str]) -> Value {
 
 pub fn schedule(id: &str, days: &[&str], start: &str, end: &str) -> Value {
     let windows = json!([{"days": days, "start": start, "end": end}]);
-    image("schedule", id, json!({"windows": windows, "calendar": null, "holiday_windows": [], "exceptions": []}))
+    image(
+        "schedule",
+        id,
+        json!({"windows": windows, "calendar": null, "holiday_windows": [], "exceptions": []}),
+    )
 }
 
-pub fn grant(id: &str, effect: &str, subject: (&str, &str), place: (&str, &str), schedule: Option<&str>) -> Value {
+pub fn grant(
+    id: &str,
+    effect: &str,
+    subject: (&str, &str),
+    place: (&str, &str),
+    schedule: Option<&str>,
+) -> Value {
     let document = json!({
         "effect": effect, subject.0: subject.1, place.0: place.1, "schedule": schedule, "valid_from": null, "valid_until": null,
     });
@@ -84,5 +102,8 @@ pub fn check(index: &PermissionIndex, instant: &str) -> Decision {
 
 /// Reason and rule, for short comparisons.
 pub fn answer(decision: &Decision) -> (&'static str, Option<&str>) {
-    (decision.reason.as_str(), decision.rule.as_ref().map(|rule| rule.as_str()))
+    (
+        decision.reason.as_str(),
+        decision.rule.as_ref().map(|rule| rule.as_str()),
+    )
 }

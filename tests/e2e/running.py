@@ -1,0 +1,174 @@
+"""The whole service for a test: embedded stores, two api workers, gateway, worker, and simulated locks, all real, all on free ports.
+
+Everything is stopped by id when the block ends. Faults are made by the tests, on the pids that this gives out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from py_service._core_rs import KeyRing
+from py_service.demo.organization import DemoOrganization
+from py_service.demo.seed import DemoFile, seed_demo
+from py_service.settings import Settings
+from py_service.simulators.fleet import Fleet, FleetOptions, running_fleet
+from py_service.simulators.moves import MoveLine, read_moves
+from py_service.stores.mongo import Document
+from py_service.supervise.data_folder import DataFolder
+from py_service.supervise.stack import Stack, plan_stack, service_specs, start_stores
+from py_service.supervise.supervisor import Notice, Supervisor
+
+TOKEN_MS = 300_000
+
+
+@dataclass(slots=True)
+class Service:
+    """What a test needs of a running service."""
+
+    stack: Stack
+    supervisor: Supervisor
+    made: DemoFile
+    demo: DemoOrganization
+    neighbour: DemoOrganization
+    database: AsyncDatabase[Document]
+    ring: KeyRing
+    notices: list[Notice]
+    moves_file: Path
+    fleet: Fleet | None = None
+
+    @property
+    def url(self) -> str:
+        return self.stack.api_url
+
+    def token(self, person: str, organization: str | None = None, *, issued_at_ms: int | None = None, audience: str = "api") -> str:
+        """An access token as a sign-in gives it, without the cost of argon2: signed with the service's own key."""
+        issued = time.time_ns() // 1_000_000 if issued_at_ms is None else issued_at_ms
+        return self.ring.sign_access_token(audience, organization or self.demo.id, person, "person", "test", [], issued, issued + TOKEN_MS)
+
+    def headers(self, person: str, organization: str | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(person, organization)}"}
+
+    def owner(self) -> dict[str, str]:
+        return self.headers(self.demo.cast["owner"].id)
+
+    def moves(self) -> list[MoveLine]:
+        """Every time that a bolt was drawn back, and for which command."""
+        return [move for move in read_moves(self.moves_file) if move.command is not None]
+
+    def worker_pids(self) -> list[int]:
+        """The processes that Granian started to serve requests."""
+        return children_of(self.supervisor.pid("api"))
+
+    def client(self, **options: object) -> httpx.AsyncClient:
+        """A client of the api."""
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        return httpx.AsyncClient(base_url=self.url, timeout=15.0, limits=limits, trust_env=False, **options)  # type: ignore[arg-type]
+
+
+def children_of(pid: int) -> list[int]:
+    """Child processes by id, from /proc."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += [int(text) for text in (task / "children").read_text().split()]
+    return sorted(set(found))
+
+
+@contextlib.asynccontextmanager
+async def running_service(
+    folder: Path,
+    *,
+    locks: bool = True,
+    persons: int = 40,
+    doors: int = 16,
+    mongo_through: str | None = None,
+    redis_through: str | None = None,
+    strangers: int = 0,
+    **changed: object,
+) -> AsyncIterator[Service]:
+    """`changed` are settings. `strangers` are persons `stranger-<n>` without any group or grant. `mongo_through` and `redis_through` are URLs of proxies that the service (not the test) uses."""
+    settings = replace(Settings(), api_port=0, gateway_port=0, data_folder=folder / "data", **changed)  # type: ignore[arg-type]
+    data = DataFolder.open(settings.data_folder)
+    notices: list[Notice] = []
+    try:
+        stack = plan_stack(settings, data)
+        async with Supervisor(data.logs, notices.append) as supervisor:
+            await start_stores(stack, supervisor)
+            client: AsyncMongoClient[Document] = AsyncMongoClient(stack.settings.mongo_url, timeoutMS=20_000)
+            try:
+                database = client[stack.settings.mongo_database]
+                made, _ = await seed_demo(database, data.demo_file, persons=persons, doors=doors)
+                await add_strangers(database, made.organizations()[0].id, strangers)
+                served = replace(
+                    stack.settings,
+                    mongo_url=mongo_through or stack.settings.mongo_url,
+                    redis_url=redis_through or stack.settings.redis_url,
+                )
+                for spec in service_specs(served):
+                    await supervisor.start(spec)
+                demo, neighbour = made.organizations()
+                service = Service(stack, supervisor, made, demo, neighbour, database, KeyRing(bytes(32)), notices, folder / "moves.jsonl")
+                service.ring = await loaded_ring(database, stack.settings)
+                if not locks:
+                    yield service
+                    return
+                options = FleetOptions(stack.api_url, stack.gateway_url, demo.id, service.moves_file)
+                async with running_fleet(demo.locks, options) as fleet:
+                    await fleet.all_connected(30)
+                    service.fleet = fleet
+                    yield service
+            finally:
+                await client.close()
+    finally:
+        data.close()
+
+
+async def add_strangers(database: AsyncDatabase[Document], organization: str, count: int) -> None:
+    """Persons whom nothing lets in, written before the service starts."""
+    persons: list[Document] = [
+        {
+            "_id": f"{organization}:stranger-{number}", "org": organization, "id": f"stranger-{number}", "name": f"Stranger {number}",
+            "email": f"stranger-{number}@example.test", "kind": "visitor", "state": "active", "valid_from": None, "valid_until": None,
+            "groups": [], "roles": [], "tokens_valid_after": 0,
+        }
+        for number in range(count)
+    ]  # fmt: skip
+    if persons:
+        await database["persons"].insert_many(persons)
+
+
+async def loaded_ring(database: AsyncDatabase[Document], settings: Settings) -> KeyRing:
+    """The service's own signing keys, opened with its master key."""
+    assert settings.master_key is not None
+    ring = KeyRing(settings.master_key.reveal())
+    for key in await database["signing_keys"].find({"state": "active"}).to_list():
+        ring.load(key["purpose"], key["org"], key["kid"], bytes(key["sealed"]))
+        ring.activate(key["purpose"], key["org"], key["kid"])
+    return ring
+
+
+async def until(condition: object, seconds: float = 10.0) -> None:
+    """Wait for a condition (a callable that returns a bool or an awaitable of one). Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = condition()  # type: ignore[operator]
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if answer:
+                return
+            await asyncio.sleep(0.05)
+
+
+def random_key() -> str:
+    """An Idempotency-Key."""
+    return base64.urlsafe_b64encode(time.time_ns().to_bytes(8, "big")).decode().rstrip("=")
