@@ -25,7 +25,8 @@ ORGANIZATION = "acme"
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NOW_MS = 1_795_608_000_000  # Wednesday 2026-11-25, 12:00 UTC
-ROUNDS = 7
+ROUNDS = 3
+CHUNK_PAIRS = 1_000
 LIMIT_NS = 1_000
 
 Pair = tuple[str, str]
@@ -126,27 +127,19 @@ def resident_bytes() -> int:
     return next(int(line.split()[1]) * 1_024 for line in status.read_text().splitlines() if line.startswith("VmRSS"))
 
 
-def median_ns(pairs: list[Pair], ask: Callable[[str, str], object]) -> float:
-    """Median over rounds of the mean nanoseconds of one question, with the loop and the call of `ask` in it."""
-    rounds = []
-    for _ in range(ROUNDS):
+def chunk_means_ns(pairs: list[Pair], ask: Callable[[str, str], object]) -> list[float]:
+    """Mean nanoseconds of one question in each chunk of different pairs, the loop and the call of `ask` in it.
+
+    The median over short chunks is the cost of a question; a chunk that another process interrupted doesn't move it.
+    """
+    means = []
+    for first in range(0, len(pairs) * ROUNDS, CHUNK_PAIRS):
+        chunk = pairs[first % len(pairs) : first % len(pairs) + CHUNK_PAIRS]
         start = time.perf_counter_ns()
-        for person, door in pairs:
+        for person, door in chunk:
             ask(person, door)
-        asked = time.perf_counter_ns() - start
-        rounds.append(asked / len(pairs))
-    return statistics.median(rounds)
-
-
-def percentiles_ns(pairs: list[Pair], ask: Callable[[str, str], object]) -> tuple[float, float]:
-    """Median and 99th percentile of single calls; the clock's own cost (about 40 ns) is in them."""
-    single = []
-    for person, door in pairs:
-        start = time.perf_counter_ns()
-        ask(person, door)
-        single.append(time.perf_counter_ns() - start)
-    quantiles = statistics.quantiles(single, n=100)
-    return quantiles[49], quantiles[98]
+        means.append((time.perf_counter_ns() - start) / len(chunk))
+    return means
 
 
 def processor() -> str:
@@ -186,13 +179,13 @@ def main() -> int:
         allowed = check(ORGANIZATION, person, door, NOW_MS).allowed
         assert allowed == model.peer_check(person, door, NOW_MS), (person, door)
         granted += allowed
-    core_ns = median_ns(pairs, lambda person, door: check(ORGANIZATION, person, door, NOW_MS))
-    single_ns, single_p99_ns = percentiles_ns(pairs, lambda person, door: check(ORGANIZATION, person, door, NOW_MS))
-    peer_ns = median_ns(pairs, lambda person, door: model.peer_check(person, door, NOW_MS))
+    chunks = chunk_means_ns(pairs, lambda person, door: check(ORGANIZATION, person, door, NOW_MS))
+    core_ns, late_ns = statistics.median(chunks), statistics.quantiles(chunks, n=20)[18]
+    peer_ns = statistics.median(chunk_means_ns(pairs, lambda person, door: model.peer_check(person, door, NOW_MS)))
     report(size, model, index.tzdata_version)
     print(f"load {load_seconds:.2f} s; {index_bytes / size.persons:,.0f} bytes a person (resident growth, doors and grants in it)")
     print(f"{len(pairs):,} random pairs, {granted / len(pairs):.1%} granted, every answer equal to the peer's")
-    print(f"check:  {core_ns:7.0f} ns, median of {ROUNDS} rounds; single calls: median {single_ns:.0f} ns, p99 {single_p99_ns:.0f} ns")
+    print(f"check:  {core_ns:7.0f} ns, median of {len(chunks)} chunks of {CHUNK_PAIRS:,} different pairs; 95th percentile {late_ns:.0f} ns")
     print(f"peer:   {peer_ns:7.0f} ns (dictionaries in Python); ratio {peer_ns / core_ns:.2f}")
     print(f"limit:  {LIMIT_NS:7} ns: {'met' if core_ns <= LIMIT_NS else 'MISSED'}")
     return 0 if core_ns <= LIMIT_NS else 1

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copytree
 
 from loadtests.organization import build_organization
 from loadtests.plan import Cast, PlannedLock, SigningKeys
@@ -30,6 +31,7 @@ API_WORKERS = 2
 STORE_TIMEOUT_MS = 20_000  # for seeding and for reading back, not for the service
 SEED_BYTES = 32
 LOCKS_SECONDS_MAX = 60.0
+LOGS = Path(__file__).resolve().parent.parent / ".build" / "loadtest" / "logs"
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ async def running_stores(notices: list[Notice]) -> AsyncIterator[tuple[Stack, Da
                 await start_stores(stack, supervisor)
                 yield stack, folder, supervisor
         finally:
+            copytree(folder.logs, LOGS, dirs_exist_ok=True)  # what the children said outlives the folder, until the next run
             folder.close()
 
 

@@ -25,7 +25,8 @@ class DeviceAssertionError(TokenError):
     """A device assertion that was refused; same codes."""
 
 class KeyRingError(CoreError):
-    """Codes: key_unknown, key_sealed_wrongly, key_purpose."""
+    """Codes: key_unknown, key_sealed_wrongly, key_purpose, key_id_invalid, key_exists, keys_too_many, key_seed_invalid, master_key_invalid,
+    claims_invalid, randomness_missing."""
 
 class SnapshotError(CoreError):
     """Codes: snapshot_malformed, change_malformed, revision_gap, revision_old, organization_unknown."""
@@ -33,7 +34,8 @@ class SnapshotError(CoreError):
 class LockRefusal(CoreError):
     """Why the lock-side verifier refused. Codes: command_malformed, command_algorithm, command_key_unknown,
     command_signature, command_wrong_lock, command_expired, command_not_yet_valid, command_before_start,
-    command_replayed, command_action_unknown, memory_full, clock_unsure, time_malformed, time_nonce, time_signature."""
+    command_replayed, command_action_unknown, command_lifetime, memory_full, clock_unsure, time_malformed, time_nonce, time_signature,
+    time_backwards; lock_configuration from the constructor."""
 
 class ReportError(CoreError):
     """Codes: report_malformed, report_signature, report_algorithm, report_wrong_lock."""
@@ -159,7 +161,8 @@ class KeyRing:
 
     def __new__(cls, master_key: bytes) -> KeyRing: ...  # 32 bytes; AES-256-GCM
     def generate(self, purpose: str, organization: str, key_id: str) -> bytes:
-        """Make a key, keep it, and return it sealed for storage (nonce + ciphertext; purpose, organization and kid are bound as AAD)."""
+        """Make a key, keep it (not yet active), and return it sealed for storage (nonce + ciphertext; purpose, organization and kid are bound as AAD).
+        `key_id` is `[A-Za-z0-9_.-]{1,80}`, that of a command key `<organization>.<n>`. Raises KeyRingError."""
     def load(self, purpose: str, organization: str, key_id: str, sealed: bytes) -> None: ...
     def activate(self, purpose: str, organization: str, key_id: str) -> None:
         """Sign with this key from now on; older keys still verify until retired."""
@@ -205,11 +208,14 @@ class LockVerifier:
     """The verifier that firmware embeds (crate `nexkey-lock`), with one pinned organization key. `monotonic_ms` is the lock's own tick."""
 
     def __new__(cls, organization: str, lock: str, key_id: str, public_key: bytes, memory_commands_max: int) -> LockVerifier: ...
-    def begin_time(self, nonce: bytes, monotonic_ms: int) -> None: ...
+    def begin_time(self, nonce: bytes, monotonic_ms: int) -> None:
+        """Ask with a fresh random nonce of 16 to 32 bytes; only the latest can be answered, once. Raises LockRefusal(time_nonce, clock_unsure)."""
     def accept_time(self, message: bytes, monotonic_ms: int) -> int:
         """Uncertainty in ms after this answer. Raises LockRefusal(time_*)."""
-    def now_ms(self, monotonic_ms: int) -> int: ...
-    def uncertainty_ms(self, monotonic_ms: int) -> int: ...
+    def now_ms(self, monotonic_ms: int) -> int:
+        """The earliest that it can be. Raises LockRefusal(clock_unsure) before the first answer."""
+    def uncertainty_ms(self, monotonic_ms: int) -> int:
+        """How much later than `now_ms` it may be. Raises LockRefusal(clock_unsure) before the first answer."""
     def verify(self, command: bytes, monotonic_ms: int) -> DoorCommand:
         """Raises LockRefusal. An id is remembered before it is returned, until it expires."""
 

@@ -6,6 +6,7 @@ Granian imports `application` in each worker; nothing connects before the worker
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -29,7 +30,7 @@ from py_service.edge.health import HealthHandlers
 from py_service.edge.identity import Authenticator
 from py_service.edge.limits import Limits
 from py_service.edge.server import Composition, EdgeApplication
-from py_service.errors import SettingsError
+from py_service.errors import Problem, SettingsError
 from py_service.events.handlers import EventHandlers
 from py_service.events.list import ListEvents
 from py_service.exchange import Route
@@ -43,6 +44,7 @@ from py_service.identity.sign_in import SignIn
 from py_service.identity.sign_out import SignOut
 from py_service.identity.store import IdentityStore
 from py_service.identity.tokens import TokenIssuer
+from py_service.journal.event import Event
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.log import Log
 from py_service.journal.member import Note
@@ -128,7 +130,12 @@ class Process:
         log = await Log.birth(self.mongo, "unlocks", self.name)
         limits = GroupLimits(settings.group_events_max, settings.group_bytes_max, settings.queue_members_max)
         group = CommitGroup(self.mongo, log, self.follower, limits, self.give_up, fence=settings.fence)
-        announcer = Announcer(self.bus, self.ring, self.name, lambda event: group.submit(Note(event)))
+
+        def owe(event: Event) -> None:
+            with contextlib.suppress(Problem):  # the queue is full: the worker closes the attempt
+                group.submit(Note(event))
+
+        announcer = Announcer(self.bus, self.ring, self.name, owe)
         desk = Desk()
         listener = ReplyListener(self.bus, self.name, self.follower.index, desk, announcer, group.submit)
         for task in (group.run, announcer.run, listener.run, lambda: self._sweep(desk)):

@@ -1,5 +1,5 @@
 //! Binds crate `nexkey-lock` for simulators and tests: the very code that firmware embeds. The law is the crate's; codes become exceptions in `errors`.
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use nexkey_lock::{Command, Refusal, Report, ReportKind};
 use pyo3::prelude::*;
@@ -44,8 +44,14 @@ impl DoorCommand {
 pub struct LockVerifier(Mutex<nexkey_lock::LockVerifier>);
 
 impl LockVerifier {
-    fn inner(&self) -> MutexGuard<'_, nexkey_lock::LockVerifier> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// INVARIANT: the mutex is free again before anything of Python is made. Making an exception may pass the interpreter to another thread,
+    /// and that one would then wait for the mutex while we wait for the interpreter.
+    fn with<T>(
+        &self,
+        ask: impl FnOnce(&mut nexkey_lock::LockVerifier) -> Result<T, Refusal>,
+    ) -> PyResult<T> {
+        let answer = ask(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        answer.map_err(|refusal| errors::lock_refusal(refusal.code()))
     }
 }
 
@@ -65,30 +71,24 @@ impl LockVerifier {
     }
 
     fn begin_time(&self, nonce: &[u8], monotonic_ms: u64) -> PyResult<()> {
-        self.inner()
-            .begin_time(nonce, monotonic_ms)
-            .map_err(refused)
+        self.with(|lock| lock.begin_time(nonce, monotonic_ms))
     }
 
     fn accept_time(&self, message: &[u8], monotonic_ms: u64) -> PyResult<u64> {
-        self.inner()
-            .accept_time(message, monotonic_ms)
-            .map_err(refused)
+        self.with(|lock| lock.accept_time(message, monotonic_ms))
     }
 
     fn now_ms(&self, monotonic_ms: u64) -> PyResult<i64> {
-        self.inner().now_ms(monotonic_ms).map_err(refused)
+        self.with(|lock| lock.now_ms(monotonic_ms))
     }
 
     fn uncertainty_ms(&self, monotonic_ms: u64) -> PyResult<u64> {
-        self.inner().uncertainty_ms(monotonic_ms).map_err(refused)
+        self.with(|lock| lock.uncertainty_ms(monotonic_ms))
     }
 
     fn verify(&self, command: &[u8], monotonic_ms: u64) -> PyResult<DoorCommand> {
-        self.inner()
-            .verify(command, monotonic_ms)
+        self.with(|lock| lock.verify(command, monotonic_ms))
             .map(DoorCommand)
-            .map_err(refused)
     }
 }
 
@@ -165,10 +165,6 @@ impl DeviceKey {
             &self.0.sign_report(&report).map_err(|_| malformed())?,
         ))
     }
-}
-
-fn refused(refusal: Refusal) -> PyErr {
-    errors::lock_refusal(refusal.code())
 }
 
 /// Puts this room into the module.

@@ -15,12 +15,13 @@ from pymongo.errors import PyMongoError
 from py_service._core_rs import PermissionIndex, SnapshotError
 from py_service.access import store
 from py_service.access.image import encode_images
-from py_service.errors import stores_unavailable
+from py_service.errors import Problem, stores_unavailable
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.mongo import Mongo
 
 CURRENT_SECONDS_MAX = 1.0
 LISTEN_AGAIN_SECONDS = 0.5
+NUDGE_BYTES_MAX = 128
 
 logger = structlog.get_logger(__name__)
 
@@ -85,11 +86,16 @@ class PermissionFollower:
             async with client.pubsub(ignore_subscribe_messages=True) as subscription:
                 await subscription.subscribe("nk:changes")
                 async for message in subscription.listen():
-                    organization, _, revision = message["data"].decode().partition(" ")
-                    if revision.isdigit():
-                        await self._reach(organization, int(revision))
+                    await self._nudged(message["data"])
         finally:
             await client.aclose()
+
+    async def _nudged(self, data: bytes) -> None:
+        """Whoever owns Redis can say anything here, so the number is only a reason to ask the store."""
+        organization, _, revision = data[:NUDGE_BYTES_MAX].decode(errors="replace").partition(" ")
+        if organization in self._known and not (revision.isdigit() and int(revision) <= self.revision(organization)):
+            with contextlib.suppress(Problem):
+                await self.current(organization)
 
     async def _read_for_all(self) -> None:
         while self._waiting:

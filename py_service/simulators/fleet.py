@@ -58,7 +58,7 @@ class Fleet:
 
 @asynccontextmanager
 async def running_fleet(identities: Sequence[LockIdentity], options: FleetOptions) -> AsyncIterator[Fleet]:
-    """Runs the locks as long as the block runs. A lock whose task ends by an error ends the block with it."""
+    """Runs the locks as long as the block runs. A defect that ended a lock is raised when the block has ended well."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each lock is a socket
     if options.state_folder is not None:
@@ -69,15 +69,19 @@ async def running_fleet(identities: Sequence[LockIdentity], options: FleetOption
         async with httpx.AsyncClient(base_url=options.api_url, timeout=5.0, limits=limits, trust_env=False) as http:
             environment = LockEnvironment(options.organization, options.gateway_url, http, moves, options.state_folder)
             locks = [Lock(identity, environment) for identity in identities]
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(lock.run(), name=lock.identity.lock) for lock in locks]
-                if options.walking:
-                    running.append(tasks.create_task(_walk(locks, random.Random(1)), name="people"))
-                try:
-                    yield Fleet(locks, moves)
-                finally:
-                    for task in running:
-                        task.cancel()
+            running = [asyncio.create_task(lock.run(), name=lock.identity.lock) for lock in locks]
+            if options.walking:
+                running.append(asyncio.create_task(_walk(locks, random.Random(1)), name="people"))
+            try:
+                yield Fleet(locks, moves)
+            finally:
+                for task in running:
+                    task.cancel()
+                ended = await asyncio.gather(*running, return_exceptions=True)
+        # Not in the `finally`: what went wrong in the block goes first. A lock's task ends by itself only through a defect.
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
     finally:
         moves.close()
 

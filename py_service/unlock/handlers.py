@@ -15,7 +15,7 @@ from py_service.unlock.request import Finished, RequestUnlock
 
 WAIT_SECONDS_MAX = 10
 _KEY = re.compile(r"[\x21-\x7e]{1,128}\Z")
-_WAIT = re.compile(r"wait=(\d{1,3})\Z")
+_WAIT = re.compile(r"wait=([0-9]{1,3})\Z")
 
 
 class UnlockHandlers:

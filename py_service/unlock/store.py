@@ -7,6 +7,8 @@ from py_service.stores.mongo import Mongo
 from py_service.unlock.attempt import Outcome
 from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
 
+ENDS = (UNLOCKED, UNLOCKED_FAILED, "not_commanded")
+
 
 async def read_event(mongo: Mongo, name: EventName) -> Event | None:
     """An event by its id, from the journal itself."""
@@ -20,8 +22,9 @@ async def read_event(mongo: Mongo, name: EventName) -> Event | None:
 async def read_outcome(mongo: Mongo, organization: str, attempt: str) -> Outcome | None:
     """How an attempt ended, as far as it is projected; what the lock said counts before what the worker concluded."""
     events = await mongo.database["events"].find({"attempt": attempt}).to_list()
-    ends = [event for event in events if event["org"] == organization and event["kind"] in (UNLOCKED, UNLOCKED_FAILED)]
+    ends = [event for event in events if event["org"] == organization and event["kind"] in ENDS]
     if not ends:
         return None
     ends.sort(key=lambda event: (event["kind"] != UNLOCKED, event.get("reason") == "unconfirmed", event["position"]))
-    return Outcome(ends[0]["kind"], ends[0].get("reason"))
+    state = UNLOCKED if ends[0]["kind"] == UNLOCKED else UNLOCKED_FAILED
+    return Outcome(state, ends[0].get("reason"))

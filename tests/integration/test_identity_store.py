@@ -68,8 +68,8 @@ async def test_account_and_person(mongo: Mongo) -> None:
     store = IdentityStore(mongo.database)
     assert await store.account("ada@acme.example") is None
     await mongo.database["accounts"].insert_one({"_id": "ada@acme.example", "org": "acme", "person": "ada", "password": "old"})
-    await store.replace_password("ada@acme.example", "another", "lost")
     await store.replace_password("ada@acme.example", "old", "new")
+    await store.replace_password("ada@acme.example", "old", "lost")
     account = await store.account("ada@acme.example")
     assert account is not None
     assert (account.org, account.person, account.password) == ("acme", "ada", "new")

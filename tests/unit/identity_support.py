@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, replace
 
@@ -124,7 +125,9 @@ class MadeStore(IdentityStore):
         self.sessions[session.id] = session
 
     async def session(self, session_id: str) -> Session | None:
-        return self.sessions.get(session_id)
+        found = self.sessions.get(session_id)
+        await asyncio.sleep(0)  # as with a real store, another request comes between reading and writing
+        return found
 
     async def use_session(self, session_id: str) -> bool:
         self.fails.check("use_session")

@@ -66,6 +66,13 @@ async def test_used_token_ends_its_family_and_cuts_tokens(room: Room) -> None:
     assert await refusal(room, following.refresh_token) == (401, "refresh_token_unknown")
 
 
+async def test_used_token_ends_its_family_however_old_it_is(room: Room) -> None:
+    await room.refresh("first")
+    room.clock.now_ms += 1_000
+    assert await refusal(room, "first") == (401, "refresh_token_reused")
+    assert room.cut == [("acme", "ada")]
+
+
 async def test_two_at_once_are_a_reuse(room: Room) -> None:
     outcomes = await asyncio.gather(room.refresh("first"), room.refresh("first"), return_exceptions=True)
     problems = [outcome for outcome in outcomes if isinstance(outcome, Problem)]

@@ -88,8 +88,9 @@ async def test_unknown_email_costs_one_hash_too(room: Room, monkeypatch: pytest.
     assert first == second
 
 
-async def test_the_password_of_nobody_opens_nothing(room: Room) -> None:
+async def test_the_password_of_nobody_opens_nothing(room: Room, passwords: Passwords) -> None:
     assert (await refusal(room, "eve@acme.example", "nobody has this password")).code == "sign_in_failed"
+    assert not await passwords.verify(None, "nobody has this password")
 
 
 async def test_suspended_is_told_only_to_who_knows_the_password(room: Room) -> None:

@@ -1,4 +1,4 @@
-"""The golden vectors, read from Python: the core answers as they say, and an independent peer (`cryptography`, `cbor2`) agrees on the valid ones.
+"""The golden vectors, read from Python: the core answers as they say, and a peer (`cryptography`, `cbor2`) agrees on the valid ones.
 
 The peer shares no code with the core: it takes a message apart by the standards alone, and builds good and bad ones of its own.
 """
@@ -106,6 +106,10 @@ def cases(name: str) -> list[object]:
     return [pytest.param(case, id=case["name"]) for case in document(name)["cases"]]
 
 
+def accepted(name: str) -> list[object]:
+    return [pytest.param(case, id=case["name"]) for case in document(name)["cases"] if case["code"] is None]
+
+
 def fields(answer: object, names: object) -> dict[str, object]:
     assert isinstance(names, dict)
     return {name: getattr(answer, name) for name in names}
@@ -207,16 +211,13 @@ def run(lock: LockVerifier, step: Step) -> object:
 
 
 def test_every_code_of_the_stub_has_a_vector() -> None:
-    expected = {
-        step["code"]
-        for name in ("command", "time")
-        for case in document(name)["cases"]
-        for step in case["steps"]
-    } | {case["code"] for name in ("access_token", "device_assertion", "report", "sealed") for case in document(name)["cases"]}
+    expected = {step["code"] for name in ("command", "time") for case in document(name)["cases"] for step in case["steps"]} | {
+        case["code"] for name in ("access_token", "device_assertion", "report", "sealed") for case in document(name)["cases"]
+    }
     for error in (TokenError, LockRefusal, ReportError):
-        listed = [word.strip(".,:") for word in stub_of(error).replace("\n", " ").split() if "_" in word]
+        listed = [word.strip(".,:;") for word in stub_of(error).replace("\n", " ").split() if "_" in word]
         assert len(listed) > 3
-        assert not set(listed) - expected, error.__name__
+        assert not set(listed) - expected - {"lock_configuration"}, error.__name__  # of a constructor, not of a message
 
 
 def stub_of(error: type[CoreError]) -> str:
@@ -271,7 +272,7 @@ def peer_signs_cose(header: dict[int, object], claims: dict[int, object], key: E
     return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, signature]))
 
 
-@pytest.mark.parametrize("case", [case for case in document("access_token")["cases"] if case["code"] is None], ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", accepted("access_token"))
 def test_peer_accepts_an_access_token(case: Case) -> None:
     header, payload = peer_reads_jwt(case["token"], bytes.fromhex(document("access_token")["key"]["public_key"]))
     assert header == {"alg": "EdDSA", "kid": "a1", "typ": "JWT"}
@@ -283,7 +284,9 @@ def test_peer_accepts_an_access_token(case: Case) -> None:
 def test_peer_accepts_a_device_assertion() -> None:
     loaded = document("device_assertion")
     signed = loaded["signed"]
-    made = DeviceKey.from_seed(bytes.fromhex(loaded["seed"])).sign_assertion("acme", "lock-1", signed["issued_at_ms"], signed["expires_at_ms"])
+    made = DeviceKey.from_seed(bytes.fromhex(loaded["seed"])).sign_assertion(
+        "acme", "lock-1", signed["issued_at_ms"], signed["expires_at_ms"]
+    )
     assert made == signed["assertion"]
     header, payload = peer_reads_jwt(made, bytes.fromhex(loaded["public_key"]))
     assert header == {"alg": "EdDSA", "typ": "JWT"}
@@ -295,9 +298,9 @@ def test_peer_accepts_a_device_assertion() -> None:
 def test_peer_accepts_what_locks_accept(name: str) -> None:
     loaded = document(name)
     public_key = bytes.fromhex(loaded["public_key"])
-    accepted = [step for case in loaded["cases"] for step in case["steps"] if step["code"] is None and step["do"] != "begin_time"]
-    assert len(accepted) > 10
-    for step in accepted:
+    steps = [step for case in loaded["cases"] for step in case["steps"] if step["code"] is None and step["do"] != "begin_time"]
+    assert len(steps) > 10
+    for step in steps:
         header, claims = peer_reads_cose(bytes.fromhex(step["message"]), public_key)
         content_type = COMMAND_TYPE if step["do"] == "verify" else TIME_TYPE
         assert header == {1: -8, 3: content_type, 4: loaded["key_id"].encode()}
@@ -320,7 +323,7 @@ def seconds_of(at_ms: object) -> float:
     return at_ms / 1000
 
 
-@pytest.mark.parametrize("case", [case for case in document("report")["cases"] if case["code"] is None], ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", accepted("report"))
 def test_peer_accepts_a_report(case: Case) -> None:
     header, claims = peer_reads_cose(bytes.fromhex(case["message"]), bytes.fromhex(document("report")["public_key"]))
     report = case["report"]
@@ -340,7 +343,7 @@ def test_peer_refuses_the_wrong_signatures() -> None:
             peer_reads_cose(bytes.fromhex(case["message"]), public_key)
 
 
-@pytest.mark.parametrize("case", [case for case in document("sealed")["cases"] if case["code"] is None], ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", accepted("sealed"))
 def test_peer_opens_a_sealed_key(case: Case) -> None:
     bound = bytes.fromhex(document("sealed")["context"])
     for part in (case["purpose"], case["organization"], case["key_id"]):

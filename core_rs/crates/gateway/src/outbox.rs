@@ -154,19 +154,26 @@ impl Outbox {
         let again = state
             .gap_at
             .is_some_and(|at| now.saturating_duration_since(at) < GAP_FORGIVEN_AFTER);
-        let mut dropped: Vec<Arc<EncodedEvent>> = Vec::new();
-        let mut kept = VecDeque::new();
-        for queued in state.queue.drain(..) {
-            match queued.frame {
-                Frame::Event(event) => remember_last(&mut dropped, event),
-                Frame::Kept(_) => kept.push_back(queued),
-            }
-        }
-        if again || dropped.is_empty() {
+        let droppable = |queued: &Queued| matches!(queued.frame, Frame::Event(_));
+        if again || !state.queue.iter().any(droppable) {
             state.close.get_or_insert(Close::SlowConsumer);
         }
-        for event in &dropped {
-            kept.extend(self.gap(&event.topic, &event.position, now));
+        // With a close, no gap: the client resumes from the last event that it got.
+        let tell = state.close.is_none();
+        let mut told: Vec<Arc<str>> = Vec::new(); // a connection has few topics
+        let mut kept = VecDeque::new();
+        while let Some(queued) = state.queue.pop_back() {
+            match queued.frame {
+                Frame::Kept(_) => kept.push_front(queued),
+                Frame::Event(event) if tell && !told.contains(&event.topic) => {
+                    // In the place of the topic's last event, so that a `subscribed` behind it stays behind it.
+                    told.push(Arc::clone(&event.topic));
+                    if let Some(gap) = self.gap(&event.topic, &event.position, now) {
+                        kept.push_front(gap);
+                    }
+                }
+                Frame::Event(_) => {}
+            }
         }
         state.gap_at = Some(now);
         state.bytes = kept.iter().map(|queued| queued.bytes).sum();
@@ -190,14 +197,6 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keeps the newest event of each topic; a connection has few topics.
-fn remember_last(dropped: &mut Vec<Arc<EncodedEvent>>, event: Arc<EncodedEvent>) {
-    match dropped.iter_mut().find(|known| known.topic == event.topic) {
-        Some(known) => *known = event,
-        None => dropped.push(event),
     }
 }
 

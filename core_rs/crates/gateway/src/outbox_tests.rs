@@ -1,5 +1,5 @@
 //! The outgoing queue: what may be given up, how that is told, and when the connection ends.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use serde_json::{Value, json};
 
 use super::*;
@@ -58,6 +58,11 @@ fn a_second_overflow_soon_after_ends_the_connection_and_a_late_one_is_forgiven()
         drained(&outbox);
         fill(&outbox, "topic", now + later);
         assert_eq!(outbox.closing(), close);
+        let gaps = drained(&outbox)
+            .iter()
+            .filter(|frame| frame["type"] == "gap")
+            .count();
+        assert_eq!(gaps, usize::from(close.is_none()), "a close says enough");
     }
 }
 
@@ -101,4 +106,31 @@ fn the_first_reason_to_close_stands_and_nothing_is_queued_after_it() {
     outbox.event(&event("topic", 1, 10), Instant::now());
     assert_eq!(outbox.closing(), Some(Close::AccessRevoked));
     assert!(drained(&outbox).is_empty());
+}
+
+#[test]
+fn a_gap_stands_where_the_events_stood() {
+    let (outbox, now) = (Outbox::new(Encoding::Json), Instant::now());
+    outbox.event(&event("topic", 5, 10), now);
+    let position = Position {
+        epoch: "epoch".into(),
+        offset: 10,
+    };
+    let subscribed = ServerFrame::Subscribed {
+        topic: "topic",
+        position: &position,
+        recovered: false,
+        reason: None,
+    };
+    outbox.frame(&subscribed, now);
+    outbox.behind(now);
+    let frames = drained(&outbox);
+    assert_eq!(
+        (&frames[0]["type"], &frames[0]["position"]["offset"]),
+        (&json!("gap"), &json!(5))
+    );
+    assert_eq!(
+        (&frames[1]["type"], &frames[1]["position"]["offset"]),
+        (&json!("subscribed"), &json!(10))
+    );
 }

@@ -111,17 +111,8 @@ impl World {
                     self.sequencer.snapshot(ticket, &snapshot, &mut effects);
                 }
             }
-            Step::BusLost => {
-                (self.connected, self.wanted, self.executed) = (false, None, None);
-                self.channel.clear();
-                self.sequencer.bus_lost();
-            }
-            Step::BusBack => {
-                if !self.connected {
-                    self.connected = true;
-                    self.sequencer.channel_ready(&mut effects);
-                }
-            }
+            Step::BusLost => self.lose_bus(),
+            Step::BusBack => self.find_bus(&mut effects),
             Step::Forged(offset) => {
                 if self.connected {
                     let event = BusEvent {
@@ -133,6 +124,26 @@ impl World {
             }
         }
         self.check(effects);
+    }
+
+    fn lose_bus(&mut self) {
+        (self.connected, self.wanted, self.executed) = (false, None, None);
+        self.channel.clear();
+        self.sequencer.bus_lost();
+    }
+
+    fn find_bus(&mut self, effects: &mut Vec<Effect>) {
+        if !self.connected {
+            self.connected = true;
+            self.sequencer.channel_ready(effects);
+        }
+    }
+
+    /// One step after the other.
+    pub fn run(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.step(step);
+        }
     }
 
     pub fn subscribe(&mut self, position: Option<Position>, effects: &mut Vec<Effect>) {

@@ -41,7 +41,7 @@ proptest! {
     #[test]
     fn nobody_misses_an_event_without_being_told(steps in proptest::collection::vec(anything(), 1..120)) {
         let mut world = World::default();
-        steps.iter().for_each(|step| world.step(step));
+        world.run(&steps);
         world.settle();
         let end = Position { epoch: world.epoch_name().into(), offset: world.last };
         for client in world.subscribers.values() {
@@ -52,7 +52,7 @@ proptest! {
     #[test]
     fn what_the_stream_still_has_is_never_reported_as_missing(steps in proptest::collection::vec(harmless(), 1..120)) {
         let mut world = World::default();
-        steps.iter().for_each(|step| world.step(step));
+        world.run(&steps);
         world.settle();
         prop_assert_eq!((world.gaps, world.not_recovered), (0, 0));
     }

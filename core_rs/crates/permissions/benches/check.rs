@@ -161,6 +161,10 @@ fn benchmark(criterion: &mut Criterion) {
     criterion.bench_function("check, one pair", |bencher| {
         bencher.iter(|| index.check(ORGANIZATION, black_box("p1"), black_box("d7"), NOON_MS));
     });
+    benchmark_changes(criterion, &index);
+}
+
+fn benchmark_changes(criterion: &mut Criterion, index: &PermissionIndex) {
     let mut revision: i64 = 0;
     criterion.bench_function("apply one person", |bencher| {
         bencher.iter_batched(
@@ -175,7 +179,7 @@ fn benchmark(criterion: &mut Criterion) {
                 assert_eq!(
                     index.apply(ORGANIZATION, revision, images.as_bytes()),
                     Ok(true)
-                )
+                );
             },
             BatchSize::PerIteration,
         );
@@ -198,7 +202,7 @@ fn benchmark(criterion: &mut Criterion) {
                 assert_eq!(
                     index.apply(ORGANIZATION, revision, images.as_bytes()),
                     Ok(true)
-                )
+                );
             },
             BatchSize::PerIteration,
         );

@@ -41,7 +41,7 @@ fn take_in(
 ) {
     match image {
         Image::Organization(document) => {
-            next.active = document.is_some_and(|document| document.active)
+            next.active = document.is_some_and(|document| document.active);
         }
         Image::Site(id, document) => put_site(catalog, next, id, document, touched, zones),
         Image::Area(id, document) => put_area(catalog, next, id, document, touched),
@@ -63,7 +63,7 @@ fn take_in(
         Image::Person(id, Some(document)) => put_person(catalog, next, id, document),
         Image::Person(id, None) => _ = next.persons.remove(id.as_str()),
         Image::Group(id, document) => {
-            catalog.put_group(&id, document.map(|document| document.includes), touched)
+            catalog.put_group(&id, document.map(|document| document.includes), touched);
         }
         Image::Schedule(id, document) => catalog.put_schedule(&id, document, touched),
         Image::Calendar(id, document) => catalog.put_calendar(&id, document, touched),
@@ -109,13 +109,13 @@ type PlaceFacts = (Identifier, Option<Arc<crate::zone::Zone>>, bool);
 
 /// A place that was there keeps its rules and doors: a lockdown of a site with thousands of them copies neither.
 fn put_place(next: &mut State, handle: u32, facts: Option<PlaceFacts>, touched: &mut Touched) {
-    let (rules, doors) = match (next.places.get(handle), &facts) {
-        (Some(known), Some(_)) => (Arc::clone(&known.rules), Arc::clone(&known.doors)),
-        _ => {
-            touched.places.insert(handle);
-            Default::default()
-        }
-    };
+    let known = next.places.get(handle).filter(|_| facts.is_some());
+    let (rules, doors) = known
+        .map(|known| (Arc::clone(&known.rules), Arc::clone(&known.doors)))
+        .unwrap_or_default();
+    if known.is_none() {
+        touched.places.insert(handle);
+    }
     if facts.is_none() {
         list_groups(next, handle, &[]);
     }

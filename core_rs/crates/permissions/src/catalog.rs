@@ -150,7 +150,7 @@ impl Catalog {
         touched: &mut Touched,
     ) {
         if let Some(old) = self.grants.remove(id) {
-            self.touch_listing(&old, touched);
+            Self::touch_listing(&old, touched);
             match &old.subject {
                 SubjectHandle::Person(person) => self.grants_of_person.remove(person, id),
                 SubjectHandle::Group(group) => {
@@ -168,7 +168,7 @@ impl Catalog {
                 self.group_grants_at.add(listed.place, id.clone());
             }
         }
-        self.touch_listing(&listed, touched);
+        Self::touch_listing(&listed, touched);
         self.grants.insert(id.clone(), listed);
     }
 
@@ -200,7 +200,7 @@ impl Catalog {
         }
     }
 
-    fn touch_listing(&self, listed: &ListedGrant, touched: &mut Touched) {
+    fn touch_listing(listed: &ListedGrant, touched: &mut Touched) {
         match &listed.subject {
             SubjectHandle::Person(person) => touched.persons.insert(person.clone()),
             SubjectHandle::Group(_) => touched.places.insert(listed.place),

@@ -6,6 +6,7 @@ use crate::documents::DoorMode;
 use crate::identifier::Identifier;
 use crate::model::{Door, Grant, GroupRule, Person, State};
 use crate::zone::WallClock;
+use std::cell::OnceCell;
 
 /// Hears of every step that is taken.
 pub trait Listener {
@@ -185,8 +186,8 @@ pub struct Hearing<'a> {
     state: &'a State,
     door: &'a Door,
     now_ms: i64,
-    /// Looked at once, and only when a schedule asks. The inner `None`: the site or its zone is unknown.
-    wall_clock: Option<Option<WallClock>>,
+    /// Looked at once, and only when a schedule asks. `None`: the site or its zone is unknown.
+    wall_clock: OnceCell<Option<WallClock>>,
     denied: Option<&'a Grant>,
     open: Option<&'a Grant>,
     holiday: Option<&'a Grant>,
@@ -203,7 +204,7 @@ impl<'a> Hearing<'a> {
             state,
             door,
             now_ms,
-            wall_clock: None,
+            wall_clock: OnceCell::new(),
             denied: None,
             open: None,
             holiday: None,
@@ -251,14 +252,14 @@ impl<'a> Hearing<'a> {
     }
 
     /// Is the grant's schedule open, and is the day one of its calendar?
-    fn ask_schedule(&mut self, grant: &Grant) -> (bool, bool) {
+    fn ask_schedule(&self, grant: &Grant) -> (bool, bool) {
         let Some(link) = &grant.schedule else {
             return (true, false);
         };
         let (state, door, now_ms) = (self.state, self.door, self.now_ms);
         let wall_clock = self
             .wall_clock
-            .get_or_insert_with(|| Some(state.site_of(door)?.zone.as_ref()?.wall_clock(now_ms)));
+            .get_or_init(|| Some(state.site_of(door)?.zone.as_ref()?.wall_clock(now_ms)));
         match (state.schedules.get(link.handle), wall_clock) {
             (Some(schedule), Some(wall)) => {
                 (schedule.is_open(*wall), schedule.is_holiday(wall.day))

@@ -6,10 +6,10 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Bits of the hash that one level consumes.
-const LEVEL_BITS: u32 = 5;
+const LEVEL_BITS: u32 = 6;
 const BRANCHES: usize = 1 << LEVEL_BITS;
 /// A leaf splits above this many records, unless the hash has no bits left.
-const LEAF_RECORDS_MAX: usize = 12;
+const LEAF_RECORDS_MAX: usize = 40;
 
 /// A record that knows its own identifier.
 pub trait Keyed {

@@ -43,11 +43,11 @@ impl Zone {
         let mut starts_ms = vec![TABLE_START_MS];
         let mut offsets_ms = vec![exact_offset_ms(&rules, TABLE_START_MS)];
         for transition in rules.following(timestamp(TABLE_START_MS)) {
-            let start_ms = transition.timestamp().as_millisecond();
-            if start_ms >= TABLE_END_MS {
+            let at_ms = transition.timestamp().as_millisecond();
+            if at_ms >= TABLE_END_MS {
                 break;
             }
-            starts_ms.push(start_ms);
+            starts_ms.push(at_ms);
             offsets_ms.push(i64::from(transition.offset().seconds()) * 1_000);
         }
         Some(Self {
@@ -79,7 +79,7 @@ impl Zone {
         }
         let next = self
             .starts_ms
-            .partition_point(|start_ms| *start_ms <= now_ms);
+            .partition_point(|begun_ms| *begun_ms <= now_ms);
         self.offsets_ms
             .get(next.wrapping_sub(1))
             .copied()

@@ -92,7 +92,8 @@ fn read_until(index: &nexkey_permissions::PermissionIndex, finished: &AtomicBool
         assert!(
             listed
                 .windows(2)
-                .all(|pair| pair[0].1.revision == pair[1].1.revision)
+                .all(|pair| pair.first().map(|first| first.1.revision)
+                    == pair.last().map(|last| last.1.revision))
         );
         answers += 1;
     }

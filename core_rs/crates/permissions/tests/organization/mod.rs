@@ -1,5 +1,9 @@
 //! A small organization as JSON, for the tests of this folder.
 #![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "documents are written in place"
+)]
 use jiff::Timestamp;
 use nexkey_permissions::{Decision, PermissionIndex};
 use serde_json::{Value, json};
@@ -104,6 +108,9 @@ pub fn check(index: &PermissionIndex, instant: &str) -> Decision {
 pub fn answer(decision: &Decision) -> (&'static str, Option<&str>) {
     (
         decision.reason.as_str(),
-        decision.rule.as_ref().map(|rule| rule.as_str()),
+        decision
+            .rule
+            .as_ref()
+            .map(nexkey_permissions::Identifier::as_str),
     )
 }

@@ -1,0 +1,119 @@
+//! Roles and tokens, as the protocol says.
+#![allow(clippy::unwrap_used)]
+mod organization;
+use nexkey_permissions::PermissionIndex;
+use organization::*;
+use serde_json::{Value, json};
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn roles_hold_where_they_are_given() {
+    let with_roles = |roles: Value| {
+        image(
+            "person",
+            "anna",
+            json!({"state": "active", "valid_from": null, "valid_until": null, "groups": [], "roles": roles, "tokens_valid_after": 0}),
+        )
+    };
+    let index = loaded(&[
+        organization(true),
+        with_roles(
+            json!([{"role": "site_manager", "sites": ["hq"]}, {"role": "auditor", "sites": null}]),
+        ),
+    ]);
+    let ask = |permission: &str, site: Option<&str>| {
+        index.check_role(ORGANIZATION, "anna", permission, site)
+    };
+    assert_eq!(
+        answer(&ask("grants.write", Some("hq"))),
+        ("granted", Some("site_manager"))
+    );
+    assert_eq!(
+        answer(&ask("grants.write", Some("lab"))),
+        ("role_missing", None)
+    );
+    assert_eq!(answer(&ask("grants.write", None)), ("role_missing", None));
+    assert_eq!(
+        answer(&ask("events.read", None)),
+        ("granted", Some("auditor"))
+    );
+    assert_eq!(
+        answer(&ask("devices.write", Some("hq"))),
+        ("role_missing", None)
+    );
+    assert_eq!(
+        answer(&index.check_role(ORGANIZATION, "ben", "events.read", None)),
+        ("unknown_credential", None)
+    );
+    assert_eq!(
+        answer(&index.check_role("other", "anna", "events.read", None)),
+        ("stores_unavailable", None)
+    );
+    for (role, permission, allowed) in [
+        ("owner", "anything.write", true),
+        ("admin", "devices.write", true),
+        ("reception", "persons.read", true),
+        ("reception", "persons.write", false),
+        ("auditor", "grants.write", false),
+        ("installer", "devices.write", true),
+        ("installer", "events.read", false),
+        ("janitor", "doors.read", false),
+    ] {
+        let index = loaded(&[
+            organization(true),
+            with_roles(json!([{"role": role, "sites": null}])),
+        ]);
+        assert_eq!(
+            index
+                .check_role(ORGANIZATION, "anna", permission, None)
+                .is_allowed(),
+            allowed,
+            "{role} {permission}"
+        );
+    }
+    let suspended = loaded(&[organization(true), person("anna", "suspended", &[])]);
+    assert_eq!(
+        answer(&suspended.check_role(ORGANIZATION, "anna", "doors.read", None)),
+        ("person_suspended", None)
+    );
+}
+
+#[test]
+fn a_token_stands_until_it_is_cut() {
+    let index = PermissionIndex::new();
+    assert_eq!(
+        index.authenticate(ORGANIZATION, "anna", 5),
+        Some("stores_unavailable")
+    );
+    let cut = json!({"state": "active", "valid_from": null, "valid_until": null, "groups": [], "roles": [], "tokens_valid_after": 1_000});
+    index
+        .load(
+            ORGANIZATION,
+            1,
+            &bytes(&[organization(true), image("person", "anna", cut)]),
+        )
+        .unwrap();
+    assert_eq!(
+        index.authenticate(ORGANIZATION, "anna", 999),
+        Some("token_revoked")
+    );
+    assert_eq!(index.authenticate(ORGANIZATION, "anna", 1_000), None);
+    assert_eq!(
+        index.authenticate(ORGANIZATION, "ben", 1_000),
+        Some("person_unknown")
+    );
+    index
+        .apply(ORGANIZATION, 2, &bytes(&[person("anna", "suspended", &[])]))
+        .unwrap();
+    assert_eq!(
+        index.authenticate(ORGANIZATION, "anna", 1_000),
+        Some("person_suspended")
+    );
+    index
+        .apply(ORGANIZATION, 3, &bytes(&[organization(false)]))
+        .unwrap();
+    assert_eq!(
+        index.authenticate(ORGANIZATION, "anna", 1_000),
+        Some("organization_suspended")
+    );
+}

@@ -1,0 +1,301 @@
+"""The unlock through every process: each answer that a person can get, and what the bolt, the journal and the feed say to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from py_service.demo.round import outside_schedule
+from py_service.stores.mongo import Document
+from tests.e2e.evidence import faults_in_the_books, projected, read_journal, read_projection, unauthorized_moves
+from tests.e2e.mute_lock import mute_lock
+from tests.e2e.running import Service, random_key, running_service, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DOOR = "berlin-main-entrance"
+PHASES = ["authenticated", "authorized", "committed", "commanded", "unlocked"]
+ABSENT = 2
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    async with running_service(tmp_path_factory.mktemp("unlock"), strangers=4, absent=ABSENT) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def phone(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with service.client() as client:
+        yield client
+
+
+def moves_of(service: Service, command: str) -> list[str]:
+    return [move.lock for move in service.moves() if move.command == command]
+
+
+def milliseconds_between(body: dict[str, str], first: str, second: str) -> float:
+    return (datetime.fromisoformat(body[second]) - datetime.fromisoformat(body[first])).total_seconds() * 1_000
+
+
+async def unlock(phone: httpx.AsyncClient, headers: dict[str, str], door: str = DOOR, **more: str) -> httpx.Response:
+    return await phone.post(f"/v1/doors/{door}/unlock", headers=headers | {name.replace("_", "-"): value for name, value in more.items()})
+
+
+async def change(service: Service, phone: httpx.AsyncClient, path: str) -> int:
+    """Made by the owner; the new revision."""
+    answer = await phone.post(path, headers=service.owner())
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["revision"])
+
+
+def role_holder(service: Service, role: str) -> str:
+    """A person of the demonstration who holds this role."""
+    for person in service.demo.documents["persons"]:
+        roles: list[dict[str, object]] = person["roles"]  # type: ignore[assignment]
+        if any(held["role"] == role for held in roles):
+            return str(person["id"])
+    raise AssertionError(role)
+
+
+async def test_granted_and_waited_for(service: Service, phone: httpx.AsyncClient) -> None:
+    answer = await unlock(phone, service.owner(), Prefer="wait=3")
+    body = answer.json()
+    assert (answer.status_code, body["state"], body["reason"]) == (200, "unlocked", None), body
+    assert [phase["phase"] for phase in body["phases"]] == PHASES
+    assert all(phase["ok"] and phase["reason"] is None for phase in body["phases"])
+    times = [phase["milliseconds"] for phase in body["phases"]]
+    assert times == sorted(times) and 0 < times[0] and times[-1] < 3_000
+    assert milliseconds_between(body, "decided_at", "expires_at") == 3_000
+    assert moves_of(service, body["id"]) == [f"lock-{DOOR}"]
+    await projected(service)
+    assert (await read_journal(service)).kinds_of(body["id"]) == ["authorized", "unlocked"]
+
+
+async def test_without_wait_the_answer_comes_when_the_command_is_out(service: Service, phone: httpx.AsyncClient) -> None:
+    answer = await unlock(phone, service.owner())
+    body = answer.json()
+    assert (answer.status_code, body["state"]) == (202, "commanded"), body
+    assert [phase["phase"] for phase in body["phases"]] == PHASES[:-1]
+    assert milliseconds_between(body, "decided_at", "expires_at") == 5_000
+    await until(lambda: moves_of(service, body["id"]))
+
+    async def known() -> bool:
+        read = await phone.get(f"/v1/attempts/{body['id']}", headers=service.owner())
+        return bool(read.json()["state"] == "unlocked")
+
+    await until(known)
+    assert moves_of(service, body["id"]) == [f"lock-{DOOR}"]
+
+
+async def refused(service: Service, phone: httpx.AsyncClient, person: str, door: str, reason: str) -> None:
+    """Refused for this reason, in the answer, in the journal, to whoever reads the attempt; and the bolt stays."""
+    answer = await unlock(phone, service.headers(person), door, Prefer="wait=1")
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["state"]) == (403, reason, "authorized.failed"), body
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert body["phases"][1] | {"milliseconds": 0} == {"phase": "authorized", "ok": False, "reason": reason, "milliseconds": 0}
+    event = (await read_journal(service)).events[body["id"]]
+    assert (event["kind"], event["reason"], event["door"], event["person"]) == ("authorized.failed", reason, door, person)
+    read = await phone.get(f"/v1/attempts/{body['id']}", headers=service.owner())
+    assert (read.status_code, read.json()["state"], read.json()["reason"]) == (200, "authorized.failed", reason)
+    assert not moves_of(service, body["id"])
+
+
+async def test_refused_without_a_grant_and_outside_the_schedule(service: Service, phone: httpx.AsyncClient) -> None:
+    await refused(service, phone, "stranger-0", DOOR, "no_grant")
+    part, door = outside_schedule(datetime.now(ZoneInfo("Europe/Berlin")))
+    await refused(service, phone, service.demo.cast[part].id, door, "outside_schedule")
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (f"doors/{DOOR}", "door_locked_down"),
+        ("areas/berlin-lobby", "area_locked_down"),
+        ("sites/berlin", "site_locked_down"),
+    ],
+)
+async def test_a_lockdown_holds_until_its_release(service: Service, phone: httpx.AsyncClient, place: str, reason: str) -> None:
+    owner = service.demo.cast["owner"].id
+    first = await change(service, phone, f"/v1/{place}/lockdown")
+    await refused(service, phone, owner, DOOR, reason)
+    assert await change(service, phone, f"/v1/{place}/release") == first + 1
+    answer = await unlock(phone, service.owner(), Prefer="wait=3")
+    assert answer.json()["state"] == "unlocked", answer.text
+
+
+async def test_a_suspended_person_is_out_and_needs_a_new_token_afterwards(service: Service, phone: httpx.AsyncClient) -> None:
+    facility = service.demo.cast["facility"].id
+    before = service.headers(facility)
+    assert (await unlock(phone, before, Prefer="wait=3")).json()["state"] == "unlocked"
+    await change(service, phone, f"/v1/persons/{facility}/suspend")
+    await refused(service, phone, facility, DOOR, "person_suspended")
+    assert (await unlock(phone, before)).json()["code"] == "person_suspended"
+    for path in ("/v1/me", "/v1/me/doors"):
+        read = await phone.get(path, headers=before)
+        assert (read.status_code, read.json()["code"]) == (403, "person_suspended")
+    await change(service, phone, f"/v1/persons/{facility}/resume")
+    for answer in (await unlock(phone, before), await phone.get("/v1/me", headers=before)):
+        assert (answer.status_code, answer.json()["code"]) == (401, "token_revoked"), answer.text
+    assert (await unlock(phone, service.headers(facility), Prefer="wait=3")).json()["state"] == "unlocked"
+
+
+async def test_a_door_whose_lock_is_away_is_unreachable_at_once(service: Service, phone: httpx.AsyncClient) -> None:
+    door = service.demo.locks[-1].door
+    answer = await unlock(phone, service.owner(), door, Prefer="wait=2")
+    body = answer.json()
+    assert (answer.status_code, body["state"], body["reason"]) == (200, "unlocked.failed", "door_unreachable"), body
+    assert body["phases"][-1]["phase"] == "commanded" and not body["phases"][-1]["ok"]
+    assert answer.elapsed.total_seconds() < 2
+    await projected(service)
+    assert (await read_journal(service)).kinds_of(body["id"]) == ["authorized", "unlocked.failed"]
+    read = await phone.get(f"/v1/attempts/{body['id']}", headers=service.owner())
+    assert (read.json()["state"], read.json()["reason"]) == ("unlocked.failed", "door_unreachable")
+
+
+async def test_parallel_repeats_of_one_key_are_one_attempt_and_one_move(service: Service) -> None:
+    key = random_key()
+    headers = service.owner() | {"Idempotency-Key": key, "Prefer": "wait=3"}
+    async with service.client_of_each_worker() as workers:
+        assert len(workers) == 2
+        clients = [service.client(connections=1) for _ in range(14)]
+        asked = [client.post(f"/v1/doors/{DOOR}/unlock", headers=headers) for client in (*workers.values(), *clients)]
+        answers = await asyncio.gather(*asked)
+        again = [await client.post(f"/v1/doors/{DOOR}/unlock", headers=headers) for client in workers.values()]
+        for client in clients:
+            await client.aclose()
+    counted = Counter(answer.status_code for answer in answers)
+    assert set(counted) <= {200, 202, 409} and counted[200] >= 1, counted
+    assert all(answer.json()["code"] == "idempotency_key_in_flight" for answer in answers if answer.status_code == 409)
+    decided = {answer.json()["id"] for answer in (*answers, *again) if answer.status_code != 409}
+    assert len(decided) == 1
+    assert all(answer.headers["idempotent-replayed"] == "true" for answer in again)
+    events = [event for event in (await read_journal(service)).events.values() if event.get("key") == key]
+    assert len(events) == 1
+    assert moves_of(service, decided.pop()) == [f"lock-{DOOR}"]
+    await projected(service)
+    async with service.client() as client:
+        last = await client.post(f"/v1/doors/{DOOR}/unlock", headers=headers)
+    assert (last.status_code, last.json()["state"]) == (200, "unlocked")
+
+
+async def test_a_refusal_is_replayed_as_a_refusal_and_a_key_belongs_to_its_person(service: Service, phone: httpx.AsyncClient) -> None:
+    key = random_key()
+    first = await unlock(phone, service.headers("stranger-0"), Idempotency_Key=key)
+    again = await unlock(phone, service.headers("stranger-0"), Idempotency_Key=key)
+    assert [answer.status_code for answer in (first, again)] == [403, 403]
+    assert first.json()["id"] == again.json()["id"]
+    other = await unlock(phone, service.headers("stranger-1"), Idempotency_Key=key)
+    assert other.status_code == 403 and other.json()["id"] != first.json()["id"]
+
+
+async def test_a_key_that_was_used_for_another_door_is_refused(service: Service, phone: httpx.AsyncClient) -> None:
+    key = random_key()
+    assert (await unlock(phone, service.owner(), Idempotency_Key=key)).status_code == 202
+    count = len(service.moves())
+    other = await unlock(phone, service.owner(), "new-york-main-entrance", Idempotency_Key=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert not [move for move in service.moves()[count:] if move.lock == "lock-new-york-main-entrance"]
+
+
+async def test_an_attempt_is_read_by_its_person_and_by_who_may_read_events(service: Service, phone: httpx.AsyncClient) -> None:
+    facility = service.demo.cast["facility"].id
+    identifier = (await unlock(phone, service.headers(facility), Prefer="wait=3")).json()["id"]
+    for person in (facility, service.demo.cast["owner"].id, role_holder(service, "auditor")):
+        read = await phone.get(f"/v1/attempts/{identifier}", headers=service.headers(person))
+        assert (read.status_code, read.json()["id"], read.json()["state"]) == (200, identifier, "unlocked"), person
+    # The site manager's role holds in New York, and the door is in Berlin.
+    strangers = [service.headers("stranger-0"), service.headers(role_holder(service, "site_manager"))]
+    neighbour = service.headers(service.neighbour.cast["owner"].id, service.neighbour.id)
+    for headers in (*strangers, neighbour):
+        read = await phone.get(f"/v1/attempts/{identifier}", headers=headers)
+        assert (read.status_code, read.json()["code"]) == (404, "attempt_unknown")
+    last = identifier[:-3] + "255"
+    assert (await phone.get(f"/v1/attempts/{last}", headers=service.owner())).status_code == 404
+
+
+async def test_the_feed_pages_through_everything_while_more_arrives(service: Service, phone: httpx.AsyncClient) -> None:
+    await asyncio.gather(*(unlock(phone, service.headers(f"stranger-{n % 4}")) for n in range(30)))
+    await projected(service)
+    before: list[Document] = sorted(await read_projection(service), key=lambda event: -event["position"])
+    expected = [event["id"] for event in before if event["org"] == service.demo.id]
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        await unlock(phone, service.headers("stranger-2"))  # arrives between two pages
+        parameters = {"limit": "7"} | ({} if cursor is None else {"cursor": cursor})
+        page = await phone.get("/v1/events", params=parameters, headers=service.owner())
+        assert page.status_code == 200, page.text
+        seen += [item["id"] for item in page.json()["items"]]
+        cursor = page.json()["next_cursor"]
+        assert len(page.json()["items"]) == 7 or cursor is None
+        if cursor is None:
+            break
+    assert len(expected) > 21
+    assert len(seen) == len(set(seen))
+    # What arrived after the count stands before it, and nothing is missing behind.
+    assert seen[seen.index(expected[0]) :] == expected
+    await projected(service)
+    whole = await phone.get("/v1/events", params={"limit": "200"}, headers=service.owner())
+    assert [item["id"] for item in whole.json()["items"]][-len(expected) :] == expected
+    neighbours = await phone.get("/v1/events", headers=service.headers(service.neighbour.cast["owner"].id, service.neighbour.id))
+    assert neighbours.json() == {"items": [], "next_cursor": None}
+
+
+async def test_a_command_that_a_lock_swallows_is_unconfirmed_and_closed_by_the_worker(service: Service, phone: httpx.AsyncClient) -> None:
+    identity = service.demo.locks[-2]
+    async with mute_lock(service, identity) as heard:
+        answer = await unlock(phone, service.owner(), identity.door, Prefer="wait=1")
+        body = answer.json()
+        assert (answer.status_code, body["state"]) == (202, "unconfirmed"), body
+        assert [frame.command for frame in heard] == [body["id"]]
+        read = await phone.get(f"/v1/attempts/{body['id']}", headers=service.owner())
+        assert read.json()["state"] in ("commanded", "unconfirmed")
+
+        async def closed() -> bool:
+            found = [event for event in await read_projection(service) if event.get("attempt") == body["id"]]
+            return ("unlocked.failed", "unconfirmed") in [(event["kind"], event.get("reason")) for event in found]
+
+        await until(closed, 10)
+    read = await phone.get(f"/v1/attempts/{body['id']}", headers=service.owner())
+    assert (read.json()["state"], read.json()["reason"]) == ("unlocked.failed", "unconfirmed")
+    assert not moves_of(service, body["id"])
+    closing = (await read_journal(service)).of_attempt(body["id"])[-1]
+    assert closing["at"] >= datetime.fromisoformat(body["expires_at"]).timestamp() * 1_000 + 2_000
+    assert await service.database["open_attempts"].find_one({"_id": body["id"]}) is None
+
+
+async def test_a_command_that_comes_too_late_opens_nothing(service: Service, phone: httpx.AsyncClient) -> None:
+    """The gateway stands still until the command has expired; then it hands it over, and the lock refuses."""
+    gateway = service.supervisor.pid("gateway")
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        answer = await unlock(phone, service.owner(), Prefer="wait=1")
+        await asyncio.sleep(0.3)
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    body = answer.json()
+    assert (answer.status_code, body["state"]) == (202, "unconfirmed"), body
+
+    async def told() -> bool:
+        read = await phone.get(f"/v1/attempts/{body['id']}", headers=service.owner())
+        return (read.json()["state"], read.json()["reason"]) == ("unlocked.failed", "command_expired")
+
+    await until(told)
+    assert not moves_of(service, body["id"])
+
+
+async def test_after_all_this_the_books_hold(service: Service) -> None:
+    await projected(service)
+    assert await faults_in_the_books(service) == []
+    assert await unauthorized_moves(service) == []
