@@ -1,7 +1,7 @@
 """The commit group on the embedded store: how long one transaction of 1 to 256 events takes, beside what pymongo alone needs for the same.
 
-The ceiling is the bare transaction: the fence's find, one insert of a document with as many events, the commit; same server, same run, in
-turns. The group's own part is judging, hashing, naming the events and waking whoever waits. Afterwards the whole log is read back and verified.
+The ceiling is the bare transaction: the fence's find, one insert of a document with as many events, the commit; same server, same run,
+in turns. The group's own part is judging, hashing, naming the events and waking whoever waits. Afterwards the log is read back, verified.
 
 What doesn't live here: HTTP, signing, publishing (`unlock_http.py`).
 """

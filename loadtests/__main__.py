@@ -53,7 +53,7 @@ async def measure(options: argparse.Namespace) -> tuple[Record, Lag]:
             await _swarm(plan_file, options.warm_up_seconds + options.seconds + SWARM_SPARE_SECONDS)
         finally:
             watching.cancel()
-        record = msgspec.json.decode(Path(plan.record_file).read_bytes(), type=Record)
+        record = msgspec.json.decode(await asyncio.to_thread(Path(plan.record_file).read_bytes), type=Record)
         await wait_until_projected(running.mongo, lag)
         record.faults += _unmoved(record, plan)
         await running.supervisor.stop()

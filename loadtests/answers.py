@@ -96,7 +96,9 @@ def judge_unlock(status: int, body: bytes, expected: Expected, door: str, person
     # A refusal is a problem document: it names the door, and not the person.
     person_right = answer.person == person if expected.reason is None else True
     if (status, answer.state, reason) != (expected.status, expected.state, expected.reason):
-        return Judged(f"{status} {answer.state or '-'} {reason or '-'} instead of {expected.status} {expected.state} {expected.reason or '-'}")
+        return Judged(
+            f"{status} {answer.state or '-'} {reason or '-'} instead of {expected.status} {expected.state} {expected.reason or '-'}"
+        )
     if not answer.id or answer.door != door or not person_right:
         return Judged("another door or person in the answer")
     return Judged(None, answer.id)

@@ -63,9 +63,7 @@ class LockUser(FastHttpUser):
         self._key = DeviceKey.from_seed(bytes.fromhex(planned.seed))
         self._door, self._reports, self._sent_at = Door(), ReportBook(), dict[int, float]()
         pinned = self._device("GET", f"configuration?organization={self.organization}", Configuration)
-        self._verifier = LockVerifier(
-            pinned.organization, self._lock, pinned.key_id, decode_base64url(pinned.public_key), ANSWERS_MAX
-        )
+        self._verifier = LockVerifier(pinned.organization, self._lock, pinned.key_id, decode_base64url(pinned.public_key), ANSWERS_MAX)
         moves = MoveLog(self.moves_file)
         self._answers = CommandAnswers(self._lock, self._key, self._verifier, self._door, self._reports, moves)
         self._take_time()
@@ -136,7 +134,9 @@ class LockUser(FastHttpUser):
         now_ms = time.time_ns() // 1_000_000
         assertion = self._key.sign_assertion(self.organization, self._lock, now_ms, now_ms + ASSERTION_MS)
         headers = {"X-Nexkey-Assertion": assertion} if body is None else {"Content-Type": "application/json"}
-        content = None if body is None else msgspec.json.encode({"organization": self.organization, "assertion": assertion, **body})
+        content = (
+            None if body is None else msgspec.json.encode({"organization": self.organization, "assertion": assertion, **body}).decode()
+        )
         name = f"a lock's {what.partition('?')[0]}"
         response = self.client.request(method, f"/v1/devices/{self._lock}/{what}", name=name, headers=headers, data=content)
         return msgspec.json.decode(response.content or b"", type=kind)

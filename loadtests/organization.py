@@ -15,7 +15,7 @@ LOCKABLE = 10
 
 
 def build_organization(seed: bytes, *, now_ms: int) -> tuple[DemoOrganization, Cast]:
-    """`PERSONS` persons of whom the residents may open everything, `STRANGERS` more who may open nothing, `DOORS` doors with a lock each."""
+    """`PERSONS` persons, of whom the residents may open every door; `STRANGERS` more who may open none; `DOORS` doors with a lock each."""
     demo = build_demo(seed, now_ms=now_ms, persons=PERSONS, doors=DOORS, organization="loadtest", name="Load Test Works")
     strangers = _add_strangers(demo)
     _open_around_the_clock(demo)

@@ -1,9 +1,9 @@
 """The persons of the mixed load: one Locust user each, on a schedule of its own.
 
-80 % unlocks, 15 % reads, 5 % changes. Nine of ten plain unlocks ask `Prefer: wait=2` with an Idempotency-Key, as the phone app does, and are
-right only when the lock really opened; one of ten is answered when the command is out.
+80 % unlocks, 15 % reads, 5 % changes. Nine of ten plain unlocks ask `Prefer: wait=2` with an Idempotency-Key, as the phone app does,
+and are right only when the lock really opened; one of ten is answered when the command is out.
 
-A change is never alone. It is one of two acts, four requests on four arrivals of one user, and the unlocks in them prove what the changes promise:
+A change is never alone. It is part of one of two acts, four requests of one user, whose unlocks prove what the changes promise:
     give a stranger a grant -> they open the door -> take it back -> they are refused (`no_grant`)
     lock a door down -> a resident is refused (`door_locked_down`) -> release it -> they open it
 
@@ -202,7 +202,9 @@ class PhoneUser(FastHttpUser):
         whole = {"Authorization": f"Bearer {self.course.mint.token(person)}", "Accept-Encoding": "identity", **(headers or {})}
         if body is not None:
             whole["Content-Type"] = "application/json"
-        with self.client.request(method, path, name=name, headers=whole, data=body, catch_response=True) as response:
+        with self.client.request(
+            method, path, name=name, headers=whole, data=None if body is None else body.decode(), catch_response=True
+        ) as response:
             if response.status_code == 0:
                 judged = Judged(f"no answer: {type(response.error).__name__}")
             else:

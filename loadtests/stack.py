@@ -1,4 +1,4 @@
-"""A whole stack for a load test or a benchmark: embedded stores, api workers, gateway, worker, all real processes on free ports of 127.0.0.1.
+"""A whole stack for a load test or a benchmark: embedded stores, api workers, gateway, worker, real processes on free ports of 127.0.0.1.
 
 Started, watched and stopped by `py_service.supervise`; seeded by `py_service.demo.seed`. It lives in a folder of its own and dies with it.
 What doesn't live here: the load.

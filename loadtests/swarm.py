@@ -2,6 +2,8 @@
 
 Starts every user, lets them warm the service up, then measures: a request belongs to the window in which it *started*, however late its
 answer comes. Traffic goes to the addresses of the plan, which are on this machine, and ends with the window.
+
+Importing Locust makes the standard library cooperative (gevent), so that `time.sleep` here lets the users run.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import urllib.parse
 from collections import deque
 from pathlib import Path
 
-import gevent
 import msgspec
 from locust.env import Environment
 
@@ -57,21 +58,21 @@ def run(plan: Plan) -> Record:
     """Raises TimeoutError when the swarm's own locks don't connect."""
     course, recorder = Course(plan), Recorder()
     environment = _environment(plan, course)
-    environment.events.request.add_listener(recorder.heard)
+    environment.events.request.add_listener(recorder.heard)  # type: ignore[no-untyped-call]  # Locust's hook has no types
     runner = environment.create_local_runner()
     users = plan.users + len(plan.swarm_locks)
     runner.start(users, spawn_rate=users / SPAWN_SECONDS)
     _wait_for_locks(len(plan.swarm_locks))
-    gevent.sleep(SPAWN_SECONDS + plan.warm_up_seconds)
+    time.sleep(SPAWN_SECONDS + plan.warm_up_seconds)
     begin = time.time()
-    gevent.sleep(plan.seconds)
+    time.sleep(plan.seconds)
     end = time.time()
     course.closed = True
     deadline = time.monotonic() + UNFINISHED_SECONDS_MAX
     while course.in_flight and time.monotonic() < deadline:
-        gevent.sleep(0.02)
+        time.sleep(0.02)
     unfinished = course.in_flight
-    gevent.sleep(1.0)  # reports that are on their way are still stored
+    time.sleep(1.0)  # reports that are on their way are still stored
     operations, locks = recorder.between(begin, end)
     runner.quit()
     return Record(end - begin, operations, unfinished, locks, course.opened)
@@ -98,7 +99,7 @@ def _wait_for_locks(count: int) -> None:
     while LockUser.ready < count:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{LockUser.ready} of {count} locks of the swarm connected")
-        gevent.sleep(0.05)
+        time.sleep(0.05)
 
 
 def main(plan_file: Path) -> None:

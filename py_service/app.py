@@ -94,6 +94,7 @@ class Process:
         self.keys = KeyStore(self.mongo.database, self.ring, self._make_ring, now_ms)
         self.follower = PermissionFollower(self.mongo, self.bus)
         self.metrics = RequestMetrics(self.name)
+        self._passwords = Passwords()
         self._tasks: list[asyncio.Task[None]] = []
 
     def _make_ring(self) -> KeyRing:
@@ -152,7 +153,7 @@ class Process:
         store = IdentityStore(self.mongo.database)
         issuer = TokenIssuer(self.ring, self.follower, now_ms)
         return IdentityHandlers(
-            sign_in=SignIn(store, Passwords(), issuer),
+            sign_in=SignIn(store, self._passwords, issuer),
             refresh=Refresh(store, issuer, cut_tokens, now_ms),
             sign_out=SignOut(store),
             realtime_tokens=RealtimeTokens(self.ring, self.follower, now_ms),
@@ -208,6 +209,7 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._passwords.close()
         await self.bus.close()
         await self.mongo.close()
 

@@ -65,7 +65,7 @@ class PermissionFollower:
     async def current(self, organization: str) -> int:
         """The store's revision as read after this call began, and memory brought up to it: one read serves all who wait.
 
-        Raises Problem 503.
+        -1 when the store has no such organization. Raises Problem 503.
         """
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(organization, []).append(future)
@@ -104,7 +104,8 @@ class PermissionFollower:
                 revisions = await store.read_revisions(self._mongo, list(waiting))
                 behind = {name: revision for name, revision in revisions.items() if self.revision(name) < revision}
                 current = await self.catch_up(behind, CURRENT_SECONDS_MAX) if behind else set()
-                served = {name for name in revisions if name not in behind or name in current}
+                # An organization that the store doesn't know is served too: with -1, and everything in it refused.
+                served = {name for name in waiting if name not in behind or name in current}
             except PyMongoError:
                 served = set()
             except Exception:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]  # not `$`: it lets a line feed through
 Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import msgspec
 from pymongo import AsyncMongoClient
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +23,7 @@ from py_service.demo.round import Round, Step
 from py_service.demo.seed import DemoFile, seed_demo
 from py_service.settings import Settings
 from py_service.simulators.phone import PhoneError
+from py_service.stores.private_file import write_private
 from py_service.supervise.stack import simulator_spec, start_service, start_stores
 from py_service.supervise.supervisor import ChildFailed
 from py_service.supervise.up import FAILED, Terminal, run_stack
@@ -51,9 +53,10 @@ async def _stay(terminal: Terminal) -> int:
     await terminal.supervisor.start(phones)
     for account in made.accounts:
         terminal.say(f"{account.organization:12} {account.part:12} {account.email:36} {account.password}")
+    owner = made.account("owner")
+    write_private(terminal.folder.owner_file, msgspec.json.encode({"email": owner.email, "password": owner.password}))
     terminal.say(f"accounts     kept in {terminal.folder.demo_file}")
     terminal.say_addresses()
-    owner = made.account("owner")
     await show_live(terminal.stack.api_url, terminal.stack.gateway_url, owner.email, owner.password, _names(made), terminal.console)
     return FAILED  # the view ends by itself only when the owner may not see the feed
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from py_service.errors import Problem
-from py_service.exchange import Request, Response, Route
+from py_service.exchange import Request, Response, Route, encoded
 from py_service.telemetry import RequestMetrics
 
 
@@ -31,7 +31,7 @@ class HealthHandlers:
         missing = await self.missing()
         if missing:
             raise Problem(503, "stores_unavailable", "Not ready.", retry_after_seconds=1, members={"missing": missing})
-        return Response(200, b'{"status":"ready"}')
+        return encoded(200, {"status": "ready", "process": self.metrics.process})
 
     async def prometheus(self, request: Request) -> Response:
         return Response(200, self.metrics.exposition(), content_type=self.metrics.content_type)

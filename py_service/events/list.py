@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import msgspec
 
 from py_service.errors import Problem
-from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
+from py_service.stores.mongo import Document, Mongo, find_by_ids, plain, store_errors
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 CURSOR_CHARACTERS_MAX = 64
+
+_DETAIL = msgspec.json.Encoder(enc_hook=plain)  # a detail is open: what stands in it comes back as BSON has it
 
 
 class EventItem(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -32,7 +34,7 @@ class EventItem(msgspec.Struct, kw_only=True, omit_defaults=True):
     revision: int | None = None
     actor: str | None = None
     subject: str | None = None
-    detail: dict[str, object] | None = None
+    detail: msgspec.Raw | None = None
 
 
 class EventPage(msgspec.Struct, kw_only=True):
@@ -75,10 +77,10 @@ def _item(document: Document) -> EventItem:
         lock=document.get("lock"),
         reason=document.get("reason"),
         rule=document.get("rule"),
-        revision=document.get("revision"),
+        revision=None if document.get("revision") is None else int(document["revision"]),
         actor=document.get("actor"),
         subject=document.get("subject"),
-        detail=document.get("detail"),
+        detail=None if document.get("detail") is None else msgspec.Raw(_DETAIL.encode(document["detail"])),
     )
 
 

@@ -2,6 +2,7 @@
 
 <data>/mongo        the embedded store        <data>/master.key   made on first start in development, 0600
 <data>/logs         one file per child        <data>/demo.json    accounts and seed of the demonstration, 0600
+                                              <data>/owner.json   what its owner signs in with, 0600
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ class DataFolder:
     @property
     def demo_file(self) -> Path:
         return self.path / "demo.json"
+
+    @property
+    def owner_file(self) -> Path:
+        """What the demonstration's owner signs in with, as the body of a request."""
+        return self.path / "owner.json"
 
     def close(self) -> None:
         self._lock.close()

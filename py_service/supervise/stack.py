@@ -15,7 +15,7 @@ from py_service.supervise.child import ChildSpec
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.environment import API_FIELDS, GATEWAY_FIELDS, WORKER_FIELDS, settings_environment, surroundings
 from py_service.supervise.ports import chosen_port, free_port
-from py_service.supervise.ready import http_ready, mongo_ready, redis_ready
+from py_service.supervise.ready import http_ready, mongo_ready, redis_ready, workers_ready
 from py_service.supervise.supervisor import Supervisor
 
 API_STOP_SECONDS = 8.0
@@ -90,7 +90,7 @@ def service_specs(settings: Settings) -> tuple[ChildSpec, ...]:
         "api",
         own_command("api"),
         settings_environment(settings, API_FIELDS),
-        http_ready(settings.api_host, settings.api_port, "/readyz"),
+        workers_ready(settings.api_host, settings.api_port, "/readyz", settings.api_workers),
         stop_seconds_max=API_STOP_SECONDS,
     )
     gateway = ChildSpec(

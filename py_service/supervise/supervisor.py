@@ -94,14 +94,13 @@ class Supervisor:
         for guard in guards:
             guard.cancel()  # INVARIANT: nothing is restarted once stopping has begun
         await asyncio.gather(*guards, return_exceptions=True)
-        while self._posts:
-            name, post = self._posts.popitem()
+        for name in reversed(list(self._posts)):
             try:
-                status = await post.child.stop()
+                status = await self._posts[name].child.stop()
             except asyncio.CancelledError:
                 self.kill()
-                post.child.kill()
                 raise
+            del self._posts[name]  # only now: `kill` reaches the one that is being stopped
             self._announce(Notice("stopped", name, describe_status(status)))
 
     def kill(self) -> None:

@@ -42,8 +42,7 @@ class UnlockHandlers:
             finished = await self._unlock(request.person(), door, wait_seconds, key)
         except Replay as replay:
             check_same_door(replay.event, door)
-            await self._recall.wait(replay.identifier, wait_seconds)
-            return _recalled(await self._recall.of_event(replay.event, replay.identifier))
+            return _recalled(await self._recall.of_event(replay.event, replay.identifier, wait_seconds))
         answer = _answer(finished, _phases(request.received_ns, authenticated_ns, finished))
         return _respond(answer)
 
@@ -123,7 +122,7 @@ def _recalled_answer(recalled: Recalled) -> AttemptAnswer:
         state=recalled.outcome.state,
         reason=recalled.outcome.reason,
         rule=None if rule is None else str(rule),
-        revision=event["revision"],
+        revision=int(event["revision"]),
         decided_at=_moment(event["at"]),
         expires_at=None if recalled.outcome.state == REFUSED else _moment(recalled.expires_at_ms),
         phases=[],

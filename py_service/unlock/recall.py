@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from py_service._core_rs import Claims, PermissionIndex
@@ -10,9 +11,11 @@ from py_service.errors import Problem, unknown
 from py_service.journal.event import Event, parse_event_id
 from py_service.stores.mongo import Mongo, now_ms, store_errors
 from py_service.unlock import store
-from py_service.unlock.attempt import COMMAND_LIFE_MS_MAX, Outcome
+from py_service.unlock.attempt import COMMAND_LIFE_MS_MAX, Attempt, Outcome
 from py_service.unlock.desk import Desk
 from py_service.unlock.messages import COMMANDED, REFUSED, UNCONFIRMED
+
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +59,33 @@ class RecallAttempt:
             raise unknown("attempt")
         return await self.of_event(event, identifier)
 
-    async def of_event(self, event: Event, identifier: str) -> Recalled:
-        """With the latest outcome: what this process waits for, what is projected, or how far the time has run."""
-        return Recalled(identifier, event, await self._outcome(event, identifier))
+    async def of_event(self, event: Event, identifier: str, wait_seconds: int = 0) -> Recalled:
+        """With the latest outcome: what this process waits for, what is projected, or how far the time has run.
+
+        With `wait_seconds` the lock gets that time to answer, whichever process commanded it.
+        """
+        until = time.monotonic() + wait_seconds
+        while True:
+            attempt = self._desk.find(identifier)
+            outcome = await self._outcome(event, identifier, attempt)
+            left = until - time.monotonic()
+            if outcome.final or left <= 0:
+                return Recalled(identifier, event, outcome)
+            if attempt is None:
+                await asyncio.sleep(min(left, POLL_SECONDS))
+                continue
+            done, _ = await asyncio.wait([attempt.outcome], timeout=left)
+            if done:
+                return Recalled(identifier, event, attempt.outcome.result())
 
     def _may_read(self, claims: Claims, event: Event) -> bool:
         door = self._index.door(claims.organization, str(event["door"]))
         site = None if door is None else door.site
         return self._index.check_role(claims.organization, claims.subject, "events.read", site).allowed
 
-    async def _outcome(self, event: Event, identifier: str) -> Outcome:
+    async def _outcome(self, event: Event, identifier: str, attempt: Attempt | None) -> Outcome:
         if event["kind"] == REFUSED:
             return Outcome(REFUSED, str(event["reason"]))
-        attempt = self._desk.find(identifier)
         if attempt is not None and attempt.outcome.done():
             return attempt.outcome.result()
         async with store_errors():
@@ -77,12 +94,6 @@ class RecallAttempt:
             return outcome
         still_open = now_ms() < expires_at_ms(event)
         return Outcome(COMMANDED if still_open and attempt is not None else UNCONFIRMED)
-
-    async def wait(self, identifier: str, seconds: float) -> None:
-        """Give the lock of a replayed attempt the time that the repeat asked for."""
-        attempt = self._desk.find(identifier)
-        if attempt is not None and seconds > 0:
-            await asyncio.wait([attempt.outcome], timeout=seconds)
 
 
 def check_same_door(event: Event, door: str) -> None:

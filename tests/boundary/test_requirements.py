@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.boundary.import_rules import imported_modules
 from tests.boundary.project_files import ROOT, project_files, read
 
 FOLDER = Path("requirements")
@@ -91,3 +94,17 @@ def crates_asked_for() -> set[str]:
     found = {name for manifest in manifests for table in tables for name in manifest.get(table, {})}
     assert "tokio" in found
     return {name for name in found if not name.startswith("nexkey-")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "lock"), [("py_service", "runtime.txt"), ("tests", "dev.txt"), ("benchmarks", "dev.txt"), ("loadtests", "dev.txt")]
+)
+def test_what_is_imported_is_asked_for(folder: str, lock: str) -> None:
+    """A package that only comes along with another may leave with it. The service imports nothing that its bare wheel doesn't bring."""
+    ours = {"py_service", "tests", "benchmarks", "loadtests"}
+    files = [path for path in project_files() if path.suffix == ".py" and path.parts[0] == folder]
+    imported = {module.partition(".")[0] for path in files for _, module in imported_modules(read(path))} - ours - sys.stdlib_module_names
+    asked = {canonicalize_name(requirement.name) for requirement in DIRECT[lock]}
+    brought_by = packages_distributions()
+    assert imported
+    assert {module for module in imported if not asked & {canonicalize_name(name) for name in brought_by.get(module, [])}} == set()

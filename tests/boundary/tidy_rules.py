@@ -15,6 +15,7 @@ from pathlib import Path
 FILE_LINES_WARN = 400
 FILE_LINES_MAX = 700
 FUNCTION_LINES_MAX = 60  # a screen
+REASON_CHARACTERS_MIN = 8
 
 # A drawer without a noun collects whatever nobody placed.
 DRAWERS = frozenset({"utils", "util", "helpers", "helper", "common", "misc"})
@@ -124,11 +125,11 @@ def _python_names(text: str) -> set[str]:
     return names
 
 
-def suppressions_without_reason(text: str) -> Iterator[str]:
-    """`noqa` and `type: ignore` comments that name no rule, or give no reason behind it."""
+def careless_suppressions(text: str, *, reasons: bool) -> Iterator[str]:
+    """`noqa` and `type: ignore` comments that name no rule or, where `reasons` are asked for, say nothing behind it."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type != tokenize.COMMENT:
             continue
         for part in re.finditer(r"(?:noqa|type: ignore)(?P<rule>(?::\s*[A-Z]+\d+|\[[\w, -]+\]))?(?P<rest>.*)", token.string):
-            if not part["rule"] or len(part["rest"].strip(" #,:-")) < 8:
+            if not part["rule"] or (reasons and len(part["rest"].strip(" #,:-")) < REASON_CHARACTERS_MIN):
                 yield f"{token.start[0]}: {token.string}"

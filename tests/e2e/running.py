@@ -10,7 +10,7 @@ import base64
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -82,7 +82,7 @@ class Service:
     def client(self, connections: int = 64) -> httpx.AsyncClient:
         """A client of the api. Its connections stay open for as long as the service lets them."""
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=50.0)
-        return httpx.AsyncClient(base_url=self.url, timeout=15.0, limits=limits, trust_env=False)
+        return httpx.AsyncClient(base_url=self.url, timeout=15.0, limits=limits, trust_env=False, verify=False)  # http: no certificates to load
 
     @contextlib.asynccontextmanager
     async def client_of_each_worker(self) -> AsyncIterator[dict[int, httpx.AsyncClient]]:
@@ -126,10 +126,11 @@ async def running_service(
     redis_through: Proxy | None = None,
     strangers: int = 0,
     absent: int = 0,
+    prepare: Callable[[AsyncDatabase[Document]], Awaitable[None]] | None = None,
     **changed: object,
 ) -> AsyncIterator[Service]:
     """`changed` are settings. `strangers` are persons `stranger-<n>` without any group or grant. The locks of the last `absent` doors
-    are not there. `mongo_through` and `redis_through` are proxies that the service (not the test) uses."""
+    are not there. `prepare` writes what else has to stand in the store when the service starts. `mongo_through` and `redis_through` are proxies that the service (not the test) uses."""
     settings = replace(Settings(), api_port=0, gateway_port=0, data_folder=folder / "data", **changed)  # type: ignore[arg-type]
     data = DataFolder.open(settings.data_folder)
     notices: list[Notice] = []
@@ -142,6 +143,8 @@ async def running_service(
                 database = client[stack.settings.mongo_database]
                 made, _ = await seed_demo(database, data.demo_file, persons=persons, doors=doors)
                 await add_strangers(database, made.organizations()[0].id, strangers)
+                if prepare is not None:
+                    await prepare(database)
                 served = replace(
                     stack.settings,
                     mongo_url=through(mongo_through, stack.settings.mongo_url),

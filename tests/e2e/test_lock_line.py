@@ -116,7 +116,7 @@ async def test_the_commands_that_simulate_open_a_door(service: Service, tmp_path
             assert await asyncio.to_thread(phone.wait) == 0, phone.text
             assert f"{DOOR}: unlocked in " in phone.lines[-1]
             assert "committed " in phone.lines[-1]
-        assert [line.what for line in read_moves(moves)] == ["unlocked"]
+        assert [line.what for line in read_moves(moves) if line.command is not None] == ["unlocked"]
         with nexkey("simulate", "phone", *where, "--as", "guest", DOOR) as phone:
             assert await asyncio.to_thread(phone.wait) == 1
             assert "authorized.failed (no_grant)" in phone.lines[-1]
@@ -124,4 +124,4 @@ async def test_the_commands_that_simulate_open_a_door(service: Service, tmp_path
             assert await asyncio.to_thread(phone.wait) == 1
             assert "unlocked.failed (door_unreachable)" in phone.lines[-1]
         assert await asyncio.to_thread(lock.stop, signal.SIGTERM) == 0
-        assert len(read_moves(moves)) == 1
+        assert sum(line.command is not None for line in read_moves(moves)) == 1

@@ -49,6 +49,16 @@ def test_up_starts_everything_in_order_and_one_ctrl_c_stops_all_in_reverse(tmp_p
     assert (tmp_path / "master.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_ctrl_c_during_the_start_stops_what_has_started(tmp_path: Path) -> None:
+    with nexkey("up", "--data", str(tmp_path)) as up:
+        up.line("^api +started")
+        pids = descendants(up.process.pid)
+        assert up.stop(signal.SIGINT) == 0
+        assert gone(pids)
+        assert "Traceback" not in up.text
+        assert "ready; Ctrl-C" not in up.text
+
+
 def test_a_killed_child_is_named_and_comes_back_and_a_killed_up_leaves_nothing_and_loses_nothing(tmp_path: Path) -> None:
     with nexkey("up", "--data", str(tmp_path)) as up:
         up.line("^ready; Ctrl-C")

@@ -56,7 +56,9 @@ def test_doors_are_all_there_and_open_unless_they_are_being_changed() -> None:
 def test_a_page_of_events_is_full_and_repeats_nothing() -> None:
     page = [{"id": str(number), "kind": "authorized"} for number in range(EVENTS_LIMIT)]
     assert answers.judge_events(200, json.dumps({"items": page}).encode()).fault is None
-    assert answers.judge_events(200, json.dumps({"items": page[1:]}).encode()).fault == f"{EVENTS_LIMIT - 1} events instead of {EVENTS_LIMIT}"
+    assert (
+        answers.judge_events(200, json.dumps({"items": page[1:]}).encode()).fault == f"{EVENTS_LIMIT - 1} events instead of {EVENTS_LIMIT}"
+    )
     assert answers.judge_events(200, json.dumps({"items": [page[0], *page[:-1]]}).encode()).fault == "an event twice on a page"
 
 

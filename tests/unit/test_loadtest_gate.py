@@ -63,7 +63,9 @@ def test_the_rate_is_counted_over_the_seconds_that_were_measured() -> None:
     assert misses(record([5.0] * 100, [], seconds=2.0), LIMITS) == ["achieved rate 50.0/s is below 95% of the stated 100/s"]
 
 
-@pytest.mark.parametrize("empty", [Record(60.0, {}), Record(60.0, {"unlock": Operation([], [])}), Record(0.0, {"unlock": Operation([1.0], [])})])
+@pytest.mark.parametrize(
+    "empty", [Record(60.0, {}), Record(60.0, {"unlock": Operation([], [])}), Record(0.0, {"unlock": Operation([1.0], [])})]
+)
 def test_a_run_without_requests_or_without_time_passes_nothing(empty: Record) -> None:
     assert misses(empty, LIMITS) == ["no request was measured"]
 

@@ -114,6 +114,7 @@ def test_a_forged_frame_does_not_spoil_the_answer_of_the_real_command(bench: Ben
     assert bench.answer("c1", b"forged")[0] == "refused"
     message = bench.command("c1")
     assert bench.answer("c1", message) == ("done", None, "c1")
+    assert bench.answer("c1", b"forged")[0] == "refused"
     assert bench.answer("c1", message) == ("done", None, "c1")
     assert bench.moved() == ["c1"]
 

@@ -168,6 +168,19 @@ async def test_nothing_is_restarted_once_stopping_has_begun(tmp_path: Path) -> N
     assert [notice.kind for notice in notices].count("started") == 1
 
 
+async def test_impatience_reaches_the_child_that_is_being_stopped(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path, lambda _: None)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    await supervisor.start(spec("deaf", code, stop_seconds_max=60))
+    await until(lambda: "deaf" in (tmp_path / "deaf.log").read_text())
+    stopping = asyncio.create_task(supervisor.stop())
+    await asyncio.sleep(0.2)
+    assert not stopping.done()
+    supervisor.kill()
+    async with asyncio.timeout(5):
+        await stopping
+
+
 SUPERVISES = """
 import asyncio, sys
 from pathlib import Path

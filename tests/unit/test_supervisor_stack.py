@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from py_service import _core_rs
 from py_service.errors import SettingsError
 from py_service.settings import Secret, Settings, read_settings
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.environment import API_FIELDS, settings_environment
-from py_service.supervise.serve import gateway_configuration, run_api
+from py_service.supervise.serve import gateway_configuration, refuse_debug_core, run_api
 from py_service.supervise.stack import plan_stack, service_specs, simulator_spec
 
 KEY = Secret(bytes(range(32)))
@@ -158,6 +159,19 @@ def test_a_missing_store_program_is_named(folder: DataFolder, monkeypatch: pytes
 def test_the_api_names_what_it_lacks(missing: str, name: str) -> None:
     with pytest.raises(SettingsError, match=f"^NEXKEY_{name}: is needed here"):
         run_api(WITHOUT[missing](URLS))
+
+
+def test_a_debug_build_of_the_core_is_refused_in_production_and_said_in_development(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_core_rs, "__build_profile__", "debug")
+    with pytest.raises(SettingsError, match=r"^NEXKEY_ENVIRONMENT: production refuses a debug build"):
+        refuse_debug_core(replace(URLS, environment="production"))
+    refuse_debug_core(URLS)
+    assert "debug build" in capsys.readouterr().err
+    monkeypatch.setattr(_core_rs, "__build_profile__", "release")
+    refuse_debug_core(replace(URLS, environment="production"))
+    assert capsys.readouterr().err == ""
 
 
 def test_the_gateway_is_configured_as_the_protocol_says() -> None:

@@ -1,0 +1,423 @@
+"""Malformed, forged and foreign requests through the real service: each gets a problem document with a stable code, and changes nothing.
+
+The routes come from the app's own table, so a new one is tried from its first day.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymongo.asynchronous.database import AsyncDatabase
+
+from py_service._core_rs import DeviceKey, KeyRing
+from py_service.access.messages import GrantRequest
+from py_service.exchange import Route
+from py_service.stores.mongo import Document
+from tests.e2e.evidence import projected, standing
+from tests.e2e.route_table import route_table
+from tests.e2e.running import TOKEN_MS, Service, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DOOR = "berlin-main-entrance"
+STRANGER = "stranger-0"
+# Every person may ask these; all others need a role.
+OPEN_TO_EVERY_PERSON = {
+    "GET /v1/me",
+    "GET /v1/me/doors",
+    "POST /v1/me/realtime-token",
+    "POST /v1/doors/{door}/unlock",
+    "GET /v1/attempts/{attempt}",
+}
+METERED = "POST /v1/sign-in"
+FOREIGN = {"person": "foreign-person", "group": "foreign-group", "schedule": "foreign-schedule", "grant": "foreign-grant"} | {
+    "door": "front-door", "area": "hamburg-house", "site": "hamburg", "device": "lock-front-door",
+}  # fmt: skip
+OWN = {"person": STRANGER, "group": "everyone", "schedule": "night-shift", "grant": "g-0002"} | {
+    "door": DOOR, "area": "berlin-lobby", "site": "berlin", "device": f"lock-{DOOR}",
+}  # fmt: skip
+
+
+class Asked(NamedTuple):
+    """A running service and what its requests need."""
+
+    service: Service
+    http: httpx.AsyncClient
+    routes: list[Route]
+    attempt: str
+    foreign_attempt: str
+
+    async def ask(self, method: str, path: str, **options: object) -> httpx.Response:
+        """Every answer that isn't a success is a problem document, and none shows what went on inside."""
+        answer = await self.http.request(method, path, **options)  # type: ignore[arg-type]
+        assert "Traceback" not in answer.text and "py_service" not in answer.text, answer.text
+        assert answer.status_code != 500, answer.text
+        if answer.status_code >= 400:
+            body = answer.json()
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert body["status"] == answer.status_code and body["type"] == f"/problems/{body['code']}", body
+            assert body["request_id"] == answer.headers["x-request-id"]
+            assert set(body) >= {"title", "detail"}
+        return answer
+
+    def of_persons(self) -> list[Route]:
+        return [route for route in self.routes if route.access == "person"]
+
+    def with_body(self) -> list[Route]:
+        return [route for route in self.routes if route.method == "POST" and route.body_bytes_max > 0]
+
+    def path(self, route: Route, ids: dict[str, str]) -> str:
+        """The route's path with an id of the right kind in each place."""
+        return "/".join(ids[kind_in(route, part)] if part.startswith("{") else part for part in route.pattern.split("/"))
+
+
+def name(route: Route) -> str:
+    return f"{route.method} {route.pattern}"
+
+
+def kind_in(route: Route, part: str) -> str:
+    """What kind of object a parameter names."""
+    kind = part.strip("{}")
+    return route.pattern.split("/")[2].removesuffix("s") if kind == "place" else kind
+
+
+async def add_foreign_objects(database: AsyncDatabase[Document]) -> None:
+    """Objects of the neighbour whose ids nobody else has."""
+    grants, persons = database["grants"], database["persons"]
+    kept = await persons.find_one({"_id": "hafenblick:p-0001"})
+    granted = await grants.find_one({"_id": "hafenblick:g-0001"})
+    assert kept is not None and granted is not None
+    await persons.insert_one(kept | {"_id": "hafenblick:foreign-person", "id": "foreign-person", "roles": []})
+    await grants.insert_one(granted | {"_id": "hafenblick:foreign-grant", "id": "foreign-grant"})
+    more: dict[str, Document] = {
+        "groups": {"name": "Foreign", "includes": []},
+        "schedules": {"name": "Foreign", "windows": [], "calendar": None, "holiday_windows": [], "exceptions": []},
+    }
+    for collection, fields in more.items():
+        identifier = f"foreign-{collection.removesuffix('s')}"
+        await database[collection].insert_one({"_id": f"hafenblick:{identifier}", "org": "hafenblick", "id": identifier, **fields})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def asked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asked]:
+    folder = tmp_path_factory.mktemp("bad-input")
+    async with running_service(folder, locks=False, strangers=1, prepare=add_foreign_objects) as service, service.client() as http:
+        neighbour = service.headers(service.neighbour.cast["owner"].id, service.neighbour.id)
+        attempts = [
+            (await http.post(f"/v1/doors/{door}/unlock", headers=headers)).json()["id"]
+            for door, headers in ((DOOR, service.owner()), ("front-door", neighbour))
+        ]
+        await projected(service)
+        yield Asked(service, http, await route_table(), *attempts)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def unchanged(asked: Asked) -> AsyncIterator[None]:
+    """Whatever the test asks for: permissions, sessions, keys and journal stay as they are, byte for byte."""
+    before = await standing(asked.service)
+    yield
+    after = await standing(asked.service)
+    assert [collection for collection in before if before[collection] != after[collection]] == []
+
+
+# --- tokens ---------------------------------------------------------------------------------
+
+
+def encoded(part: object) -> str:
+    text = part if isinstance(part, bytes) else json.dumps(part).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def bad_tokens(service: Service) -> Iterator[tuple[str, str | None]]:
+    """The code that each has to get, and the whole Authorization header."""
+    owner, organization = service.demo.cast["owner"].id, service.demo.id
+    now = time.time_ns() // 1_000_000
+    good = service.token(owner)
+    header, payload, signature = good.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    key_id = json.loads(base64.urlsafe_b64decode(header + "=="))["kid"]
+
+    def signed_elsewhere(kid: str) -> str:
+        ring = KeyRing(bytes(range(32)))
+        ring.generate("access", "", kid)
+        ring.activate("access", "", kid)
+        return ring.sign_access_token("api", organization, owner, "person", "test", [], now, now + TOKEN_MS)
+
+    tokens = {
+        "token_expired": [service.token(owner, issued_at_ms=now - TOKEN_MS - 1_000)],
+        "token_not_yet_valid": [service.token(owner, issued_at_ms=now + 60_000)],
+        "token_audience": [
+            service.token(owner, audience="gateway"),
+            service.ring.sign_access_token("api", organization, f"lock-{DOOR}", "lock", "test", [], now, now + TOKEN_MS),
+        ],
+        "token_signature": [
+            signed_elsewhere(key_id),
+            f"{header}.{encoded(claims | {'sub': STRANGER})}.{signature}",
+            f"{header}.{payload}.{encoded(bytes(64))}",
+        ],
+        "token_key_unknown": [signed_elsewhere("access.999")],
+        "token_algorithm": [
+            f"{encoded({'alg': algorithm, 'kid': key_id, 'typ': 'JWT'})}.{payload}.{signature}" for algorithm in ("none", "HS256", "ES256")
+        ],
+        "token_malformed": ["x", f"{header}.{payload}", f"@.{payload}.{signature}"],
+        "token_too_long": ["a" * 4_097],
+        "token_revoked": [service.token("nobody-there")],
+    }
+    for code, named in tokens.items():
+        for token in named:
+            yield code, f"Bearer {token}"
+    yield "token_missing", None
+    yield "token_malformed", "Bearer "
+    yield "token_malformed", f"Basic {encoded(b'owner:password')}"
+
+
+async def test_a_bad_token_is_refused_by_every_route_with_the_code_of_its_cause(asked: Asked, unchanged: None) -> None:
+    ids = OWN | {"attempt": asked.attempt}
+    for route in asked.of_persons():
+        for code, header in bad_tokens(asked.service):
+            headers = {} if header is None else {"Authorization": header}
+            answer = await asked.ask(route.method, asked.path(route, ids), headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, code), (name(route), header, answer.text)
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert len(asked.of_persons()) >= 16
+
+
+# --- roles and other organizations -----------------------------------------------------------
+
+
+async def test_who_has_no_role_is_told_so_on_every_managers_route(asked: Asked, unchanged: None) -> None:
+    headers = asked.service.headers(STRANGER)
+    routes = [route for route in asked.of_persons() if name(route) not in OPEN_TO_EVERY_PERSON]
+    for route in routes:
+        body = {"json": {"person": STRANGER, "door": DOOR}} if route in asked.with_body() else {}
+        answer = await asked.ask(route.method, asked.path(route, OWN), headers=headers, **body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "role_missing"), (name(route), answer.text)
+    assert len(routes) >= 12
+
+
+async def test_ids_of_another_organization_are_unknown_on_every_route(asked: Asked, unchanged: None) -> None:
+    """404 with the same words as for an id that nobody has: never 403, never a difference."""
+    service = asked.service
+    sides = [
+        (service.owner(), FOREIGN | {"attempt": asked.foreign_attempt}),
+        (service.headers(service.neighbour.cast["owner"].id, service.neighbour.id), OWN | {"attempt": asked.attempt}),
+    ]
+    tried = 0
+    for route in asked.of_persons():
+        if "{" not in route.pattern:
+            continue
+        for headers, ids in sides:
+            nobodys = dict.fromkeys(ids, "nobody-has-this") | {"attempt": asked.attempt[:-4] + "9:000"}
+            answers = [await asked.ask(route.method, asked.path(route, one), headers=headers) for one in (ids, nobodys)]
+            for answer in answers:
+                assert answer.status_code == 404 and answer.json()["code"].endswith("_unknown"), (name(route), answer.text)
+            told = [{field: value for field, value in answer.json().items() if field != "request_id"} for answer in answers]
+            assert told[0] == told[1], name(route)
+            tried += 1
+    assert tried >= 20
+
+
+async def test_every_id_in_a_body_has_to_be_ones_own(asked: Asked, unchanged: None) -> None:
+    """Each field of a grant that names an object, filled with a foreign and with an unknown id."""
+    named = [field.name for field in msgspec.structs.fields(GrantRequest) if field.name in FOREIGN]
+    assert named == ["person", "group", "door", "area", "site", "schedule"]
+    for field in named:
+        for identifier in (FOREIGN[field], "nobody-has-this"):
+            body = {"person": STRANGER, "door": DOOR}
+            if field == "group":
+                del body["person"]
+            if field in ("area", "site"):
+                del body["door"]
+            answer = await asked.ask("POST", "/v1/grants", headers=asked.service.owner(), json=body | {field: identifier})
+            assert (answer.status_code, answer.json()["code"]) == (404, f"{field}_unknown"), answer.text
+
+
+async def test_a_device_proves_itself_for_its_own_organization_only(asked: Asked, unchanged: None) -> None:
+    service = asked.service
+    lock, organization = service.demo.locks[0], service.demo.id
+    key, foreign = DeviceKey.from_seed(lock.seed), service.neighbour.locks[0]
+    now = time.time_ns() // 1_000_000
+
+    def assertion(of: str, device: str, by: DeviceKey = key, at: int = now) -> str:
+        return by.sign_assertion(of, device, at, at + 30_000)
+
+    refused = [
+        (organization, lock.lock, "x"),
+        (organization, lock.lock, assertion(organization, lock.lock, DeviceKey.generate())),
+        (organization, lock.lock, assertion(organization, lock.lock, at=now - 120_000)),
+        (organization, lock.lock, assertion(organization, service.demo.locks[1].lock)),
+        (organization, lock.lock, assertion(service.neighbour.id, lock.lock)),
+        (service.neighbour.id, lock.lock, assertion(service.neighbour.id, lock.lock)),
+        (organization, foreign.lock, assertion(organization, foreign.lock, DeviceKey.from_seed(foreign.seed))),
+        (organization, "nobody-has-this", assertion(organization, "nobody-has-this")),
+    ]
+    nonce = encoded(bytes(16))
+    for of, device, proof in refused:
+        answers = [
+            await asked.ask("POST", f"/v1/devices/{device}/token", json={"organization": of, "assertion": proof}),
+            await asked.ask("POST", f"/v1/devices/{device}/time", json={"organization": of, "assertion": proof, "nonce": nonce}),
+            await asked.ask(
+                "GET", f"/v1/devices/{device}/configuration", params={"organization": of}, headers={"X-Nexkey-Assertion": proof}
+            ),
+        ]
+        assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(401, "assertion_refused")}
+
+
+# --- bodies, headers, queries, paths ----------------------------------------------------------
+
+
+async def test_a_malformed_body_is_refused_by_every_route_that_takes_one(asked: Asked, unchanged: None) -> None:
+    plain = {"Content-Type": "application/json"}
+    for route in asked.with_body():
+        path = asked.path(route, OWN)
+        sent: list[tuple[bytes, dict[str, str], int, set[str]]] = [
+            (b"{", plain, 400, {"body_malformed"}),
+            (b"", plain, 400, {"body_malformed"}),
+            (b'{"a":"\xff"}', plain, 400, {"body_malformed", "field_invalid"}),
+            (b"[]", plain, 400, {"field_invalid"}),
+            (b'{"unknown_field":1}', plain, 400, {"field_invalid"}),
+            (b"{}", {"Content-Type": "text/plain"}, 415, {"content_type_unsupported"}),
+            (b"{}", {}, 415, {"content_type_unsupported"}),
+            (b"{}", plain | {"Content-Encoding": "gzip"}, 415, {"content_type_unsupported"}),
+            (b" " * (route.body_bytes_max + 1), plain, 413, {"body_too_large"}),
+        ]
+        for content, headers, status, codes in sent:
+            answer = await asked.ask(route.method, path, content=content, headers=asked.service.owner() | headers)
+            assert answer.status_code == status and answer.json()["code"] in codes, (name(route), content[:40], answer.text)
+    assert len(asked.with_body()) == 6
+
+
+async def test_a_body_where_none_belongs_is_refused(asked: Asked, unchanged: None) -> None:
+    ids = OWN | {"attempt": asked.attempt}
+    routes = [route for route in asked.routes if route.body_bytes_max == 0]
+    for route in routes:
+        answer = await asked.ask(route.method, asked.path(route, ids), json={"effect": "allow"}, headers=asked.service.owner())
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large"), name(route)
+    assert len(routes) >= 15
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"person": STRANGER},
+        {"door": DOOR},
+        {"person": STRANGER, "group": "everyone", "door": DOOR},
+        {"person": STRANGER, "door": DOOR, "site": "berlin"},
+        {"person": STRANGER, "door": DOOR, "effect": "perhaps"},
+        {"person": 7, "door": DOOR},
+        {"person": "Not An Id", "door": DOOR},
+        {"person": "a" * 65, "door": DOOR},
+        {"person": f"{STRANGER}\n", "door": DOOR},
+        {"person": STRANGER, "door": DOOR, "valid_from": "yesterday"},
+        {"person": STRANGER, "door": DOOR, "valid_from": "2026-11-23T08:00:00"},
+        {"person": STRANGER, "door": DOOR, "valid_from": "1969-12-31T23:59:59Z"},
+        {"person": STRANGER, "door": DOOR, "valid_from": "2026-11-24T08:00:00Z", "valid_until": "2026-11-24T08:00:00Z"},
+        {"person": STRANGER, "door": DOOR, "uses": 1},
+    ],
+)
+async def test_a_grant_that_makes_no_sense_is_refused(asked: Asked, unchanged: None, body: dict[str, object]) -> None:
+    answer = await asked.ask("POST", "/v1/grants", json=body, headers=asked.service.owner())
+    assert (answer.status_code, answer.json()["code"]) == (400, "field_invalid"), answer.text
+
+
+async def test_bad_headers_of_an_unlock_are_refused_before_anything_is_decided(asked: Asked, unchanged: None) -> None:
+    headers: list[list[tuple[str, bytes]]] = [
+        [("Idempotency-Key", b"")],
+        [("Idempotency-Key", b"a" * 129)],
+        [("Idempotency-Key", b"two words")],
+        [("Idempotency-Key", b"\xc3\xa4")],
+        [("Idempotency-Key", b"one"), ("Idempotency-Key", b"two")],
+        *([("Prefer", value)] for value in (b"wait=11", b"wait=-1", b"wait=soon", b"wait=", b"respond-async, wait=99999", b"wait=1.5")),
+    ]
+    token = asked.service.owner()["Authorization"].encode()
+    for pairs in headers:
+        sent = [("Authorization", token), *pairs]
+        answer = await asked.ask("POST", f"/v1/doors/{DOOR}/unlock", headers=sent)
+        assert (answer.status_code, answer.json()["code"]) == (400, "header_invalid"), (pairs, answer.text)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        *((f"limit={limit}", "query_invalid") for limit in ("0", "201", "-1", "1.5", "ten", "", "%C2%B2", "00001")),
+        ("limit=5&limit=6", "query_invalid"),
+        ("page=2", "query_invalid"),
+        ("limit", "query_invalid"),
+        ("limit=%ff", "query_invalid"),
+        ("limit=" + "1" * 2_100, "query_invalid"),
+        *((f"cursor={cursor}", "cursor_invalid") for cursor in ("", "x", "AAAA", "%C3%A4", "a" * 65, "-_-_")),
+        *((f"cursor={encoded(text)}", "cursor_invalid") for text in (b"e2:5", b"e1:", b"e1:-1", b"e1:1e3", b"e1:" + b"9" * 13, b"\xff:1")),
+    ],
+)
+async def test_a_bad_query_of_the_feed_is_refused(asked: Asked, unchanged: None, query: str, code: str) -> None:
+    answer = await asked.ask("GET", f"/v1/events?{query}", headers=asked.service.owner())
+    assert (answer.status_code, answer.json()["code"]) == (400, code), answer.text
+
+
+@pytest.mark.parametrize("position", [0, 1, 999_999_999_999])
+async def test_a_cursor_behind_the_ends_is_an_empty_page(asked: Asked, unchanged: None, position: int) -> None:
+    answer = await asked.ask("GET", "/v1/events", params={"cursor": encoded(f"e1:{position}".encode())}, headers=asked.service.owner())
+    assert (answer.status_code, answer.json()) == (200, {"items": [], "next_cursor": None})
+
+
+async def test_an_id_that_cannot_be_one_is_unknown(asked: Asked, unchanged: None) -> None:
+    strange = ["%00", "..%2F..", "hafenblick:front-door", "%F0%9F%9A%AA", "%ff", "a" * 900, "$ne", "null", "BERLIN-MAIN-ENTRANCE", f"{DOOR}%20"]
+    for route in asked.of_persons():
+        if "{" not in route.pattern:
+            continue
+        for identifier in strange:
+            ids = dict.fromkeys((*OWN, "attempt"), identifier)
+            answer = await asked.ask(route.method, asked.path(route, ids), headers=asked.service.owner())
+            assert answer.status_code == 404, (name(route), identifier, answer.text)
+
+
+async def test_unknown_paths_and_methods(asked: Asked, unchanged: None) -> None:
+    ids = OWN | {"attempt": asked.attempt}
+    by_pattern: dict[str, set[str]] = {}
+    for route in asked.routes:
+        by_pattern.setdefault(asked.path(route, ids), set()).add(route.method)
+    for path, methods in by_pattern.items():
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods:
+            answer = await asked.ask(method, path, headers=asked.service.owner())
+            assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed"), (method, path)
+            assert set(answer.headers["allow"].split(", ")) == methods
+        for wrong in (f"{path}/", f"{path}/a/b/c/d", f"/v2{path}"):
+            answer = await asked.ask("GET", wrong, headers=asked.service.owner())
+            assert (answer.status_code, answer.json()["code"]) == (404, "route_unknown"), wrong
+
+
+# --- anything at all ---------------------------------------------------------------------------
+
+FIELDS = st.sampled_from([*(field.name for field in msgspec.structs.fields(GrantRequest)), "refresh_token", "organization", "assertion", "nonce"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=40)
+    | st.sampled_from([*OWN.values(), *FOREIGN.values(), "allow", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS | st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+BODIES = st.dictionaries(FIELDS, VALUES, max_size=6).map(lambda body: json.dumps(body).encode()) | VALUES.map(
+    lambda value: json.dumps(value).encode()
+)
+
+
+@given(content=BODIES | st.binary(max_size=200))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_no_body_at_all_makes_the_service_fail(asked: Asked, content: bytes) -> None:
+    """Whatever is sent: an answer that a client can act on. A body that happens to be a good grant may succeed."""
+    for route in asked.with_body():
+        if name(route) == METERED:
+            continue
+        headers = asked.service.owner() | {"Content-Type": "application/json"}
+        answer = await asked.ask(route.method, asked.path(route, OWN), content=content, headers=headers)
+        assert answer.status_code in (200, 201, 204, 400, 401, 404, 415), answer.text
