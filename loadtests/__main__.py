@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests import report
+from loadtests import processor_time, report
 from loadtests.gate import AVERAGE_MS_MAX, Limits, Record, misses
 from loadtests.plan import Plan, write_plan
 from loadtests.projection import Lag, wait_until_projected, watch_lag
@@ -31,6 +31,7 @@ SECONDS = 60.0
 WARM_UP_SECONDS = 10.0
 USER_INTERVAL_SECONDS = 0.5
 SWARM_LOCKS = 4
+CHILDREN = ("mongo", "redis", "api", "gateway", "worker", "locks")
 SWARM_SPARE_SECONDS = 90.0
 NOT_MEASURED = 2
 
@@ -48,16 +49,19 @@ async def measure(options: argparse.Namespace) -> tuple[Record, Lag]:
         await running.supervisor.start(fleet_spec(plan_file))
         print(f"stack ready: {plan.api_url}, {len(running.locks)} locks; {plan.users} users at {plan.rate:g}/s", flush=True)
         lag = Lag()
+        processor = await asyncio.to_thread(processor_time.milliseconds, running.supervisor, CHILDREN)
         watching = asyncio.create_task(watch_lag(running.mongo, lag))
         try:
             await _swarm(plan_file, options.warm_up_seconds + options.seconds + SWARM_SPARE_SECONDS)
         finally:
             watching.cancel()
+        used = processor_time.since(processor, processor_time.milliseconds(running.supervisor, CHILDREN))
         record = msgspec.json.decode(await asyncio.to_thread(Path(plan.record_file).read_bytes), type=Record)
         await wait_until_projected(running.mongo, lag)
         record.faults += _unmoved(record, plan)
         await running.supervisor.stop()
     record.faults += running.deaths
+    print(processor_time.text(used, options.warm_up_seconds + options.seconds))
     return record, lag
 
 

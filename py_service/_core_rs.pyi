@@ -172,7 +172,15 @@ class KeyRing:
     def jwks(self) -> bytes:
         """JSON Web Key Set (RFC 7517, RFC 8037) of the access keys."""
     def sign_access_token(
-        self, audience: str, organization: str, subject: str, kind: str, session: str, topics: Sequence[str], issued_at_ms: int, expires_at_ms: int
+        self,
+        audience: str,
+        organization: str,
+        subject: str,
+        kind: str,
+        session: str,
+        topics: Sequence[str],
+        issued_at_ms: int,
+        expires_at_ms: int,
     ) -> str: ...
     def verify_access_token(self, token: str, audience: str, now_ms: int) -> Claims:
         """Raises TokenError. Verified tokens are cached by keyed hash; expiry and the key's standing are checked on every hit."""
@@ -231,9 +239,7 @@ class DeviceKey:
     @property
     def public_key(self) -> bytes: ...
     def sign_assertion(self, organization: str, device: str, issued_at_ms: int, expires_at_ms: int) -> str: ...
-    def sign_report(
-        self, lock: str, number: int, kind: str, command: str | None, result: str, reason: str | None, at_ms: int
-    ) -> bytes: ...
+    def sign_report(self, lock: str, number: int, kind: str, command: str | None, result: str, reason: str | None, at_ms: int) -> bytes: ...
 
 # --- gateway --------------------------------------------------------------------------------
 

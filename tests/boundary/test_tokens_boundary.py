@@ -232,7 +232,7 @@ def test_threads_share_a_ring_and_a_lock(ring: KeyRing) -> None:
             try:
                 opened.append(lock.verify(message, 10).id)
             except LockRefusal as refused:
-                assert refused.code == "command_replayed"  # noqa: PT017 - both endings are right, and this one has a code
+                assert refused.code == "command_replayed"
         verified.extend(ring.verify_access_token(token, "api", NOW_MS).subject for token in tokens)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -82,19 +82,22 @@ class Service:
     def client(self, connections: int = 64) -> httpx.AsyncClient:
         """A client of the api. Its connections stay open for as long as the service lets them."""
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=50.0)
-        return httpx.AsyncClient(base_url=self.url, timeout=15.0, limits=limits, trust_env=False, verify=False)  # http: no certificates to load
+        return httpx.AsyncClient(
+            base_url=self.url, timeout=15.0, limits=limits, trust_env=False, verify=False
+        )  # http: no certificates to load
 
     @contextlib.asynccontextmanager
-    async def client_of_each_worker(self) -> AsyncIterator[dict[int, httpx.AsyncClient]]:
-        """By worker pid, a client whose one connection is that worker's: the kernel spreads connections, `/metrics` says who took one."""
+    async def clients_of_each_worker(self, each: int = 1) -> AsyncIterator[dict[int, list[httpx.AsyncClient]]]:
+        """By worker pid, clients whose one connection is that worker's: the kernel spreads connections, `/metrics` says who took one."""
+        workers = self.stack.settings.api_workers
         async with contextlib.AsyncExitStack() as stack:
-            found: dict[int, httpx.AsyncClient] = {}
+            found: dict[int, list[httpx.AsyncClient]] = {}
             for _ in range(64):
                 client = await stack.enter_async_context(self.client(connections=1))
-                found.setdefault(await answering_worker(client), client)
-                if len(found) == self.stack.settings.api_workers:
+                found.setdefault(await answering_worker(client), []).append(client)
+                if len(found) == workers and all(len(clients) >= each for clients in found.values()):
                     break
-            assert len(found) == self.stack.settings.api_workers, f"only {sorted(found)} answered"
+            assert len(found) == workers, f"only {sorted(found)} answered"
             yield found
 
 

@@ -76,7 +76,13 @@ async def race(service: Service, pairs: int) -> History:
 
 
 async def run_lane(
-    service: Service, history: History, numbers: object, owner: httpx.AsyncClient, clients: tuple[httpx.AsyncClient, ...], person: str, door: str
+    service: Service,
+    history: History,
+    numbers: object,
+    owner: httpx.AsyncClient,
+    clients: tuple[httpx.AsyncClient, ...],
+    person: str,
+    door: str,
 ) -> None:
     for pair in numbers:  # type: ignore[attr-defined]
         grant = await give(service, owner, person, door)

@@ -110,6 +110,7 @@ class LockWorld(RuleBasedStateMachine):
         self.answers: list[Answer] = []
         self.questions: list[bytes] = []
         self.start()
+        self.sync(0, 10)
 
     def start(self) -> None:
         self.started_us = self.true_us
@@ -128,7 +129,15 @@ class LockWorld(RuleBasedStateMachine):
 
     @rule(wait_ms=st.one_of(st.integers(0, 40), st.integers(0, 6_000)))
     def wait(self, wait_ms: int) -> None:
+        # Parts of a millisecond, so that ticks and times are cut at different places.
         self.true_us += wait_ms * 1_000 + wait_ms % 7 * 100
+
+    @rule()
+    def wait_for_the_end_of_a_command(self) -> None:
+        """Where the law is sharp: about the expiry of the latest command, by the clock of the lock."""
+        if self.commands and self.model.fix is not None:
+            now_ms = self.model.fix[1] + self.tick - self.model.fix[0]
+            self.true_us += max(0, self.commands[-1].expires_ms - now_ms - 1) * 1_000 + 500
 
     @rule(hours=st.integers(1, 4))
     def wait_long(self, hours: int) -> None:
@@ -147,18 +156,31 @@ class LockWorld(RuleBasedStateMachine):
         self.model.nonce, self.model.asked = nonce, self.tick
         self.questions.append(nonce)
 
+    @rule(there_ms=st.integers(0, 30), back_ms=st.one_of(st.integers(0, 30), st.integers(900, 1_100)))
+    def sync(self, there_ms: int, back_ms: int) -> None:
+        """A whole exchange, prompt or delayed."""
+        self.ask()
+        self.wait(there_ms)
+        self.answer(self.questions[-1])
+        self.wait(back_ms)
+        self.deliver_answer(self.answers[-1])
+
     @precondition(lambda self: self.questions)
     @rule(data=st.data())
     def organization_answers(self, data: st.DataObject) -> None:
         """The latest question or an old one, as often as somebody asks."""
-        nonce = data.draw(st.sampled_from(self.questions[-3:]))
+        self.answer(data.draw(st.sampled_from(self.questions[-3:])))
+
+    def answer(self, nonce: bytes) -> None:
         self.answers.append(Answer(nonce, self.true_ms, RING.sign_time(ORGANIZATION, LOCK, nonce, self.true_ms)))
 
     @precondition(lambda self: self.answers)
     @rule(data=st.data())
     def answer_arrives(self, data: st.DataObject) -> None:
         """The latest, or any earlier one again."""
-        answer = data.draw(st.sampled_from(self.answers[-4:]))
+        self.deliver_answer(data.draw(st.sampled_from(self.answers[-4:])))
+
+    def deliver_answer(self, answer: Answer) -> None:
         expected = self.model.answer(answer, self.tick)
         found: str | None = None
         try:
@@ -171,6 +193,13 @@ class LockWorld(RuleBasedStateMachine):
     def organization_commands(self, life_ms: int) -> None:
         self.sequence += 1
         self.issue(f"id-{self.sequence}", life_ms)
+
+    @rule(life_ms=st.one_of(st.just(5_000), st.integers(1, 5_000)), on_the_way_ms=st.integers(0, 40))
+    def unlock(self, life_ms: int, on_the_way_ms: int) -> None:
+        """A command that comes through."""
+        self.organization_commands(life_ms)
+        self.wait(on_the_way_ms)
+        self.deliver(self.commands[-1])
 
     @precondition(lambda self: self.commands)
     @rule(data=st.data())
@@ -189,7 +218,14 @@ class LockWorld(RuleBasedStateMachine):
     @rule(data=st.data())
     def command_arrives(self, data: st.DataObject) -> None:
         """The latest, or any earlier one again, however late."""
-        command = data.draw(st.sampled_from(self.commands[-6:]))
+        self.deliver(data.draw(st.sampled_from(self.commands[-6:])))
+
+    @precondition(lambda self: self.commands)
+    @rule()
+    def latest_command_arrives_again(self) -> None:
+        self.deliver(self.commands[-1])
+
+    def deliver(self, command: Command) -> None:
         expected = self.model.command(command, self.tick)
         found: str | None = None
         try:
@@ -217,5 +253,5 @@ class LockWorld(RuleBasedStateMachine):
             assert self.true_us >= (now_ms - drift(self.tick - self.model.fix[0])) * 1_000
 
 
-LockWorld.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+LockWorld.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestLockWorld = LockWorld.TestCase

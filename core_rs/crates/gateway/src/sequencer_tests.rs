@@ -152,3 +152,41 @@ fn reasons_are_told_apart() {
     );
     assert_eq!(missed(&snapshot, at("epoch", 55)), None);
 }
+
+#[test]
+fn a_message_that_the_read_does_not_confirm_starts_no_second_read() {
+    for forged in [Step::Forged(50), Step::Flush] {
+        let mut world = live_world();
+        world.publish(1);
+        world.step(&forged); // an offset that was never given out, or a message of the epoch before
+        if matches!(forged, Step::Forged(_)) {
+            world.channel.pop_front();
+        } else {
+            world.step(&Step::BusLost);
+            world.step(&Step::BusBack);
+            world.step(&Step::Execute);
+            world.step(&Step::Answer);
+            let (epoch, body) = ("epoch0".to_owned(), Bytes::new());
+            world
+                .channel
+                .push_back((epoch, BusEvent { offset: 1, body }));
+        }
+        let before = world.reads;
+        world.step(&Step::Arrive);
+        for _ in 0..5 {
+            world.step(&Step::Execute);
+            world.step(&Step::Answer);
+        }
+        assert_eq!(world.reads - before, 1, "{forged:?}");
+    }
+}
+
+#[test]
+fn a_repeated_message_costs_nothing() {
+    let mut world = live_world();
+    world.publish(2);
+    let before = world.reads;
+    world.step(&Step::Arrive);
+    world.step(&Step::Arrive);
+    assert_eq!(world.reads, before);
+}

@@ -1,5 +1,15 @@
 //! The key ring: rotation, retirement, what the cache may not remember, and what must not be shown.
 #![allow(
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    clippy::excessive_precision,
+    clippy::similar_names,
+    clippy::needless_pass_by_value,
+    clippy::redundant_closure_for_method_calls,
+    clippy::semicolon_if_nothing_returned,
+    clippy::uninlined_format_args
+)] // tables of cases read better whole
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

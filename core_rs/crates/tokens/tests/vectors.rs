@@ -1,5 +1,15 @@
 //! The golden vectors of tests/vectors: the files are what the generator writes, and every case ends as it says.
 #![allow(
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    clippy::excessive_precision,
+    clippy::similar_names,
+    clippy::needless_pass_by_value,
+    clippy::redundant_closure_for_method_calls,
+    clippy::semicolon_if_nothing_returned,
+    clippy::uninlined_format_args
+)] // tables of cases read better whole
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -146,6 +146,13 @@ fn clocks() -> Vec<Value> {
     };
     let good = command::command();
     let message = command::signed(|_| ());
+    let later = nexkey_lock::Command {
+        id: "later".into(),
+        issued_at_ms: NOW_MS + 5_000,
+        expires_at_ms: NOW_MS + 9_000,
+        ..command::command()
+    };
+    let later_message = hex(&later.sign(KEY_ID, &signing(COMMAND_SEED)).unwrap());
     vec![
         script(
             "delayed_answer_makes_unsure",
@@ -193,6 +200,20 @@ fn clocks() -> Vec<Value> {
                 ),
                 verify(&message, TICK + 5_200, "command_expired"),
             ],
+        ),
+        // A command is forgotten only when the clock can't be set back before its expiry any more: here drift sets it back by 1 ms.
+        script(
+            "set_back_by_drift",
+            told(),
+            [
+                vec![
+                    obey(&message, TICK + 130, &good),
+                    obey(&later_message, TICK + 5_125, &later),
+                ],
+                again(NOW_MS + 5_124, TICK + 5_125, 2),
+                vec![verify(&message, TICK + 5_125, "command_replayed")],
+            ]
+            .concat(),
         ),
         script(
             "forward_is_believed",

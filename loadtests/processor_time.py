@@ -29,3 +29,14 @@ def milliseconds(supervisor: Supervisor, names: Iterable[str]) -> dict[str, floa
         if name is not None:
             found[name] += (int(fields[USER]) + int(fields[SYSTEM])) * tick_ms
     return found
+
+
+def since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """Milliseconds between two readings."""
+    return {name: after[name] - before.get(name, 0.0) for name in after}
+
+
+def text(used: dict[str, float], seconds: float) -> str:
+    """Shares of one core while the load ran."""
+    shares = ", ".join(f"{name} {milliseconds_used / seconds / 1_000:.0%}" for name, milliseconds_used in used.items())
+    return f"of one core: {shares}"
