@@ -161,7 +161,9 @@ class KeyRing:
 
     def __new__(cls, master_key: bytes) -> KeyRing: ...  # 32 bytes; AES-256-GCM
     def generate(self, purpose: str, organization: str, key_id: str) -> bytes:
-        """Make a key, keep it (not yet active), and return it sealed for storage (nonce + ciphertext; purpose, organization and kid are bound as AAD).
+        """Make a key, keep it (not yet active), and return it sealed for storage.
+
+        Sealed: nonce + ciphertext; purpose, organization and kid are bound as AAD.
         `key_id` is `[A-Za-z0-9_.-]{1,80}`, that of a command key `<organization>.<n>`. Raises KeyRingError."""
     def load(self, purpose: str, organization: str, key_id: str, sealed: bytes) -> None: ...
     def activate(self, purpose: str, organization: str, key_id: str) -> None:
@@ -191,7 +193,9 @@ class KeyRing:
     def sign_time(self, organization: str, lock: str, nonce: bytes, now_ms: int) -> bytes: ...
 
 def verify_device_assertion(public_key: bytes, assertion: str, organization: str, device: str, now_ms: int) -> None:
-    """A device proves itself: JWT, EdDSA, `iss` and `sub` the device, `org`, aud "nexkey-device", at most 60 s long. Raises DeviceAssertionError."""
+    """A device proves itself: JWT, EdDSA, `iss` and `sub` the device, `org`, aud "nexkey-device", at most 60 s long.
+
+    Raises DeviceAssertionError."""
 
 def verify_report(public_key: bytes, report: bytes, lock: str) -> Report:
     """Raises ReportError."""
@@ -217,7 +221,9 @@ class LockVerifier:
 
     def __new__(cls, organization: str, lock: str, key_id: str, public_key: bytes, memory_commands_max: int) -> LockVerifier: ...
     def begin_time(self, nonce: bytes, monotonic_ms: int) -> None:
-        """Ask with a fresh random nonce of 16 to 32 bytes; only the latest can be answered, once. Raises LockRefusal(time_nonce, clock_unsure)."""
+        """Ask with a fresh random nonce of 16 to 32 bytes; only the latest can be answered, once.
+
+        Raises LockRefusal(time_nonce, clock_unsure)."""
     def accept_time(self, message: bytes, monotonic_ms: int) -> int:
         """Uncertainty in ms after this answer. Raises LockRefusal(time_*)."""
     def now_ms(self, monotonic_ms: int) -> int:

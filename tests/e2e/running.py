@@ -133,7 +133,8 @@ async def running_service(
     **changed: object,
 ) -> AsyncIterator[Service]:
     """`changed` are settings. `strangers` are persons `stranger-<n>` without any group or grant. The locks of the last `absent` doors
-    are not there. `prepare` writes what else has to stand in the store when the service starts. `mongo_through` and `redis_through` are proxies that the service (not the test) uses."""
+    are not there. `prepare` writes what else has to stand in the store when the service starts. `mongo_through` and `redis_through` are
+    proxies that the service (not the test) uses."""
     settings = replace(Settings(), api_port=0, gateway_port=0, data_folder=folder / "data", **changed)  # type: ignore[arg-type]
     data = DataFolder.open(settings.data_folder)
     notices: list[Notice] = []

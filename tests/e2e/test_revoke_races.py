@@ -1,6 +1,6 @@
 """Revoke means revoked: thousands of revokes against unlocks over two api workers, with Redis killed and workers paused meanwhile.
 
-Budget: 3 minutes for 2,000 pairs. `NEXKEY_TEST_RACE_PAIRS` raises the number (`make races`).
+Budget: 3 minutes for 2,000 pairs. `RACE_PAIRS` raises the number (`make races`).
 """
 
 from __future__ import annotations

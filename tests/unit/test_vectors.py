@@ -5,6 +5,7 @@ The peer shares no code with the core: it takes a message apart by the standards
 
 import base64
 import functools
+import hashlib
 import json
 from pathlib import Path
 from typing import TypedDict
@@ -351,6 +352,43 @@ def test_peer_opens_a_sealed_key(case: Case) -> None:
     sealed = bytes.fromhex(case["sealed"])
     seed = AESGCM(bytes.fromhex(case["master_key"])).decrypt(sealed[:12], sealed[12:], bound)
     assert seed == bytes.fromhex(document("sealed")["seed"])
+
+
+# --- a signature that only a strict verifier refuses ---------------------------------------------
+
+ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+def small_order_signature(content: bytes, seed: str) -> bytes:
+    """Signed by the right key with the identity as commitment: S = H(R, A, M) a. RFC 8032 lets a verifier take it; it binds nobody to one message
+    once the key is of small order too, so the strict rule is to refuse it."""
+    public_key = peer_key(seed).public_key().public_bytes_raw()
+    digest = hashlib.sha512(bytes.fromhex(seed)).digest()
+    secret = int.from_bytes(digest[:32], "little") & ((1 << 254) - 8) | (1 << 254)
+    commitment = (1).to_bytes(32, "little")
+    challenge = int.from_bytes(hashlib.sha512(commitment + public_key + content).digest(), "little")
+    signature = commitment + (challenge * secret % ORDER).to_bytes(32, "little")
+    Ed25519PublicKey.from_public_bytes(public_key).verify(signature, content)  # a lenient verifier takes it
+    return signature
+
+
+def test_a_token_with_a_small_order_commitment_is_refused() -> None:
+    case = document("access_token")["cases"][0]
+    signed = case["token"].rpartition(".")[0]
+    signature = small_order_signature(signed.encode(), document("access_token")["key"]["seed"])
+    with pytest.raises(TokenError) as refused:
+        access_ring().verify_access_token(f"{signed}.{encoded(signature)}", case["audience"], case["now_ms"])
+    assert refused.value.code == "token_signature"
+
+
+def test_a_report_with_a_small_order_commitment_is_refused() -> None:
+    loaded = document("report")
+    protected, unprotected, payload, _ = cbor2.loads(bytes.fromhex(loaded["cases"][0]["message"])).value
+    signature = small_order_signature(cbor2.dumps(["Signature1", protected, b"", payload]), loaded["seed"])
+    message = cbor2.dumps(cbor2.CBORTag(18, [protected, unprotected, payload, signature]))
+    with pytest.raises(ReportError) as refused:
+        verify_report(bytes.fromhex(loaded["public_key"]), message, "lock-1")
+    assert refused.value.code == "report_signature"
 
 
 # --- what the peer builds ----------------------------------------------------------------------

@@ -4,8 +4,8 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use coset::{
-    Algorithm, ContentType, CoseSign1, CoseSign1Builder, Header, HeaderBuilder,
-    TaggedCborSerializable as _, iana,
+    Algorithm, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, TaggedCborSerializable as _,
+    iana,
 };
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
@@ -55,9 +55,6 @@ impl Envelope {
         if named.alg != Some(Algorithm::Assigned(iana::Algorithm::EdDSA)) {
             return Err(Unopened::Algorithm);
         }
-        if named.content_type != Some(ContentType::Text(kind.content_type().to_string())) {
-            return Err(Unopened::Malformed);
-        }
         let key_id = String::from_utf8(named.key_id.clone()).map_err(|_| Unopened::Malformed)?;
         let payload = parsed.payload.ok_or(Unopened::Malformed)?;
         let signature =
@@ -68,7 +65,7 @@ impl Envelope {
             .payload(payload.clone());
         let rebuilt = rebuilt.signature(parsed.signature).build();
         let signed = rebuilt.tbs_data(&[]);
-        // INVARIANT: exactly one encoding of an envelope is accepted: the one that `seal` writes.
+        // INVARIANT: exactly one envelope is accepted for a payload, `kid` and signature: the one that `seal` writes, with the content type of this kind.
         if rebuilt.to_tagged_vec().ok().as_deref() != Some(message) {
             return Err(Unopened::Malformed);
         }
