@@ -360,8 +360,7 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
 def small_order_signature(content: bytes, seed: str) -> bytes:
-    """Signed by the right key with the identity as commitment: S = H(R, A, M) a. RFC 8032 lets a verifier take it; it binds nobody to one message
-    once the key is of small order too, so the strict rule is to refuse it."""
+    """Signed by the right key with the identity as commitment: S = H(R, A, M) a. A verifier by RFC 8032 takes it, a strict one doesn't."""
     public_key = peer_key(seed).public_key().public_bytes_raw()
     digest = hashlib.sha512(bytes.fromhex(seed)).digest()
     secret = int.from_bytes(digest[:32], "little") & ((1 << 254) - 8) | (1 << 254)
