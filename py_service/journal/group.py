@@ -95,7 +95,7 @@ class CommitGroup:
         self._fence = fence
         self._queue: deque[Member] = deque()
         self._wake = asyncio.Event()
-        self._unknown_members: list[tuple[Member, str]] = []
+        self._unknown_members: dict[bytes, list[tuple[Member, str]]] = {}  # by the hash of the document that may have been written
         self._owed: list[Note] = []
         self.figures = GroupFigures()
 
@@ -120,7 +120,8 @@ class CommitGroup:
                 continue
             try:
                 await self._settle()
-                await self._commit(group)
+                # What the log owed when the group was sealed may turn out to be written.
+                await self._commit(_unanswered(group))
             except LogTaken:
                 self._fail(group, Problem(503, "outcome_unknown", "This process was replaced.", retry_after_seconds=1))
                 self._on_taken()
@@ -153,12 +154,15 @@ class CommitGroup:
         return group
 
     async def _settle(self) -> None:
+        """Before anything else is written: what became of the commit that stayed unknown."""
         if not self._log.unsettled:
             return
-        if await self._log.settle():
-            for member, identifier in self._unknown_members:
-                self._owe(member.late(identifier))
-            self._unknown_members.clear()
+        written = await self._log.settle()
+        if written is None:
+            return
+        for member, identifier in self._unknown_members.get(written, []):
+            self._owe(member.late(identifier))
+        self._unknown_members.clear()
 
     def _owe(self, event: Event | None) -> None:
         if event is not None:
@@ -240,7 +244,7 @@ class CommitGroup:
         if not known:
             self.figures.unknown += 1
             self._log.unknown(document)
-            self._unknown_members = named
+            self._unknown_members[bytes(document["hash"])] = named
             problem = Problem(
                 503, "outcome_unknown", "The store did not say whether the decision was kept; nothing was commanded.", retry_after_seconds=2
             )
@@ -292,12 +296,8 @@ class CommitGroup:
     async def _after_duplicate(self, group: list[Member], error: DuplicateKeyError) -> list[Member]:
         if "_id" in (error.details or {}).get("keyPattern", {"_id": 1}):
             # Our number is taken: by a commit of ours that was unknown, or by whoever declared us dead.
-            if not await self._log.settle():
-                return group
-            for member, identifier in self._unknown_members:
-                self._owe(member.late(identifier))
-            self._unknown_members.clear()
-            return group
+            await self._settle()
+            return _unanswered(group)
         return await self._drop_known(group, [member.key for member in group if member.key is not None])
 
     async def _drop_known(self, group: list[Member], keys: list[str]) -> list[Member]:
@@ -315,3 +315,7 @@ class CommitGroup:
     def _fail(group: list[Member], problem: Problem) -> None:
         for member in group:
             member.failed(problem)
+
+
+def _unanswered(group: list[Member]) -> list[Member]:
+    return [member for member in group if not member.answered]

@@ -86,20 +86,20 @@ class Log:
     def unsettled(self) -> bool:
         return bool(self._unknown)
 
-    async def settle(self) -> bool:
-        """Learn what became of an unknown commit. True when it had been written, False when the number is free.
+    async def settle(self) -> bytes | None:
+        """Learn what became of an unknown commit. The hash of what had been written, None when the number is free.
 
         Raises LogTaken when a foreign document stands there, pymongo errors when the store doesn't answer.
         """
         found = await self._mongo.database["journal"].find_one({"_id": journal_id(self.id, self.head.seq + 1)}, {"hash": 1})
         if found is None:
             # The set stays: a commit that is still under way can yet land on this number.
-            return False
+            return None
         if bytes(found["hash"]) not in self._unknown:
             raise LogTaken(self.id)
         self.head = Head(self.head.seq + 1, bytes(found["hash"]))
         self._unknown.clear()
-        return True
+        return self.head.hash
 
     async def beat(self) -> None:
         """Say that the process lives."""

@@ -73,12 +73,16 @@ class Note:
     judged_at_ms = 0
     judged_revision = 0
     waiting_since = 0.0
-    answered = False
 
     def __init__(self, event: Event) -> None:
         self.organization = str(event["org"])
         self._event = event
         self.written = False
+
+    @property
+    def answered(self) -> bool:
+        """It is owed until it is written, and only once."""
+        return self.written
 
     def judge(self, now_ms: int) -> bool:
         return True

@@ -1,6 +1,6 @@
 """TCP proxies between the service and its stores, that can be away, and that can hold or lose an answer at a chosen moment.
 
-`MongoProxy` reads MongoDB's wire protocol (OP_MSG) as far as it must to know which transaction wrote the journal and when it committed.
+`MongoProxy` reads MongoDB's wire protocol (OPCODE_MESSAGE) as far as it must to know which transaction wrote the journal and when it committed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import bson
 
 from py_service.stores.mongo import Document
 
-OP_MSG = 2013
+OPCODE_MESSAGE = 2013
 CHECKSUM_PRESENT = 1
 CHUNK_BYTES = 65_536
 
@@ -231,8 +231,8 @@ async def _message(reader: asyncio.StreamReader) -> bytes | None:
 
 
 def _command(message: bytes) -> Document | None:
-    """The command of an OP_MSG, its document sequences as lists in it; None for anything else."""
-    if struct.unpack_from("<i", message, 12)[0] != OP_MSG:
+    """The command of an OPCODE_MESSAGE, its document sequences as lists in it; None for anything else."""
+    if struct.unpack_from("<i", message, 12)[0] != OPCODE_MESSAGE:
         return None
     end = len(message) - (4 if struct.unpack_from("<I", message, 16)[0] & CHECKSUM_PRESENT else 0)
     command: Document = {}
