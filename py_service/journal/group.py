@@ -119,7 +119,8 @@ class CommitGroup:
                 self._wake.clear()
                 continue
             try:
-                await self._settle()
+                if self._log.unsettled:
+                    await self._settle()
                 # What the log owed when the group was sealed may turn out to be written.
                 await self._commit(_unanswered(group))
             except LogTaken:
@@ -154,9 +155,7 @@ class CommitGroup:
         return group
 
     async def _settle(self) -> None:
-        """Before anything else is written: what became of the commit that stayed unknown."""
-        if not self._log.unsettled:
-            return
+        """What stands at our next number: nothing, or a commit of ours that was unknown. Raises LogTaken when it is somebody else's."""
         written = await self._log.settle()
         if written is None:
             return

@@ -142,9 +142,10 @@ class RedisProxy(TcpProxy):
 
 @dataclass(slots=True)
 class Held:
-    """What becomes of the answers to a lane's commits. The server has committed by then."""
+    """What becomes of the answers to a lane's commits, when the server has committed; with `before`, of the commits themselves."""
 
     lane: str
+    before: bool = False
     caught: asyncio.Event = field(default_factory=asyncio.Event)
     documents: list[str] = field(default_factory=list)  # of the first transaction that was caught
     _decided: asyncio.Event = field(default_factory=asyncio.Event)
@@ -179,9 +180,9 @@ class MongoProxy(TcpProxy):
         self._held: Held | None = None
 
     @contextlib.asynccontextmanager
-    async def holding(self, lane: str) -> AsyncIterator[Held]:
-        """From now on, the answers to commits of logs that start with `lane`."""
-        held = self._held = Held(lane)
+    async def holding(self, lane: str, *, before: bool = False) -> AsyncIterator[Held]:
+        """From now on, for logs that start with `lane`."""
+        held = self._held = Held(lane, before)
         try:
             yield held
         finally:
@@ -190,28 +191,40 @@ class MongoProxy(TcpProxy):
 
     async def ask(self, line: Line) -> None:
         while (message := await _message(line.client[0])) is not None:
-            self._note(line, message)
+            documents = self._note(line, message)
+            if (held := self._holder(documents)) is not None and held.before and await held.lost(documents):
+                return
             line.server[1].write(message)
             await line.server[1].drain()
 
     async def answer(self, line: Line) -> None:
         while (message := await _message(line.server[0])) is not None:
-            documents = line.asked.pop(struct.unpack_from("<i", message, 8)[0], None)
-            held = self._held
-            if documents and held is not None and documents[0].startswith(held.lane) and await held.lost(documents):
+            documents = line.asked.pop(struct.unpack_from("<i", message, 8)[0], [])
+            if (held := self._holder(documents)) is not None and not held.before and await held.lost(documents):
                 return
             line.client[1].write(message)
             await line.client[1].drain()
 
-    def _note(self, line: Line, message: bytes) -> None:
+    def hold_no_more(self) -> None:
+        """What is held stays held; nothing else will be."""
+        self._held = None
+
+    def _holder(self, documents: list[str]) -> Held | None:
+        held = self._held
+        return held if held is not None and documents and documents[0].startswith(held.lane) else None
+
+    def _note(self, line: Line, message: bytes) -> list[str]:
+        """The journal documents that are committed by this message, if it is such a commit."""
         command = _command(message)
         if command is None or "txnNumber" not in command:
-            return
+            return []
         transaction = (bytes(command["lsid"]["id"]), int(command["txnNumber"]))
         if command.get("insert") == "journal":
             self._journaled[transaction] = [document["_id"] for document in command["documents"]]
-        elif "commitTransaction" in command:
-            line.asked[struct.unpack_from("<i", message, 4)[0]] = self._journaled.get(transaction, [])
+        if "commitTransaction" not in command:
+            return []
+        documents = line.asked[struct.unpack_from("<i", message, 4)[0]] = self._journaled.get(transaction, [])
+        return documents
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -24,6 +24,7 @@ from tests.e2e.running import Service, random_key, running_service, until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DOOR, OTHER_DOOR = "berlin-main-entrance", "new-york-main-entrance"
+WORKERS = 3
 BUS_TIMEOUT_MS = 1_500  # long enough for a test to act while a publish is held
 
 
@@ -62,7 +63,8 @@ async def line(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
         MongoProxy() as mongo,
         RedisProxy() as redis,
         running_service(
-            tmp_path_factory.mktemp("pause"), strangers=8, doors=6, mongo_through=mongo, redis_through=redis, bus_timeout_ms=BUS_TIMEOUT_MS
+            tmp_path_factory.mktemp("pause"), strangers=8, doors=6, mongo_through=mongo, redis_through=redis,
+            bus_timeout_ms=BUS_TIMEOUT_MS, api_workers=WORKERS,
         ) as service,
     ):
         yield Line(service, mongo, redis)
@@ -97,7 +99,7 @@ async def test_a_worker_that_pauses_between_commit_and_command_opens_nothing(lin
     service, person, key = line.service, f"stranger-{int(pause_seconds)}", random_key()
     await line.quiet()
     async with service.clients_of_each_worker() as workers:
-        (paused, (client, *_)), (_, (other, *_)) = workers.items()
+        (paused, (client, *_)), (_, (other, *_)), *_ = workers.items()
         given = await other.post("/v1/grants", json={"person": person, "door": DOOR}, headers=service.owner())
         async with line.mongo.holding("unlocks-") as held:
             asked = asyncio.create_task(line.unlock(client, person, Idempotency_Key=key))
@@ -141,6 +143,7 @@ async def test_a_lost_answer_to_the_commit_is_asked_for_again(line: Line) -> Non
     assert await faults_in_the_books(service) == []
 
 
+@pytest.mark.pauses
 async def test_commits_that_stay_unknown_open_nothing_and_are_accounted_for_once(line: Line) -> None:
     """Every answer to a commit is lost for some seconds. What was asked meanwhile gets a 503; afterwards the log goes on where it stood."""
     service = line.service
@@ -180,6 +183,7 @@ async def test_commits_that_stay_unknown_open_nothing_and_are_accounted_for_once
     assert await faults_in_the_books(service) == []
 
 
+@pytest.mark.pauses
 async def test_a_command_is_not_signed_when_the_process_paused_before_it(line: Line) -> None:
     """Committed in time, then two seconds of standing still: the process stays silent, although the command would still be valid."""
     service, owner = line.service, line.service.demo.cast["owner"].id
@@ -210,36 +214,50 @@ async def test_a_command_is_not_signed_when_the_process_paused_before_it(line: L
     assert (await read_journal(service)).kinds_of(body["id"]) == ["authorized", "unlocked.failed"]
 
 
-async def test_a_worker_that_was_declared_dead_leaves_and_is_replaced(line: Line) -> None:
-    """It stood still until its log was closed. When it goes on, its next write is refused by the log, and it ends itself."""
-    service = line.service
+async def test_workers_that_were_declared_dead_leave_and_are_replaced(line: Line) -> None:
+    """Two stand still until their logs are closed, one of them inside a transaction. Each finds its log taken, and ends itself."""
+    service, owner = line.service, line.service.demo.cast["owner"].id
+    worker = service.supervisor.pid("worker")
+    await line.quiet()
     async with service.clients_of_each_worker() as workers:
-        (zombie, (client, *_)), (_, (other, *_)) = workers.items()
-        await line.opens(client)
-        before = service.worker_pids()
-        logs = [log for log in await service.database["logs"].find({}).to_list() if log["process"].startswith(f"api-{zombie}-")]
-        assert sorted(log["lane"] for log in logs) == ["changes", "unlocks"]
-
-        async def closed() -> bool:
-            found = await service.database["logs"].find({"_id": {"$in": [log["_id"] for log in logs]}}).to_list()
-            return all(log["state"] in ("closed", "finished") for log in found)
-
-        with standing_still(zombie):
-            await until(closed, 30)
-            await line.opens(other)  # the others are not disturbed
-        with contextlib.suppress(httpx.HTTPError):  # it may be gone before it has answered
-            answer = await line.unlock(client, service.demo.cast["owner"].id)
-            assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown"), answer.text
-        await until(lambda: zombie not in service.worker_pids() and len(service.worker_pids()) == len(before), 20)
+        (idle, (first, *_)), (busy, (second, *_)), (_, (third, *_)) = workers.items()
+        logs = {log["_id"]: log for log in await service.database["logs"].find({"state": "open"}).to_list()}
+        idles = {name for name, log in logs.items() if log["process"].startswith(f"api-{idle}-")}
+        dead = idles | {name for name, log in logs.items() if log["process"].startswith(f"api-{busy}-") and log["lane"] == "changes"}
+        assert len(dead) == 3
+        async with line.mongo.holding("unlocks-", before=True) as held:
+            asked = asyncio.create_task(line.unlock(second, owner, OTHER_DOOR))
+            await asyncio.wait_for(held.caught.wait(), 5)
+            with standing_still(idle), standing_still(busy):
+                line.mongo.hold_no_more()  # what is held stays held
+                await until(lambda: closed(service, dead), 30)
+                await line.opens(third)  # nobody else is disturbed
+                await projected(service)
+                own = await service.database["logs"].find({"lane": "worker", "state": "open"}).to_list()
+                assert [log["process"].split("-")[1] for log in own] == [str(worker)]
+                assert time.time() - own[0]["alive_at"] / 1_000 < 5
+        answer = await asked
+        assert answer.status_code == 503, answer.text
+        for client, path in ((first, f"/v1/doors/{DOOR}/unlock"), (second, f"/v1/doors/{DOOR}/release")):
+            with contextlib.suppress(httpx.HTTPError):  # it may be gone before it has answered
+                answer = await client.post(path, headers=service.owner())
+                assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown"), answer.text
+        await until(lambda: not {idle, busy} & set(service.worker_pids()) and len(service.worker_pids()) == WORKERS, 20)
     journal = await read_journal(service)
-    for log in logs:
-        own = sorted(name for name in journal.documents if name.startswith(f"{log['_id']}:"))
-        assert journal.documents[own[-1]].get("closed") is True and journal.documents[own[-1]]["events"] == []
-        assert [name for name in own if journal.documents[name].get("closed")] == own[-1:]
+    for log in dead:
+        own_documents = sorted(name for name in journal.documents if name.startswith(f"{log}:"))
+        assert [name for name in own_documents if journal.documents[name].get("closed")] == own_documents[-1:], log
+        assert journal.documents[own_documents[-1]]["events"] == []
+    assert line.moves_of(f"{held.documents[0]}:000") == 0
+    assert service.supervisor.pid("worker") == worker
     async with service.clients_of_each_worker() as workers:
-        assert zombie not in workers
         for client, *_ in workers.values():
             await line.opens(client)
+
+
+async def closed(service: Service, logs: set[str]) -> bool:
+    found = await service.database["logs"].find({"_id": {"$in": sorted(logs)}}).to_list()
+    return all(log["state"] in ("closed", "finished") for log in found)
 
 
 async def test_after_all_this_the_books_hold(line: Line) -> None:
