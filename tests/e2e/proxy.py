@@ -1,6 +1,7 @@
 """TCP proxies between the service and its stores, that can be away, and that can hold or lose an answer at a chosen moment.
 
-`MongoProxy` reads MongoDB's wire protocol (OPCODE_MESSAGE) as far as it must to know which transaction wrote the journal and when it committed.
+`MongoProxy` reads MongoDB's wire protocol (OPCODE_MESSAGE) as far as it must to know which transaction wrote the journal and
+when it committed.
 """
 
 from __future__ import annotations

@@ -63,8 +63,13 @@ async def line(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
         MongoProxy() as mongo,
         RedisProxy() as redis,
         running_service(
-            tmp_path_factory.mktemp("pause"), strangers=8, doors=6, mongo_through=mongo, redis_through=redis,
-            bus_timeout_ms=BUS_TIMEOUT_MS, api_workers=WORKERS,
+            tmp_path_factory.mktemp("pause"),
+            strangers=8,
+            doors=6,
+            mongo_through=mongo,
+            redis_through=redis,
+            bus_timeout_ms=BUS_TIMEOUT_MS,
+            api_workers=WORKERS,
         ) as service,
     ):
         yield Line(service, mongo, redis)
@@ -214,6 +219,7 @@ async def test_a_command_is_not_signed_when_the_process_paused_before_it(line: L
     assert (await read_journal(service)).kinds_of(body["id"]) == ["authorized", "unlocked.failed"]
 
 
+@pytest.mark.pauses
 async def test_workers_that_were_declared_dead_leave_and_are_replaced(line: Line) -> None:
     """Two stand still until their logs are closed, one of them inside a transaction. Each finds its log taken, and ends itself."""
     service, owner = line.service, line.service.demo.cast["owner"].id
