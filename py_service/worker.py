@@ -116,10 +116,10 @@ class Worker:
                 if self._leading and not was_leading:
                     self.projection.forget()
                     logger.info("worker_leads", process=self.name)
+                await self._log.beat()
                 if self._leading:
                     self._logs = await live_logs(self.mongo)
                     await close_dead_logs(self.mongo, self._logs)
-                await self._log.beat()
                 await asyncio.sleep(REGISTER_SECONDS)
             except PyMongoError as error:
                 logger.warning("keeper_waits", error=type(error).__name__)

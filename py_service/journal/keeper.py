@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 from bson.binary import Binary
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from py_service.journal.event import journal_id
 from py_service.journal.log import document_hash, read_head
@@ -24,21 +24,27 @@ async def close_dead_logs(mongo: Mongo, logs: list[Document]) -> None:
     """Insert `closed` at last + 1 of every open log whose process hasn't said for 20 s that it lives."""
     limit = now_ms() - DEAD_AFTER_MS
     for log in logs:
-        if log["state"] == "open" and log["alive_at"] < limit:
+        if log["state"] != "open" or log["alive_at"] >= limit:
+            continue
+        try:
             await _close(mongo, log["_id"])
+        except PyMongoError as error:
+            # Its process may stand still inside a transaction that holds the next number. Nothing else waits for that.
+            logger.warning("log_not_closed", log=log["_id"], error=type(error).__name__)
 
 
 async def _close(mongo: Mongo, log: str) -> None:
     head = await read_head(mongo, log)
-    at_ms = now_ms()
-    seq = head.seq + 1
-    document: Document = {"_id": journal_id(log, seq), "at": at_ms, "prev": Binary(head.hash), "events": [], "closed": True}
-    document["hash"] = Binary(document_hash(document))
-    try:
-        await mongo.database["journal"].insert_one(document)
-    except DuplicateKeyError:
-        return  # it lives: it has written since
-    closed = {"seq": seq, "hash": document["hash"], "at": at_ms}
+    document = await mongo.database["journal"].find_one({"_id": journal_id(log, head.seq)}, {"at": 1, "hash": 1, "closed": 1})
+    if document is None or not document.get("closed"):
+        document = {"_id": journal_id(log, head.seq + 1), "at": now_ms(), "prev": Binary(head.hash), "events": [], "closed": True}
+        document["hash"] = Binary(document_hash(document))
+        try:
+            await mongo.database["journal"].insert_one(document)
+        except DuplicateKeyError:
+            return  # it lives: it has written since
+    seq = int(document["_id"].rpartition(":")[2])
+    closed = {"seq": seq, "hash": document["hash"], "at": document["at"]}
     await mongo.database["logs"].update_one({"_id": log}, {"$set": {"state": "closed", "closed": closed}})
     logger.info("log_closed", log=log, seq=seq)
 

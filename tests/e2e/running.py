@@ -92,11 +92,13 @@ class Service:
         workers = self.stack.settings.api_workers
         async with contextlib.AsyncExitStack() as stack:
             found: dict[int, list[httpx.AsyncClient]] = {}
-            for _ in range(64):
+            deadline = time.monotonic() + 15  # one that was just started needs a while
+            while time.monotonic() < deadline:
                 client = await stack.enter_async_context(self.client(connections=1))
                 found.setdefault(await answering_worker(client), []).append(client)
                 if len(found) == workers and all(len(clients) >= each for clients in found.values()):
                     break
+                await asyncio.sleep(0.02)
             assert len(found) == workers, f"only {sorted(found)} answered"
             yield found
 
@@ -107,6 +109,14 @@ async def answering_worker(client: httpx.AsyncClient) -> int:
     match = re.search(r'nexkey_http_requests_in_flight\{process="api-(\d+)-', text)
     assert match is not None, text[:300]
     return int(match[1])
+
+
+async def metric(client: httpx.AsyncClient, name: str) -> float:
+    """A figure of the api worker that answers on this client's connection."""
+    text = (await client.get("/metrics")).text
+    match = re.search(rf"^{name}\{{.*\}} (\S+)$", text, re.MULTILINE)
+    assert match is not None, text[:300]
+    return float(match[1])
 
 
 def children_of(pid: int) -> list[int]:

@@ -19,13 +19,13 @@ import pytest_asyncio
 from py_service.stores.mongo import Document
 from tests.e2e.evidence import Journal, faults_in_the_books, projected, read_journal, unauthorized_moves
 from tests.e2e.proxy import MongoProxy, RedisProxy
-from tests.e2e.running import Service, random_key, running_service, until
+from tests.e2e.running import Service, metric, random_key, running_service, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DOOR, OTHER_DOOR = "berlin-main-entrance", "new-york-main-entrance"
 WORKERS = 3
-BUS_TIMEOUT_MS = 1_500  # long enough for a test to act while a publish is held
+BUS_TIMEOUT_MS = 3_000  # long enough for a test to act while a publish is held
 
 
 class Line:
@@ -66,6 +66,7 @@ async def line(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
             tmp_path_factory.mktemp("pause"),
             strangers=8,
             doors=6,
+            absent=1,
             mongo_through=mongo,
             redis_through=redis,
             bus_timeout_ms=BUS_TIMEOUT_MS,
@@ -193,16 +194,23 @@ async def test_a_command_is_not_signed_when_the_process_paused_before_it(line: L
     """Committed in time, then two seconds of standing still: the process stays silent, although the command would still be valid."""
     service, owner = line.service, line.service.demo.cast["owner"].id
     await line.quiet()
-    async with service.clients_of_each_worker(each=2) as workers:
-        paused, (first, second, *_) = next(iter(workers.items()))
+    absent = service.demo.locks[-1].door
+    async with service.clients_of_each_worker(each=3) as workers:
+        paused, (first, second, third, *_) = next(iter(workers.items()))
+        waiting = await metric(third, "nexkey_attempts_waiting")
+
+        async def knows(attempts: int) -> bool:
+            return await metric(third, "nexkey_attempts_waiting") == waiting + attempts
+
         line.redis.hold_publishes()
         try:
-            busy = asyncio.create_task(line.unlock(first, owner))
+            busy = asyncio.create_task(line.unlock(first, owner, absent))
+            await until(lambda: knows(1), 2)
             await asyncio.wait_for(line.redis.held.wait(), 5)
             async with line.mongo.holding("unlocks-") as held:
                 asked = asyncio.create_task(line.unlock(second, owner, OTHER_DOOR))
                 await asyncio.wait_for(held.caught.wait(), 5)
-            await asyncio.sleep(0.1)  # the process hears that it is committed; its one publisher still waits for Redis
+            await until(lambda: knows(2), 2)  # it is committed; the process's one publisher still waits for Redis
             with standing_still(paused):
                 await asyncio.sleep(2.2)
         finally:
@@ -231,6 +239,7 @@ async def test_workers_that_were_declared_dead_leave_and_are_replaced(line: Line
         idles = {name for name, log in logs.items() if log["process"].startswith(f"api-{idle}-")}
         dead = idles | {name for name, log in logs.items() if log["process"].startswith(f"api-{busy}-") and log["lane"] == "changes"}
         assert len(dead) == 3
+        second.timeout = 60
         async with line.mongo.holding("unlocks-", before=True) as held:
             asked = asyncio.create_task(line.unlock(second, owner, OTHER_DOOR))
             await asyncio.wait_for(held.caught.wait(), 5)
@@ -239,9 +248,10 @@ async def test_workers_that_were_declared_dead_leave_and_are_replaced(line: Line
                 await until(lambda: closed(service, dead), 30)
                 await line.opens(third)  # nobody else is disturbed
                 await projected(service)
+                await asyncio.sleep(4)
                 own = await service.database["logs"].find({"lane": "worker", "state": "open"}).to_list()
                 assert [log["process"].split("-")[1] for log in own] == [str(worker)]
-                assert time.time() - own[0]["alive_at"] / 1_000 < 5
+                assert time.time() - own[0]["alive_at"] / 1_000 < 3
         answer = await asked
         assert answer.status_code == 503, answer.text
         for client, path in ((first, f"/v1/doors/{DOOR}/unlock"), (second, f"/v1/doors/{DOOR}/release")):
