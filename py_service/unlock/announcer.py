@@ -69,6 +69,14 @@ class Announcer:
         self._commands.append(_Command(attempt, time.monotonic()))
         self._wake.set()
 
+    def withdraw(self, attempt: Attempt) -> None:
+        """Nobody waits for the command any more: what isn't signed by now never is, and that is known, said and recorded.
+
+        Without effect when it is signed, or when its fate is known. Only called at T + 2 s or later.
+        """
+        if not attempt.signed and not attempt.commanded.done():
+            self._unreachable(attempt, "command_expired")
+
     def event(self, identifier: str, event: Event) -> None:
         """A committed event. When too many wait they are left to the worker, which publishes from the journal."""
         if len(self._events) < WAITING_MAX:
@@ -129,6 +137,8 @@ class Announcer:
     def _sign(self, command: _Command) -> Delivery | None:
         attempt = command.attempt
         commit = attempt.recorded
+        if attempt.commanded.done():
+            return None  # withdrawn
         if attempt.lock is None:
             self._unreachable(attempt, "door_unreachable")
             return None
@@ -144,6 +154,7 @@ class Announcer:
             logger.error("command_not_signed", code=error.code, organization=attempt.organization)
             self._unreachable(attempt, "door_unreachable")
             return None
+        attempt.signed = True
         body = {
             "type": "command",
             "org": attempt.organization,

@@ -82,6 +82,7 @@ class Attempt:
         self.lock: str | None = None
         self.site: str | None = None
         self.commit: Commit | None = None
+        self.signed = False  # from here on a command may be out
         self.decided: asyncio.Future[None] = loop.create_future()
         self.commanded: asyncio.Future[Outcome] = loop.create_future()
         self.outcome: asyncio.Future[Outcome] = loop.create_future()

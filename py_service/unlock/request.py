@@ -17,7 +17,7 @@ from py_service.unlock.desk import Desk
 from py_service.unlock.messages import REFUSED, UNCONFIRMED
 
 DECIDE_SECONDS_MAX = 5.0
-COMMAND_SECONDS_MAX = 2.0
+COMMAND_SECONDS_MAX = 2.0  # from the commit, so never before T + 2 s, when the announcer falls silent
 DOOR_UNKNOWN = "door_unknown"
 
 
@@ -71,8 +71,7 @@ class RequestUnlock:
         await self._decided(attempt)
         if not attempt.allowed:
             return Finished(attempt, Outcome(REFUSED, attempt.ruling.reason), authorized_ns)
-        finished = Finished(attempt, Outcome(UNCONFIRMED), authorized_ns)
-        finished.outcome = await _within(attempt.commanded, COMMAND_SECONDS_MAX)
+        finished = Finished(attempt, await self._commanded(attempt), authorized_ns)
         finished.commanded_ns = time.perf_counter_ns()
         if finished.outcome.final or attempt.wait_seconds == 0:
             return finished
@@ -96,6 +95,12 @@ class RequestUnlock:
         except TimeoutError:
             # wait_for has cancelled the future: the attempt counts as answered and never joins a group again.
             raise Problem(503, "outcome_unknown", "The decision took too long; nothing was commanded.", retry_after_seconds=1) from None
+
+    async def _commanded(self, attempt: Attempt) -> Outcome:
+        """`unconfirmed` only when a command may be out."""
+        await asyncio.wait([attempt.commanded], timeout=COMMAND_SECONDS_MAX)
+        self._announcer.withdraw(attempt)
+        return attempt.commanded.result() if attempt.commanded.done() else Outcome(UNCONFIRMED)
 
     def _after_commit(self, attempt: Attempt) -> None:
         """Called by the committer, once the decision is in the store."""

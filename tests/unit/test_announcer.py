@@ -49,6 +49,23 @@ class FakeBus:
         return [self.answer] * len(deliveries)
 
 
+@dataclass
+class HeldBus(FakeBus):
+    """Answers when it is `free`."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def publish(self, deliveries: Sequence[Delivery], events: Sequence[Published]) -> list[bool]:
+        self.entered.set()
+        await self.free.wait()
+        taken = await super().publish(deliveries, events)
+        if any(b'"stored"' in delivery.payload for delivery in deliveries):
+            self.stored.set()
+        return taken
+
+
 @dataclass(frozen=True)
 class FakeClaims:
     organization: str = "org"
@@ -158,6 +175,30 @@ async def test_unreachable_is_only_said_when_nothing_went_out(answer: bool | Exc
     owed = await announced(FakeBus(answer), attempt)
     assert attempt.commanded.result().state == state
     assert [event["reason"] for event in owed] == owed_reasons
+
+
+async def test_what_is_withdrawn_is_never_signed_and_recorded_once() -> None:
+    """A command that waits behind a slow publish: whoever asked is told that none went out, and none goes out."""
+    bus, owed = HeldBus(), list[Event]()
+    announcer = Announcer(cast("Bus", bus), ring(), "api-1", owed.append)
+    running = asyncio.create_task(announcer.run())
+    first, second = committed_attempt(now_ms()), committed_attempt(now_ms())
+    announcer.command(first)
+    await asyncio.wait_for(bus.entered.wait(), 2)
+    announcer.command(second)
+    for _ in range(2):
+        announcer.withdraw(first)  # it may be out: nothing is known
+        announcer.withdraw(second)
+    assert not first.commanded.done()
+    assert (second.outcome.result().state, second.outcome.result().reason) == ("unlocked.failed", "command_expired")
+    bus.free.set()
+    await asyncio.wait_for(first.commanded, 2)
+    announcer.stored(Stored("org", "l", 7))  # what comes after the second shows that it was passed over
+    await asyncio.wait_for(bus.stored.wait(), 2)
+    running.cancel()
+    assert first.commanded.result().state == "commanded"
+    assert [b'"command"' in delivery.payload for delivery in bus.deliveries] == [True, False]
+    assert [event["reason"] for event in owed] == ["command_expired"]
 
 
 async def test_stored_goes_to_the_lock_that_reported() -> None:
