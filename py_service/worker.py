@@ -11,8 +11,9 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from py_service.access.follower import PermissionFollower
-from py_service.errors import StoreUnavailable
+from py_service.errors import Problem, StoreUnavailable
 from py_service.events.projection import Projection
+from py_service.identity.store import SESSIONS_AT_ONCE_MAX, IdentityStore
 from py_service.journal.commit import NothingWritten
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.keeper import close_dead_logs, live_logs
@@ -30,6 +31,7 @@ IDLE_SECONDS = 0.05
 BUSY_SECONDS = 0.005  # lets the unlocks' commits in between two batches
 REGISTER_SECONDS = 1.0
 AWAY_SECONDS = 0.5
+SWEEP_SECONDS = 60.0
 
 logger = structlog.get_logger(__name__)
 
@@ -42,7 +44,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.start()
-    work = (worker.project(), worker.take_reports(), worker.keep(), worker.group.run(), worker.follower.listen())
+    work = (worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.follower.listen())
     jobs = [asyncio.create_task(job) for job in work]
     stopped = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
@@ -67,6 +69,7 @@ class Worker:
         self.follower = PermissionFollower(self.mongo, self.bus)
         self.lease = Lease(self.mongo, "worker", self.name)
         self.projection = Projection(self.mongo, self.bus, self.lease)
+        self.identity = IdentityStore(self.mongo.database)
         self._logs: list[Document] = []
         self._leading = False
 
@@ -124,6 +127,23 @@ class Worker:
             except PyMongoError as error:
                 logger.warning("keeper_waits", error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
+
+    async def sweep(self) -> None:
+        """Expired sessions, every minute."""
+        while True:
+            pause_seconds = await self.sweep_once()
+            await asyncio.sleep(pause_seconds)
+
+    async def sweep_once(self) -> float:
+        """One small batch, so that no unlock waits for it; seconds until the next, which is soon when there is more."""
+        try:
+            swept = await self.identity.delete_expired(now_ms()) if self._leading else 0
+        except Problem as problem:
+            logger.warning("sweep_waits", error=problem.code)
+            return SWEEP_SECONDS
+        if swept:
+            logger.info("sessions_swept", sessions=swept)
+        return AWAY_SECONDS if swept == SESSIONS_AT_ONCE_MAX else SWEEP_SECONDS
 
     async def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways."""

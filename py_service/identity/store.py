@@ -1,6 +1,6 @@
 """The identity room's documents: accounts, sessions, and the person behind an account. Nobody else reads sessions.
 
-Each query is by `_id` or by equality on one indexed field (docs/protocols/documents.md, query law).
+Each query is by `_id`, or by equality or one bounded range on one indexed field (docs/protocols/documents.md, query law).
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from py_service.identity.messages import RoleHeld
 from py_service.stores.mongo import MAJORITY, MAJORITY_JOURNALED, Document, store_errors
+
+SESSIONS_AT_ONCE_MAX = 500
+EXPIRED_KEPT_MS = 60_000  # clocks differ by a second at most; and who comes a moment too late is told that the token has expired
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -102,6 +105,15 @@ class IdentityStore:
     async def delete_session(self, session_id: str) -> None:
         async with store_errors():
             await self._sessions.delete_one({"_id": session_id})
+
+    async def delete_expired(self, now_ms: int) -> int:
+        """Delete sessions that have been over for a minute, 500 at most; how many. A session's end never moves."""
+        over = {"expires_at": {"$gte": 0, "$lt": now_ms - EXPIRED_KEPT_MS}}
+        async with store_errors():
+            found = await self._sessions.find(over, {"_id": 1}).limit(SESSIONS_AT_ONCE_MAX).to_list()
+            if found:
+                await self._sessions.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+        return len(found)
 
     async def delete_family(self, family: str, keep: str | None = None) -> None:
         """Delete until a look finds nothing, since a refresh that is under way may just have added one. `keep` stays."""

@@ -43,6 +43,7 @@ INDEXES = (
     Index("events", "attempt", "the outcome of an attempt", sparse=True),
     Index("open_attempts", "expires_at", "granted attempts to close"),
     Index("sessions", "family", "end a family", sparse=False),
+    Index("sessions", "expires_at", "expired sessions to delete"),
     Index("signing_keys", "state", "keys to load"),
 )
 

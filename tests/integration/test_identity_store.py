@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -14,9 +15,11 @@ from py_service.identity.keys import KeyStore
 from py_service.identity.messages import RoleHeld, SignedIn
 from py_service.identity.refresh import Refresh
 from py_service.identity.signing_key import PUBLISHED_AHEAD_MS, VERIFIES_AFTERWARDS_MS
-from py_service.identity.store import IdentityStore, Session
+from py_service.identity.store import EXPIRED_KEPT_MS, SESSIONS_AT_ONCE_MAX, IdentityStore, Session
 from py_service.identity.tokens import TokenIssuer, refresh_token_id
-from py_service.stores.mongo import Mongo
+from py_service.settings import Settings
+from py_service.stores.mongo import Mongo, now_ms
+from py_service.worker import SWEEP_SECONDS, Worker
 from tests.integration.identity_support import identity_store_url, mongo
 from tests.unit.identity_support import NOW_MS, Clock, MadePermissions, make_ring
 
@@ -52,13 +55,14 @@ async def explained(mongo: Mongo, collection: str, query: dict[str, object]) -> 
         ("sessions", {"_id": "s1"}),
         ("sessions", {"_id": {"$in": ["s1", "s2"]}}),
         ("sessions", {"family": "f1"}),
+        ("sessions", {"expires_at": {"$gte": 0, "$lt": 5}}),
         ("signing_keys", {"_id": "access::access.1"}),
         ("signing_keys", {"state": {"$in": ["active", "verifying"]}}),
     ],
 )
 async def test_no_query_scans(mongo: Mongo, collection: str, query: dict[str, object]) -> None:
     await mongo.database[collection].insert_many(
-        [{"_id": f"s{number}", "family": f"f{number}", "state": "retired"} for number in range(50)]
+        [{"_id": f"s{number}", "family": f"f{number}", "state": "retired", "expires_at": number} for number in range(50)]
     )
     plan = await explained(mongo, collection, query)
     assert "COLLSCAN" not in plan, plan
@@ -111,6 +115,46 @@ async def test_family_is_deleted_whole_and_alone(mongo: Mongo) -> None:
     await store.delete_family("one")
     await store.delete_session(refresh_token_id("d"))
     assert await mongo.database["sessions"].find({}).to_list() == []
+
+
+def session_until(number: int, expires_at: int) -> Session:
+    return Session(refresh_token_id(f"token {number}"), f"family {number}", "acme", "ada", expires_at)
+
+
+async def sessions_left(mongo: Mongo) -> list[int]:
+    return sorted(found["expires_at"] for found in await mongo.database["sessions"].find({}).to_list())
+
+
+async def test_expired_sessions_go_and_live_ones_stay(mongo: Mongo) -> None:
+    store = IdentityStore(mongo.database)
+    kept_from = NOW_MS - EXPIRED_KEPT_MS
+    ends = [1, kept_from - 1, kept_from, NOW_MS, NOW_MS + 1, NOW_MS + 1_000_000]
+    for number, expires_at in enumerate(ends):
+        await store.insert_session(session_until(number, expires_at))
+    assert await store.delete_expired(NOW_MS) == 2
+    assert await sessions_left(mongo) == ends[2:]
+    assert await store.session(refresh_token_id("token 2")) == session_until(2, kept_from)
+    assert await store.delete_expired(NOW_MS) == 0
+
+
+async def test_the_leading_worker_sweeps_a_batch_at_a_time(mongo: Mongo, identity_store_url: str) -> None:
+    live = now_ms() + 1_000_000
+    expired = [session_until(number, 1 + number) for number in range(SESSIONS_AT_ONCE_MAX + 3)]
+    documents = [{**asdict(found), "_id": found.id} for found in [*expired, session_until(-1, live)]]
+    await mongo.database["sessions"].insert_many(documents)
+    worker = Worker(
+        replace(Settings(), mongo_url=identity_store_url, mongo_database=mongo.database.name, redis_url="redis://127.0.0.1:9/0")
+    )
+    try:
+        assert await worker.sweep_once() == SWEEP_SECONDS
+        assert len(await sessions_left(mongo)) == len(documents), "another one leads"
+        worker._leading = True
+        assert await worker.sweep_once() < 1
+        assert len(await sessions_left(mongo)) == 4, "one batch"
+        assert await worker.sweep_once() == SWEEP_SECONDS == 60
+        assert await sessions_left(mongo) == [live]
+    finally:
+        await worker.close()
 
 
 async def test_two_refreshes_at_once_never_both_succeed(mongo: Mongo) -> None:
