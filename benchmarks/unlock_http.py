@@ -1,7 +1,8 @@
-"""Unlocks over HTTP through every process: how many are committed a second, how long one takes at half of that, the lag behind.
+"""Unlocks over HTTP through every process: how many are committed a second, how long one takes, the lag behind.
 
     saturation  wrk, 256 connections, every answer's state checked; what counts is what stands in MongoDB's journal afterwards
-    latency     an open-loop client at half of that rate, 750/s at least; the clock starts when a request was due
+    latency     an open-loop client at 750/s, half of the rate that is asked for; the clock starts when a request was due
+    beyond      the same at half of the rate that was reached, when that is more: printed, not judged
     peer        bare RSGI on the same Granian, a fixed JSON answer: the ceiling
 
 40 doors, each with a connected lock. A tenth of the unlocks goes to 8 doors whose locks (`py_service.simulators`) verify, move and answer;
@@ -50,7 +51,7 @@ WARM_UP_SECONDS = 2.0
 SPARE_SECONDS = 30.0
 SAMPLE_PAUSE_SECONDS = 0.1
 PER_SECOND_MIN = 1_500.0
-LATENCY_RATE_MIN = 750.0
+LATENCY_RATE = PER_SECOND_MIN / 2
 P99_MS_MAX = 31.0
 
 
@@ -91,11 +92,14 @@ async def measure(quick: bool) -> int:
         for _ in range(runs):  # in turns, so that a busy moment of the machine meets both
             saturations.append(await _saturate(bench, seconds))
             peers.append(await _peer(bench, 2 if quick else PEER_SECONDS))
-        rate = max(LATENCY_RATE_MIN, statistics.median(found.per_second for found in saturations) / 2)
-        latencies = [await _latency(bench, rate, seconds, number) for number in range(runs)]
+        latencies = [await _latency(bench, LATENCY_RATE, seconds, number) for number in range(runs)]
+        reached = statistics.median(found.per_second for found in saturations)
+        beyond = await _latency(bench, reached / 2, seconds, runs) if reached / 2 > LATENCY_RATE else None
         await running.supervisor.stop()
         counts = msgspec.json.decode(await asyncio.to_thread(bench.counts_file.read_bytes), type=Counts)
-    faults = [*_print_saturation(saturations, peers), *_print_latency(latencies, rate), *_commands(counts), *running.deaths]
+    faults = [*_print_saturation(saturations, peers), *_print_latency(latencies), *_commands(counts), *running.deaths]
+    if beyond is not None:
+        faults += _print_run(beyond, reached / 2)[1]
     for fault in faults:
         print(f"MISSED: {fault}")
     return 1 if faults else 0
@@ -217,25 +221,28 @@ def _shares(run: Saturation) -> str:
     )
 
 
-def _print_latency(runs: list[tuple[list[Answered], Lag]], rate: float) -> list[str]:
+def _print_latency(runs: list[tuple[list[Answered], Lag]]) -> list[str]:
     """Prints; what missed its target, or was wrong."""
-    faults: list[str] = []
-    p99s: list[float] = []
-    for found, lag in runs:
-        whole = figures([answer.milliseconds for answer in found])
-        p99s.append(whole.p99)
-        parts = [f"latency at {rate:,.0f}/s: p50 {whole.median:.1f} ms, p99 {whole.p99:.1f} ms of {whole.count}"]
-        for kind in ("commanded", "opened"):
-            part = figures([answer.milliseconds for answer in found if answer.kind == kind])
-            parts.append(f"{kind} p50 {part.median:.1f} p99 {part.p99:.1f}")
-        print("; ".join([*parts, lag.text()]))
-        wrong = Counter(f"{answer.kind}: {answer.fault}" for answer in found if answer.fault is not None)
-        faults += [f"{count} x {text}" for text, count in wrong.most_common(3)]
-    p99 = statistics.median(p99s)
-    print(f"median of {len(runs)}: p99 {p99:.1f} ms (at most {P99_MS_MAX:g} ms)")
+    printed = [_print_run(run, LATENCY_RATE) for run in runs]
+    faults = [fault for _, found in printed for fault in found]
+    p99 = statistics.median(p99 for p99, _ in printed)
+    print(f"median of {len(runs)}: p99 {p99:.1f} ms at {LATENCY_RATE:,.0f}/s (at most {P99_MS_MAX:g} ms)")
     if p99 > P99_MS_MAX:
-        faults.append(f"p99 {p99:.1f} ms at {rate:,.0f}/s, {P99_MS_MAX:g} ms are wanted")
+        faults.append(f"p99 {p99:.1f} ms at {LATENCY_RATE:,.0f}/s, {P99_MS_MAX:g} ms are wanted")
     return faults
+
+
+def _print_run(run: tuple[list[Answered], Lag], rate: float) -> tuple[float, list[str]]:
+    """Prints; the 99th percentile in ms, and what was answered wrongly."""
+    found, lag = run
+    whole = figures([answer.milliseconds for answer in found])
+    parts = [f"latency at {rate:,.0f}/s: p50 {whole.median:.1f} ms, p99 {whole.p99:.1f} ms of {whole.count}"]
+    for kind in ("commanded", "opened"):
+        part = figures([answer.milliseconds for answer in found if answer.kind == kind])
+        parts.append(f"{kind} p50 {part.median:.1f} p99 {part.p99:.1f}")
+    print("; ".join([*parts, lag.text()]))
+    wrong = Counter(f"{answer.kind}: {answer.fault}" for answer in found if answer.fault is not None)
+    return whole.p99, [f"{count} x {text}" for text, count in wrong.most_common(3)]
 
 
 def _commands(counts: Counts) -> list[str]:

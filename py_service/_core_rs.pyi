@@ -103,8 +103,9 @@ class PermissionIndex:
     def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None:
         """None when a token issued at `issued_at_ms` still stands for `person`; else the reason code
         (`token_revoked`, `person_suspended`, `person_unknown`, `organization_suspended`, `stores_unavailable`)."""
-    def check_role(self, organization: str, person: str, permission: str, site: str | None) -> Decision:
-        """May `person` do `permission` (e.g. "grants.write") at `site` (None: for the whole organization)?"""
+    def check_role(self, organization: str, person: str, permission: str, site: str | None, now_ms: int) -> Decision:
+        """May `person` do `permission` (e.g. "grants.write") at `site` (None: for the whole organization) now?
+        Whoever is suspended, or not valid now, has no roles."""
     def explain(self, organization: str, person: str, door: str, now_ms: int) -> bytes:
         """JSON: {"allowed", "reason", "rule", "revision", "local_time", "steps": [{"step", "passed", "detail"}]}."""
     def doors_of(self, organization: str, person: str, now_ms: int, limit: int) -> list[tuple[DoorRecord, Decision]]:

@@ -24,6 +24,8 @@ application = typer.Typer(
 )
 simulate = typer.Typer(no_args_is_help=True, help="Simulated locks and phones: real clients over the real protocols.")
 application.add_typer(simulate, name="simulate")
+key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
+application.add_typer(key, name="key")
 
 WRONG_SETTING = 2
 
@@ -102,6 +104,27 @@ def worker() -> None:
     settings = read_settings()
     need_stores(settings)
     uvloop.run(run(settings))
+
+
+@key.command()
+def rotate() -> None:
+    """Publish the next key for access tokens. It signs two minutes later; until then nothing changes for anybody."""
+    import asyncio
+    from datetime import UTC, datetime
+
+    from py_service.errors import Problem
+    from py_service.rotate import rotate_access_key
+    from py_service.telemetry import configure_logging
+
+    settings = read_settings()
+    configure_logging("warning", settings.environment)  # what is printed is the answer
+    try:
+        made = asyncio.run(rotate_access_key(settings))
+    except Problem as problem:
+        typer.echo(f"nexkey: {problem.code}", err=True)
+        sys.exit(1)
+    signs_at = datetime.fromtimestamp(made.activate_at / 1000, UTC).isoformat(timespec="seconds")
+    typer.echo(f"{made.kid} signs from {signs_at}")
 
 
 @application.command()

@@ -29,6 +29,8 @@ from py_service.unlock.late import LateReports
 
 IDLE_SECONDS = 0.05
 BUSY_SECONDS = 0.005  # lets the unlocks' commits in between two batches
+GATHER_SECONDS = 0.03  # while it keeps up: few large batches cost the store, and so the unlocks, less than many small ones
+BEHIND_MS = 150
 REGISTER_SECONDS = 1.0
 AWAY_SECONDS = 0.5
 SWEEP_SECONDS = 60.0
@@ -95,11 +97,16 @@ class Worker:
                     await self._cut_connections(event)
                 if events == []:
                     await self.closing.step(began_ms)
-                await asyncio.sleep(BUSY_SECONDS if events else IDLE_SECONDS)
+                await asyncio.sleep(self._pause_seconds(bool(events)))
             except (PyMongoError, StoreUnavailable, NothingWritten) as error:
                 logger.warning("projection_waits", error=type(error).__name__)
                 self.projection.forget()
                 await asyncio.sleep(AWAY_SECONDS)
+
+    def _pause_seconds(self, projected: bool) -> float:
+        if not projected:
+            return IDLE_SECONDS
+        return BUSY_SECONDS if self.projection.lag_ms > BEHIND_MS else GATHER_SECONDS
 
     async def take_reports(self) -> None:
         """What locks say again, or of themselves."""

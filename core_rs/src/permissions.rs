@@ -188,8 +188,12 @@ impl PermissionIndex {
         person: &str,
         permission: &str,
         site: Option<&str>,
+        now_ms: i64,
     ) -> Decision {
-        Decision(self.0.check_role(organization, person, permission, site))
+        Decision(
+            self.0
+                .check_role(organization, person, permission, site, now_ms),
+        )
     }
 
     fn explain<'py>(

@@ -56,7 +56,7 @@ class View:
         standing = self.index.authenticate(self.organization, self.actor.person, self.actor.issued_at_ms)
         if standing is not None:
             raise Problem(401, standing, "The token does not stand any more.")
-        decision = self.index.check_role(self.organization, self.actor.person, permission, site)
+        decision = self.index.check_role(self.organization, self.actor.person, permission, site, self.at_ms)
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {permission}.")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from py_service._core_rs import PermissionIndex
 from py_service.access.change import Actor
 from py_service.errors import Problem, unknown
-from py_service.stores.mongo import Document, Mongo, store_errors
+from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class ReadGrant:
             document = await self.mongo.database["grants"].find_one({"_id": f"{actor.organization}:{grant}"})
         if document is None or document["org"] != actor.organization:
             raise unknown("grant")
-        decision = self.index().check_role(actor.organization, actor.person, "grants.write", self._site(actor.organization, document))
+        site = self._site(actor.organization, document)
+        decision = self.index().check_role(actor.organization, actor.person, "grants.write", site, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs grants.write.")
         return document

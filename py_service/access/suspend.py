@@ -27,7 +27,7 @@ class SetPersonState:
         body["state"] = self.state
         cut = None
         if self.state == "suspended":
-            body["tokens_valid_after"] = view.at_ms
+            body["tokens_valid_after"] = view.at_ms + 1  # a token of this very millisecond goes too
             cut = self.person
         event = view.event(f"person_{'suspended' if cut else 'resumed'}", self.person, person=self.person)
         return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=cut)
@@ -43,6 +43,6 @@ class CutTokens:
     async def plan(self, view: View) -> Plan:
         document = await view.get("person", self.person)
         body = {name: value for name, value in document.items() if name not in ("_id", "org")}
-        body["tokens_valid_after"] = view.at_ms
+        body["tokens_valid_after"] = view.at_ms + 1  # a token of this very millisecond goes too
         event = view.event("tokens_cut", self.person, person=self.person)
         return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=self.person)

@@ -6,6 +6,7 @@ from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem
 from py_service.events.list import ListEvents, read_limit
 from py_service.exchange import Request, Response, Route, encoded
+from py_service.stores.mongo import now_ms
 
 
 class EventHandlers:
@@ -25,7 +26,7 @@ class EventHandlers:
         if unknown_names:
             raise Problem(400, "query_invalid", "Only limit and cursor are known here.")
         limit = read_limit(request.query.get("limit"))
-        decision = self._index.check_role(claims.organization, claims.subject, "events.read", None)
+        decision = self._index.check_role(claims.organization, claims.subject, "events.read", None, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs events.read.")
         return encoded(200, await self._list_events(claims.organization, limit, request.query.get("cursor")))

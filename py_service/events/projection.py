@@ -19,7 +19,7 @@ from py_service.stores.lease import Lease
 from py_service.stores.mongo import Document, Mongo, find_by_ids, is_conflict, now_ms
 
 READER = "events"
-WINDOW_DOCUMENTS = 8
+WINDOW_DOCUMENTS = 16
 BATCH_EVENTS_MAX = 512
 ENDED = ("unlocked", "unlocked.failed", "not_commanded")
 COMMAND_LIFE_MS_MAX = 5_000

@@ -22,9 +22,9 @@ class RealtimeTokens:
         """Everybody may watch themselves; the organization only who has `events.read` everywhere in it."""
         organization, person = claims.organization, claims.subject
         topics = [f"organizations/{organization}/persons/{person}/events"]
-        if self._permissions.index.check_role(organization, person, "events.read", None).allowed:
-            topics.append(f"organizations/{organization}/events")
         now_ms = self._clock_ms()
+        if self._permissions.index.check_role(organization, person, "events.read", None, now_ms).allowed:
+            topics.append(f"organizations/{organization}/events")
         expires_at_ms = now_ms + ACCESS_TOKEN_MS
         token = self._signer.sign_access_token("gateway", organization, person, "person", claims.session, topics, now_ms, expires_at_ms)
         return RealtimeToken(token, moment(expires_at_ms), topics)

@@ -81,7 +81,7 @@ class RecallAttempt:
     def _may_read(self, claims: Claims, event: Event) -> bool:
         door = self._index.door(claims.organization, str(event["door"]))
         site = None if door is None else door.site
-        return self._index.check_role(claims.organization, claims.subject, "events.read", site).allowed
+        return self._index.check_role(claims.organization, claims.subject, "events.read", site, now_ms()).allowed
 
     async def _outcome(self, event: Event, identifier: str, attempt: Attempt | None) -> Outcome:
         if event["kind"] == REFUSED:

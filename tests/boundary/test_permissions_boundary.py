@@ -157,8 +157,8 @@ def test_records_roles_and_tokens(index: PermissionIndex) -> None:
     assert (device.id, device.door, device.active, device.public_key) == ("lock-1", "front", True, b"\xff" * 32)
     assert index.door(ORGANIZATION, "back") is None
     assert index.device("other", "lock-1") is None
-    assert index.check_role(ORGANIZATION, "anna", "grants.write", "hq").allowed
-    refused = index.check_role(ORGANIZATION, "anna", "grants.write", None)
+    assert index.check_role(ORGANIZATION, "anna", "grants.write", "hq", 0).allowed
+    refused = index.check_role(ORGANIZATION, "anna", "grants.write", None, 0)
     assert (refused.allowed, refused.reason) == (False, "role_missing")
     assert index.authenticate(ORGANIZATION, "anna", 0) is None
     assert index.authenticate(ORGANIZATION, "ben", 0) == "person_unknown"

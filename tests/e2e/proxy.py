@@ -191,7 +191,7 @@ class MongoProxy(TcpProxy):
             held.release()
 
     async def ask(self, line: Line) -> None:
-        while (message := await _message(line.client[0])) is not None:
+        while (message := await whole_message(line.client[0])) is not None:
             documents = self._note(line, message)
             if (held := self._holder(documents)) is not None and held.before and await held.lost(documents):
                 return
@@ -199,7 +199,7 @@ class MongoProxy(TcpProxy):
             await line.server[1].drain()
 
     async def answer(self, line: Line) -> None:
-        while (message := await _message(line.server[0])) is not None:
+        while (message := await whole_message(line.server[0])) is not None:
             documents = line.asked.pop(struct.unpack_from("<i", message, 8)[0], [])
             if (held := self._holder(documents)) is not None and not held.before and await held.lost(documents):
                 return
@@ -216,7 +216,7 @@ class MongoProxy(TcpProxy):
 
     def _note(self, line: Line, message: bytes) -> list[str]:
         """The journal documents that are committed by this message, if it is such a commit."""
-        command = _command(message)
+        command = decoded_command(message)
         if command is None or "txnNumber" not in command:
             return []
         transaction = (bytes(command["lsid"]["id"]), int(command["txnNumber"]))
@@ -235,7 +235,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
             await writer.drain()
 
 
-async def _message(reader: asyncio.StreamReader) -> bytes | None:
+async def whole_message(reader: asyncio.StreamReader) -> bytes | None:
     """One whole message of MongoDB's protocol; None at the end."""
     try:
         head = await reader.readexactly(4)
@@ -244,7 +244,7 @@ async def _message(reader: asyncio.StreamReader) -> bytes | None:
         return None
 
 
-def _command(message: bytes) -> Document | None:
+def decoded_command(message: bytes) -> Document | None:
     """The command of an OPCODE_MESSAGE, its document sequences as lists in it; None for anything else."""
     if struct.unpack_from("<i", message, 12)[0] != OPCODE_MESSAGE:
         return None

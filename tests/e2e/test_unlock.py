@@ -155,6 +155,21 @@ async def test_a_suspended_person_is_out_and_needs_a_new_token_afterwards(servic
     assert (await unlock(phone, service.headers(facility), Prefer="wait=3")).json()["state"] == "unlocked"
 
 
+async def test_a_token_of_the_very_millisecond_of_the_cut_goes_too(service: Service, phone: httpx.AsyncClient) -> None:
+    cleaner = service.demo.cast["cleaner"].id
+    for verb in ("suspend", "resume"):
+        await change(service, phone, f"/v1/persons/{cleaner}/{verb}")
+    journal = await read_journal(service)
+    [cut_ms] = [
+        event["at"] for event in journal.events.values() if event["kind"] == "management.person_suspended" and event["subject"] == cleaner
+    ]
+    codes = {}
+    for issued_at_ms in (cut_ms - 1, cut_ms, cut_ms + 1):
+        token = service.token(cleaner, issued_at_ms=issued_at_ms)
+        codes[issued_at_ms - cut_ms] = (await phone.get("/v1/me", headers={"Authorization": f"Bearer {token}"})).status_code
+    assert codes == {-1: 401, 0: 401, 1: 200}
+
+
 async def test_a_door_whose_lock_is_away_is_unreachable_at_once(service: Service, phone: httpx.AsyncClient) -> None:
     door = service.demo.locks[-1].door
     answer = await unlock(phone, service.owner(), door, Prefer="wait=2")

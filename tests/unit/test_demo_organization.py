@@ -147,7 +147,7 @@ def test_the_owner_administers_and_the_neighbour_is_a_stranger(index: Permission
     neighbour = build_neighbour(SEED, now_ms=MADE_MS)
     index.load(neighbour.id, 0, neighbour.images())
     for organization in (demo, neighbour):
-        assert index.check_role(organization.id, organization.cast["owner"].id, "grants.write", None).allowed
+        assert index.check_role(organization.id, organization.cast["owner"].id, "grants.write", None, 0).allowed
     assert index.check(neighbour.id, neighbour.cast["owner"].id, "front-door", MADE_MS).allowed
     assert index.check(neighbour.id, neighbour.cast["owner"].id, "berlin-main-entrance", MADE_MS).reason == "door_unknown"
     assert {lock.seed for lock in neighbour.locks}.isdisjoint(lock.seed for lock in demo.locks)

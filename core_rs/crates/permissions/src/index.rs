@@ -236,7 +236,7 @@ impl PermissionIndex {
         })
     }
 
-    /// May `person` do `permission` at `site` (`None`: for the whole organization)?
+    /// May `person` do `permission` at `site` (`None`: for the whole organization) now?
     #[must_use]
     pub fn check_role(
         &self,
@@ -244,10 +244,11 @@ impl PermissionIndex {
         person: &str,
         permission: &str,
         site: Option<&str>,
+        now_ms: i64,
     ) -> Decision {
         self.read(organization, |state| {
             state.map_or_else(Decision::unavailable, |state| {
-                check_role(state, person, permission, site)
+                check_role(state, person, permission, site, now_ms)
             })
         })
     }

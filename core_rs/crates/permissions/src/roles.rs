@@ -1,5 +1,5 @@
 //! What managers may do, and whether a token still stands. Doors are decided in `check`.
-use crate::check::{Silent, person_by_id};
+use crate::check::{Silent, person_by_id, person_stands};
 use crate::decision::{Decision, Reason};
 use crate::documents::HeldRole;
 use crate::model::State;
@@ -32,13 +32,19 @@ fn reaches(held: &HeldRole, site: Option<&str>) -> bool {
     }
 }
 
-/// May `person` do `permission` at `site` (`None`: for the whole organization)? The rule is the smallest role that says so.
+/// May `person` do `permission` at `site` (`None`: for the whole organization) now? The rule is the smallest role that says so.
+///
+/// A suspended organization has no managers, and whoever is not valid (yet, or any more) has no roles.
 #[must_use]
-pub fn check_role(state: &State, person: &str, permission: &str, site: Option<&str>) -> Decision {
+pub fn check_role(
+    state: &State,
+    person: &str,
+    permission: &str,
+    site: Option<&str>,
+    now_ms: i64,
+) -> Decision {
     let answer = person_by_id(state, person, &mut Silent).and_then(|person| {
-        if person.suspended {
-            return Err((Reason::PersonSuspended, None));
-        }
+        person_stands(person, now_ms, &mut Silent)?;
         let holding = person
             .roles()
             .iter()

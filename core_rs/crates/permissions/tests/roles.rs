@@ -22,7 +22,7 @@ fn roles_hold_where_they_are_given() {
         ),
     ]);
     let ask = |permission: &str, site: Option<&str>| {
-        index.check_role(ORGANIZATION, "anna", permission, site)
+        index.check_role(ORGANIZATION, "anna", permission, site, 500)
     };
     assert_eq!(
         answer(&ask("grants.write", Some("hq"))),
@@ -42,11 +42,11 @@ fn roles_hold_where_they_are_given() {
         ("role_missing", None)
     );
     assert_eq!(
-        answer(&index.check_role(ORGANIZATION, "ben", "events.read", None)),
+        answer(&index.check_role(ORGANIZATION, "ben", "events.read", None, 500)),
         ("unknown_credential", None)
     );
     assert_eq!(
-        answer(&index.check_role("other", "anna", "events.read", None)),
+        answer(&index.check_role("other", "anna", "events.read", None, 500)),
         ("stores_unavailable", None)
     );
     for (role, permission, allowed) in [
@@ -65,7 +65,7 @@ fn roles_hold_where_they_are_given() {
         ]);
         assert_eq!(
             index
-                .check_role(ORGANIZATION, "anna", permission, None)
+                .check_role(ORGANIZATION, "anna", permission, None, 500)
                 .is_allowed(),
             allowed,
             "{role} {permission}"
@@ -73,8 +73,36 @@ fn roles_hold_where_they_are_given() {
     }
     let suspended = loaded(&[organization(true), person("anna", "suspended", &[])]);
     assert_eq!(
-        answer(&suspended.check_role(ORGANIZATION, "anna", "doors.read", None)),
+        answer(&suspended.check_role(ORGANIZATION, "anna", "doors.read", None, 500)),
         ("person_suspended", None)
+    );
+}
+
+#[test]
+fn roles_end_with_their_person_and_their_organization() {
+    let manager = |from: i64, until: i64| {
+        image(
+            "person",
+            "anna",
+            json!({"state": "active", "valid_from": from, "valid_until": until, "groups": [],
+                   "roles": [{"role": "owner", "sites": null}], "tokens_valid_after": 0}),
+        )
+    };
+    let index = loaded(&[organization(true), manager(100, 200)]);
+    let ask = |now_ms: i64| {
+        index
+            .check_role(ORGANIZATION, "anna", "grants.write", None, now_ms)
+            .reason
+            .as_str()
+    };
+    assert_eq!(ask(99), "not_yet_valid");
+    assert_eq!(ask(100), "granted");
+    assert_eq!(ask(199), "granted");
+    assert_eq!(ask(200), "expired");
+    let suspended = loaded(&[organization(false), manager(100, 200)]);
+    assert_eq!(
+        answer(&suspended.check_role(ORGANIZATION, "anna", "grants.write", None, 150)),
+        ("organization_suspended", None)
     );
 }
 

@@ -1,0 +1,67 @@
+"""A proxy before MongoDB that writes down every query that passes, so that a test can ask the server how it would run it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.e2e.proxy import TcpProxy, decoded_command, whole_message
+
+if TYPE_CHECKING:
+    from py_service.stores.mongo import Document
+    from tests.e2e.proxy import Line
+
+_QUERIES = {"updates": "q", "deletes": "q"}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query as it was sent, values and all. `shape` is what is left of it without the values: two of one shape have one plan."""
+
+    collection: str
+    command: str
+    filter: Document
+    sort: Document
+    limited: bool
+
+    @property
+    def shape(self) -> str:
+        return json.dumps([self.collection, self.command, _shape(self.filter), list(self.sort), self.limited], sort_keys=True)
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _shape(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shape(value[0])] if value else []
+    return type(value).__name__
+
+
+class RecordingProxy(TcpProxy):
+    """`seen`: the first query of each shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, Query] = {}
+
+    async def ask(self, line: Line) -> None:
+        while (message := await whole_message(line.client[0])) is not None:
+            command = decoded_command(message)
+            for query in queries_of(command or {}):
+                self.seen.setdefault(query.shape, query)
+            line.server[1].write(message)
+            await line.server[1].drain()
+
+
+def queries_of(command: Document) -> list[Query]:
+    """Every filter of a command that looks for documents. Raises ValueError for one that this can't judge."""
+    if "find" in command:
+        return [Query(command["find"], "find", command["filter"], dict(command.get("sort") or {}), "limit" in command)]
+    for name, key in _QUERIES.items():
+        if name in command:
+            verb = name.removesuffix("s")
+            return [Query(command[verb], verb, statement[key], {}, False) for statement in command[name]]
+    if judged := {"aggregate", "findAndModify", "findandmodify", "count", "distinct", "mapReduce"} & command.keys():
+        raise ValueError(f"{judged}: say here how its plan is found")
+    return []

@@ -1,0 +1,149 @@
+"""Every query that the service sends is served by an index: what passes on the wire is explained by the store itself.
+
+The flow below calls every route of the app (a new one makes this test fail until it is called here), and kills what must be cleaned
+up after.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+import pytest_asyncio
+from pymongo.asynchronous.database import AsyncDatabase
+
+from py_service.stores.mongo import Document
+from tests.e2e.evidence import projected
+from tests.e2e.recording import Query, RecordingProxy
+from tests.e2e.route_table import route_table
+from tests.e2e.running import Service, random_key, running_service, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DOOR, AREA, SITE = "berlin-main-entrance", "berlin-lobby", "berlin"
+EVERYBODY, SCHEDULE = "everyone", "night-shift"
+READ_WHOLE = {"revisions"}  # at the start, to know the organizations
+ONE_DOCUMENT = {"leases"}  # found by its id; that the rest of the filter makes the embedded server scan costs one read
+CALLED_BY_LOCKS = {
+    ("POST", "/v1/devices/{device}/token"), ("POST", "/v1/devices/{device}/time"), ("GET", "/v1/devices/{device}/configuration"),
+}  # fmt: skip
+
+
+Asked = Callable[..., Awaitable[httpx.Response]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Service, dict[str, Query]]]:
+    """Worked through once; what was asked of the store by then."""
+    folder = tmp_path_factory.mktemp("plans")
+    async with RecordingProxy() as proxy, running_service(folder, absent=1, strangers=1, mongo_through=proxy) as service:
+        called: set[tuple[str, str]] = set(CALLED_BY_LOCKS)
+        async with service.client() as client:
+
+            async def ask(method: str, route: str, status: int, *, query: str = "", json: object = None,
+                          headers: dict[str, str] | None = None, **parameters: str) -> httpx.Response:  # fmt: skip
+                called.add((method, route))
+                answer = await client.request(
+                    method, route.format(**parameters) + query, json=json, headers=service.owner() | (headers or {})
+                )
+                assert answer.status_code == status, f"{method} {route}: {answer.status_code} {answer.text}"
+                return answer
+
+            await sessions(service, ask)
+            await changes(ask)
+            await unlocks(service, ask)
+        await killed(service)
+        missing = {(route.method, route.pattern) for route in await route_table()} - called
+        assert not missing, f"call these routes too: {sorted(missing)}"
+        yield service, dict(proxy.seen)
+
+
+async def sessions(service: Service, ask: Asked) -> None:
+    account = service.made.account("owner")
+    signed_in = await ask("POST", "/v1/sign-in", 200, json={"email": account.email, "password": account.password})
+    refreshed = await ask("POST", "/v1/refresh", 200, json={"refresh_token": signed_in.json()["refresh_token"]})
+    await ask("POST", "/v1/sign-out", 204, json={"refresh_token": refreshed.json()["refresh_token"]})
+    again = await ask("POST", "/v1/sign-in", 200, json={"email": account.email, "password": account.password})
+    await ask("POST", "/v1/refresh", 200, json={"refresh_token": again.json()["refresh_token"]})
+    await ask("POST", "/v1/refresh", 401, json={"refresh_token": again.json()["refresh_token"]})  # twice: the family ends
+    for route in ("/v1/me", "/v1/me/doors", "/.well-known/jwks.json", "/healthz", "/readyz", "/metrics"):
+        await ask("GET", route, 200)
+    await ask("POST", "/v1/me/realtime-token", 200)
+
+
+async def changes(ask: Asked) -> None:
+    for subject in ({"person": "stranger-0"}, {"group": EVERYBODY}):
+        for place in ({"door": DOOR}, {"area": AREA}, {"site": SITE}):
+            given = await ask("POST", "/v1/grants", 201, json={**subject, **place, "schedule": SCHEDULE})
+            await ask("GET", "/v1/grants/{grant}", 200, grant=given.json()["id"])
+            await ask("DELETE", "/v1/grants/{grant}", 200, grant=given.json()["id"])
+    for verb in ("suspend", "resume"):
+        await ask("POST", f"/v1/persons/{{person}}/{verb}", 200, person="stranger-0")
+    for verb in ("lockdown", "release"):
+        for kind, identifier in (("doors", DOOR), ("areas", AREA), ("sites", SITE)):
+            await ask("POST", f"/v1/{kind}/{{place}}/{verb}", 200, place=identifier)
+
+
+async def unlocks(service: Service, ask: Asked) -> None:
+    key = {"Idempotency-Key": random_key()}
+    opened = await ask("POST", "/v1/doors/{door}/unlock", 200, door=DOOR, headers={"Prefer": "wait=3"} | key)
+    await ask("POST", "/v1/doors/{door}/unlock", 200, door=DOOR, headers={"Prefer": "wait=3"} | key)
+    absent = service.demo.locks[-1].door
+    await ask("POST", "/v1/doors/{door}/unlock", 200, door=absent, headers={"Prefer": "wait=1"})
+    await projected(service)
+    await ask("GET", "/v1/attempts/{attempt}", 200, attempt=opened.json()["id"])
+    first = await ask("GET", "/v1/events", 200, query="?limit=2")
+    await ask("GET", "/v1/events", 200, query=f"?limit=2&cursor={first.json()['next_cursor']}")
+
+
+async def killed(service: Service) -> None:
+    """An api worker dies with an attempt that nobody closes: the worker reads its log to the end, closes it, and closes the attempt."""
+    before = set(service.worker_pids())
+    os.kill(min(before), signal.SIGKILL)
+    os.kill(service.supervisor.pid("gateway"), signal.SIGKILL)
+    os.kill(service.supervisor.pid("worker"), signal.SIGKILL)
+
+    async def closed() -> bool:
+        return await service.database["logs"].count_documents({"state": "finished"}) >= 3
+
+    await until(closed, 60)
+    await projected(service)
+
+
+async def test_every_query_is_served_by_an_index(seen: tuple[Service, dict[str, Query]]) -> None:
+    service, queries = seen
+    assert len(queries) > 30, sorted(queries)  # the recorder recorded
+    assert {query.command for query in queries.values()} == {"find", "update", "delete"}
+    judged = [query for query in queries.values() if query.collection not in ONE_DOCUMENT and not read_whole(query)]
+    scanning = [query for query in judged if scans(await explained(service.database, query))]
+    assert not scanning, "\n".join(f"{query.command} {query.collection} {query.filter}" for query in scanning)
+    assert await service.database["leases"].count_documents({}) == 1
+
+
+def read_whole(query: Query) -> bool:
+    """Read whole on purpose."""
+    return not query.filter and query.command == "find" and query.collection in READ_WHOLE
+
+
+async def test_a_query_without_an_index_is_seen(seen: tuple[Service, dict[str, Query]]) -> None:
+    service, _ = seen
+    assert scans(await explained(service.database, Query("persons", "find", {"name": "Stranger 0"}, {}, False)))
+    assert not scans(await explained(service.database, Query("persons", "find", {"org": service.demo.id}, {}, False)))
+
+
+def scans(plan: object) -> bool:
+    """Whether a stage of the plan reads the whole collection."""
+    if isinstance(plan, dict):
+        return plan.get("stage") == "COLLSCAN" or any(scans(part) for part in plan.values())
+    return isinstance(plan, list) and any(scans(part) for part in plan)
+
+
+async def explained(database: AsyncDatabase[Document], query: Query) -> Document:
+    """The plan for finding what the query looks for. The embedded server explains updates and deletes as scans whatever they look for."""
+    limit = {"limit": 1} if query.limited else {}
+    asked: Document = {"find": query.collection, "filter": query.filter, "sort": query.sort, **limit}
+    answer: Document = await database.command("explain", asked, verbosity="queryPlanner")
+    return answer
