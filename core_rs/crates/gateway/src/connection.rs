@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
+use crate::handshake::Upgraded;
 use crate::metrics::count;
 use crate::outbox::Outbox;
 use crate::protocol::{Close, Encoding, FRAME_BYTES_MAX};
@@ -35,8 +36,13 @@ enum Step {
     Deadline,
 }
 
-/// Serves one connection until it ends.
-pub async fn serve(shard: Rc<Shard>, stream: TcpStream, encoding: Encoding) {
+/// Serves one connection until it ends. Its place is free as soon as the conversation is over, while the socket may still be closing.
+pub async fn serve(shard: Rc<Shard>, upgraded: Upgraded) {
+    let Upgraded {
+        stream,
+        encoding,
+        place,
+    } = upgraded;
     let limits = Limits::default().max_payload_len(Some(FRAME_BYTES_MAX));
     let mut socket = ServerBuilder::new()
         .config(Config::default().flush_threshold(WRITE_BYTES))
@@ -46,6 +52,7 @@ pub async fn serve(shard: Rc<Shard>, stream: TcpStream, encoding: Encoding) {
     let mut session = Session::open(Rc::clone(&shard), Arc::clone(&outbox));
     let ended = converse(&mut socket, &mut session, &outbox).await;
     session.end();
+    drop(place);
     if let Step::Closing(Close::SlowConsumer) = ended {
         count(&shard.shared.metrics.slow_consumers);
     }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::metrics::count;
+use crate::place::Place;
 use crate::protocol::Encoding;
 use crate::shared::Shared;
 
@@ -27,25 +28,40 @@ enum Request {
     Refused { status: &'static str },
 }
 
+/// What a request became that was an upgrade.
+pub struct Upgraded {
+    /// The handshake is answered.
+    pub stream: TcpStream,
+    /// As the client chose.
+    pub encoding: Encoding,
+    /// Held until the conversation ends.
+    pub place: Place,
+}
+
 /// Answers the request. Some when it became a WebSocket.
-pub async fn accept(mut stream: TcpStream, shared: &Shared) -> Option<(TcpStream, Encoding)> {
+pub async fn accept(mut stream: TcpStream, shared: &Shared) -> Option<Upgraded> {
     let handshake = async {
         let request = read(&mut stream).await?;
-        let (response, encoding) = respond(request, shared);
+        let (response, upgrade) = respond(request, shared);
         stream.write_all(response.as_bytes()).await.ok()?;
-        if encoding.is_none() {
+        if upgrade.is_none() {
             stream.shutdown().await.ok()?;
         }
-        encoding
+        upgrade
     };
-    let encoding = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
+    let upgrade = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
         .await
         .ok()
         .flatten();
-    if encoding.is_none() {
+    if upgrade.is_none() {
         count(&shared.metrics.connections_refused);
     }
-    encoding.map(|encoding| (stream, encoding))
+    let (encoding, place) = upgrade?;
+    Some(Upgraded {
+        stream,
+        encoding,
+        place,
+    })
 }
 
 async fn read(stream: &mut TcpStream) -> Option<Request> {
@@ -130,15 +146,13 @@ fn accept_of(key: &str) -> String {
     STANDARD.encode(digest.digest().bytes())
 }
 
-fn respond(request: Request, shared: &Shared) -> (String, Option<Encoding>) {
+fn respond(request: Request, shared: &Shared) -> (String, Option<(Encoding, Place)>) {
     match request {
-        Request::Upgrade { .. }
-            if shared.is_draining()
-                || shared.sockets.load(Relaxed) > shared.config.connections_max =>
-        {
-            (plain("503 Service Unavailable", "busy\n"), None)
-        }
+        Request::Upgrade { .. } if shared.is_draining() => (busy(), None),
         Request::Upgrade { encoding, accept } => {
+            let Some(place) = Place::take(&shared.metrics, shared.config.connections_max) else {
+                return (busy(), None);
+            };
             let subprotocol = encoding.subprotocol();
             let head =
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
@@ -146,13 +160,13 @@ fn respond(request: Request, shared: &Shared) -> (String, Option<Encoding>) {
                 format!(
                     "{head}Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
                 ),
-                Some(encoding),
+                Some((encoding, place)),
             )
         }
         Request::Health => (plain("200 OK", "ok\n"), None),
         Request::Ready
             if !shared.is_draining()
-                && shared.bus_is_there.load(Relaxed)
+                && shared.buses_there.load(Relaxed) == shared.config.threads
                 && shared.keys.are_there() =>
         {
             (plain("200 OK", "ready\n"), None)
@@ -161,6 +175,10 @@ fn respond(request: Request, shared: &Shared) -> (String, Option<Encoding>) {
         Request::Metrics => (plain("200 OK", &shared.metrics.render()), None),
         Request::Refused { status } => (plain(status, ""), None),
     }
+}
+
+fn busy() -> String {
+    plain("503 Service Unavailable", "busy\n")
 }
 
 fn plain(status: &str, body: &str) -> String {

@@ -2,7 +2,7 @@
 //! docs/protocols/realtime.md is its contract.
 //!
 //! Layout, outside in:
-//! - `server` threads and listeners, `handshake` HTTP, `connection` one socket, `session` one conversation, `drain` the end;
+//! - `server` threads and listeners, `handshake` HTTP, `place` who may be a connection, `connection` one socket, `session` one conversation, `drain` the end;
 //! - `protocol` frames, `event` one event encoded once, `outbox` the bounded queue of one connection;
 //! - `hub` the topics of one thread, `sequencer` the order of one topic (pure logic), `shard` one thread's state, `shared` what threads share;
 //! - `bus` the link to Redis, `bus_messages` what comes in, `topic_read` refill and replay, `uplink` what locks say, `routes` leases and routes;
@@ -27,6 +27,7 @@ mod locks;
 mod log;
 mod metrics;
 mod outbox;
+mod place;
 mod protocol;
 mod revocations;
 mod routes;

@@ -17,7 +17,7 @@ use crate::shared::Shared;
 use crate::{bus, connection, drain, handshake, log};
 
 const BACKLOG: i32 = 4_096;
-/// Sockets beyond `connections_max` that may ask for health, or be refused politely.
+/// Sockets without a place that may ask for health, or be refused politely, even while as many as have a place are closing.
 const SPARE_SOCKETS: usize = 64;
 /// After a failed accept, as when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -146,23 +146,24 @@ async fn accept_forever(shard: &Rc<Shard>, listener: &TcpListener) {
 
 fn take(shard: &Rc<Shard>, stream: TcpStream) {
     let counted = CountedSocket::new(Arc::clone(&shard.shared));
-    if counted.number
-        > shard
-            .shared
-            .config
-            .connections_max
-            .saturating_add(SPARE_SOCKETS)
-    {
+    if counted.number > sockets_max(shard.shared.config.connections_max) {
         return;
     }
     let shard = Rc::clone(shard);
     tokio::task::spawn_local(async move {
         let _ = stream.set_nodelay(true);
-        if let Some((stream, encoding)) = handshake::accept(stream, &shard.shared).await {
-            connection::serve(shard, stream, encoding).await;
+        if let Some(upgraded) = handshake::accept(stream, &shard.shared).await {
+            connection::serve(shard, upgraded).await;
         }
         drop(counted);
     });
+}
+
+/// A bound for descriptors and memory only: who may be a connection is decided by its `Place`.
+fn sockets_max(connections_max: usize) -> usize {
+    connections_max
+        .saturating_mul(2)
+        .saturating_add(SPARE_SOCKETS)
 }
 
 /// Counts a socket for as long as it lives, however its task ends.

@@ -99,15 +99,12 @@ impl Shard {
     /// A connection is open.
     pub fn opened(&self, connection: u64, outbox: Arc<Outbox>) {
         self.connections.borrow_mut().insert(connection, outbox);
-        self.shared.metrics.connections.fetch_add(1, Relaxed);
         count(&self.shared.metrics.connections_opened);
     }
 
     /// A connection is gone.
     pub fn closed(&self, connection: u64) {
-        if self.connections.borrow_mut().remove(&connection).is_some() {
-            self.shared.metrics.connections.fetch_sub(1, Relaxed);
-        }
+        self.connections.borrow_mut().remove(&connection);
         let Some(entry) = self.authenticated.borrow_mut().remove(&connection) else {
             return;
         };
@@ -174,9 +171,14 @@ impl Shard {
         if up {
             self.bus_heard_at.set(Instant::now());
         }
-        self.bus_up.set(up);
-        if self.index == 0 {
-            self.shared.bus_is_there.store(up, Relaxed);
+        match (self.bus_up.replace(up), up) {
+            (false, true) => {
+                self.shared.buses_there.fetch_add(1, Relaxed);
+            }
+            (true, false) => {
+                self.shared.buses_there.fetch_sub(1, Relaxed);
+            }
+            _ => {}
         }
     }
 

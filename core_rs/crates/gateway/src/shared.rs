@@ -1,6 +1,6 @@
 //! What all threads of a gateway share.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::watch;
 
@@ -25,10 +25,10 @@ pub struct Shared {
     pub routes: Routes,
     /// What was revoked lately.
     pub revocations: Revocations,
-    /// Sockets that are open, handshakes among them.
+    /// Sockets that are open: connections, handshakes, and what is closing.
     pub sockets: AtomicUsize,
-    /// Is the first thread's bus there?
-    pub bus_is_there: AtomicBool,
+    /// Threads whose bus is there. A person is served by any of them, so the gateway is ready when all have it.
+    pub buses_there: AtomicUsize,
     /// Becomes true once, when the gateway has to go.
     pub draining: watch::Sender<bool>,
 }
@@ -47,7 +47,7 @@ impl Shared {
             routes: Routes::default(),
             revocations: Revocations::default(),
             sockets: AtomicUsize::new(0),
-            bus_is_there: AtomicBool::new(false),
+            buses_there: AtomicUsize::new(0),
             draining: watch::channel(false).0,
         })
     }
