@@ -93,10 +93,6 @@ loadtest: build  ## the gate: a mixed load, 31 ms on average at most, no failure
 races: build  ## RACE_PAIRS (20000) revokes against unlocks; 2000 of them are part of `make test`
 	RACE_PAIRS=$(RACE_PAIRS) $(BIN)/python -m pytest -m races --override-ini=faulthandler_timeout=0
 
-.PHONY: pauses
-pauses: build  ## stopped processes and lost answers; not steady yet on a busy machine
-	$(BIN)/python -m pytest -m pauses tests/e2e/test_pause.py
-
 .PHONY: fuzz
 fuzz: cargo-fuzz  ## every fuzz target for FUZZ_SECONDS (60)
 	@targets=$$(cargo +$(FUZZ_TOOLCHAIN) fuzz list --fuzz-dir core_rs/fuzz); \

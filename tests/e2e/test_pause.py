@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DOOR, OTHER_DOOR = "berlin-main-entrance", "new-york-main-entrance"
 WORKERS = 3
-BUS_TIMEOUT_MS = 3_000  # long enough for a test to act while a publish is held
+BUS_TIMEOUT_MS = 10_000  # long enough for a test to act while a publish is held
 
 
 class Line:
@@ -41,9 +41,9 @@ class Line:
         headers = self.service.headers(person) | {name.replace("_", "-"): value for name, value in more.items()}
         return await client.post(f"/v1/doors/{door}/unlock", headers=headers)
 
-    async def opens(self, client: httpx.AsyncClient) -> None:
-        """The next unlock is as if nothing had been."""
-        answer = await self.unlock(client, self.service.demo.cast["owner"].id, Prefer="wait=3")
+    async def opens(self, client: httpx.AsyncClient, door: str = DOOR) -> None:
+        """The next unlock is as if nothing had been. The lock does one thing after the other: what was sent to it before is done, too."""
+        answer = await self.unlock(client, self.service.demo.cast["owner"].id, door, Prefer="wait=3")
         assert answer.json()["state"] == "unlocked", answer.text
         assert self.moves_of(answer.json()["id"]) == 1
 
@@ -107,6 +107,7 @@ async def test_a_worker_that_pauses_between_commit_and_command_opens_nothing(lin
     async with service.clients_of_each_worker() as workers:
         (paused, (client, *_)), (_, (other, *_)), *_ = workers.items()
         given = await other.post("/v1/grants", json={"person": person, "door": DOOR}, headers=service.owner())
+        assert given.status_code == 201, given.text
         async with line.mongo.holding("unlocks-") as held:
             asked = asyncio.create_task(line.unlock(client, person, Idempotency_Key=key))
             await asyncio.wait_for(held.caught.wait(), 5)
@@ -149,7 +150,6 @@ async def test_a_lost_answer_to_the_commit_is_asked_for_again(line: Line) -> Non
     assert await faults_in_the_books(service) == []
 
 
-@pytest.mark.pauses
 async def test_commits_that_stay_unknown_open_nothing_and_are_accounted_for_once(line: Line) -> None:
     """Every answer to a commit is lost for some seconds. What was asked meanwhile gets a 503; afterwards the log goes on where it stood."""
     service = line.service
@@ -189,7 +189,6 @@ async def test_commits_that_stay_unknown_open_nothing_and_are_accounted_for_once
     assert await faults_in_the_books(service) == []
 
 
-@pytest.mark.pauses
 async def test_a_command_is_not_signed_when_the_process_paused_before_it(line: Line) -> None:
     """Committed in time, then two seconds of standing still: the process stays silent, although the command would still be valid."""
     service, owner = line.service, line.service.demo.cast["owner"].id
@@ -197,20 +196,20 @@ async def test_a_command_is_not_signed_when_the_process_paused_before_it(line: L
     absent = service.demo.locks[-1].door
     async with service.clients_of_each_worker(each=3) as workers:
         paused, (first, second, third, *_) = next(iter(workers.items()))
-        waiting = await metric(third, "nexkey_attempts_waiting")
 
         async def knows(attempts: int) -> bool:
-            return await metric(third, "nexkey_attempts_waiting") == waiting + attempts
+            return await metric(third, "nexkey_attempts_waiting") == attempts
 
+        await until(lambda: knows(0))  # one of an earlier test would be forgotten meanwhile
         line.redis.hold_publishes()
         try:
             busy = asyncio.create_task(line.unlock(first, owner, absent))
-            await until(lambda: knows(1), 2)
+            await until(lambda: knows(1))
             await asyncio.wait_for(line.redis.held.wait(), 5)
             async with line.mongo.holding("unlocks-") as held:
                 asked = asyncio.create_task(line.unlock(second, owner, OTHER_DOOR))
                 await asyncio.wait_for(held.caught.wait(), 5)
-            await until(lambda: knows(2), 2)  # it is committed; the process's one publisher still waits for Redis
+            await until(lambda: knows(2))  # it is committed; the process's one publisher still waits for Redis
             with standing_still(paused):
                 await asyncio.sleep(2.2)
         finally:
@@ -220,14 +219,12 @@ async def test_a_command_is_not_signed_when_the_process_paused_before_it(line: L
         body = answer.json()
         assert (answer.status_code, body["state"], body["reason"]) == (200, "unlocked.failed", "command_expired"), body
         assert body["id"] == f"{held.documents[0]}:000"
-        await line.opens(second)
-    await asyncio.sleep(0.5)
+        await line.opens(second, OTHER_DOOR)
     assert line.moves_of(body["id"]) == 0
     await projected(service)
     assert (await read_journal(service)).kinds_of(body["id"]) == ["authorized", "unlocked.failed"]
 
 
-@pytest.mark.pauses
 async def test_workers_that_were_declared_dead_leave_and_are_replaced(line: Line) -> None:
     """Two stand still until their logs are closed, one of them inside a transaction. Each finds its log taken, and ends itself."""
     service, owner = line.service, line.service.demo.cast["owner"].id
@@ -248,10 +245,9 @@ async def test_workers_that_were_declared_dead_leave_and_are_replaced(line: Line
                 await until(lambda: closed(service, dead), 30)
                 await line.opens(third)  # nobody else is disturbed
                 await projected(service)
-                await asyncio.sleep(4)
-                own = await service.database["logs"].find({"lane": "worker", "state": "open"}).to_list()
-                assert [log["process"].split("-")[1] for log in own] == [str(worker)]
-                assert time.time() - own[0]["alive_at"] / 1_000 < 3
+                # The log inside the transaction is tried again and again; the worker lives on all the same.
+                seen_at = time.time_ns() // 1_000_000
+                await until(lambda: beats_of(service, worker, seen_at + 4_000), 30)
         answer = await asked
         assert answer.status_code == 503, answer.text
         for client, path in ((first, f"/v1/doors/{DOOR}/unlock"), (second, f"/v1/doors/{DOOR}/release")):
@@ -269,6 +265,13 @@ async def test_workers_that_were_declared_dead_leave_and_are_replaced(line: Line
     async with service.clients_of_each_worker() as workers:
         for client, *_ in workers.values():
             await line.opens(client)
+
+
+async def beats_of(service: Service, worker: int, after_ms: int) -> bool:
+    """Whether the one open log of a worker is this process's, and said later than `after_ms` that it lives."""
+    own = await service.database["logs"].find({"lane": "worker", "state": "open"}).to_list()
+    assert [log["process"].split("-")[1] for log in own] == [str(worker)]
+    return bool(own[0]["alive_at"] > after_ms)
 
 
 async def closed(service: Service, logs: set[str]) -> bool:
