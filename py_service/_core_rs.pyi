@@ -106,6 +106,8 @@ class PermissionIndex:
     def check_role(self, organization: str, person: str, permission: str, site: str | None, now_ms: int) -> Decision:
         """May `person` do `permission` (e.g. "grants.write") at `site` (None: for the whole organization) now?
         Whoever is suspended, or not valid now, has no roles."""
+    def reach(self, organization: str, person: str, permission: str, now_ms: int) -> tuple[Decision, list[str] | None]:
+        """Where `person` may do `permission` now: the decision as if any one site would do, and the sites, sorted; None is everywhere."""
     def explain(self, organization: str, person: str, door: str, now_ms: int) -> bytes:
         """JSON: {"allowed", "reason", "rule", "revision", "local_time", "steps": [{"step", "passed", "detail"}]}."""
     def doors_of(self, organization: str, person: str, now_ms: int, limit: int) -> list[tuple[DoorRecord, Decision]]:

@@ -15,17 +15,15 @@ from collections.abc import Callable, Coroutine
 import structlog
 
 from py_service._core_rs import KeyRing
-from py_service.access.change import Actor
-from py_service.access.follower import PermissionFollower
 from py_service.access.handlers import AccessHandlers
-from py_service.access.lane import ChangeLane
 from py_service.access.read import ReadGrant
-from py_service.access.suspend import CutTokens
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
 from py_service.devices.handlers import DeviceHandlers
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
+from py_service.directory.handlers import DirectoryHandlers
+from py_service.directory.suspend import CutTokens
 from py_service.edge.health import HealthHandlers
 from py_service.edge.identity import Authenticator
 from py_service.edge.limits import Limits
@@ -48,6 +46,9 @@ from py_service.journal.event import Event
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.log import Log
 from py_service.journal.member import Note
+from py_service.permissions.change import Actor
+from py_service.permissions.follower import PermissionFollower
+from py_service.permissions.lane import ChangeLane
 from py_service.readiness import Readiness
 from py_service.settings import Settings, need, read_settings
 from py_service.stores.bus import Bus
@@ -123,8 +124,9 @@ class Process:
         self._spawn(lambda: self._beat([changes.log, unlock[1]]))
         events = EventHandlers(self.follower.index, ListEvents(self.mongo))
         access = AccessHandlers(changes, ReadGrant(self.mongo, lambda: self.follower.index))
+        directory = DirectoryHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
-        return [*unlock[0].routes(), *access.routes(), *events.routes(), *identity.routes(), *self._devices().routes()]
+        return [*unlock[0].routes(), *access.routes(), *directory.routes(), *events.routes(), *identity.routes(), *self._devices().routes()]
 
     async def _unlock(self) -> tuple[UnlockHandlers, Log]:
         settings = self._settings

@@ -10,7 +10,6 @@ import signal
 import structlog
 from pymongo.errors import PyMongoError
 
-from py_service.access.follower import PermissionFollower
 from py_service.errors import Problem, StoreUnavailable
 from py_service.events.projection import Projection
 from py_service.identity.store import SESSIONS_AT_ONCE_MAX, IdentityStore
@@ -18,6 +17,7 @@ from py_service.journal.commit import NothingWritten
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.keeper import close_dead_logs, live_logs
 from py_service.journal.log import Log
+from py_service.permissions.follower import PermissionFollower
 from py_service.settings import Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import make_indexes

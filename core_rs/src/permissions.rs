@@ -196,6 +196,18 @@ impl PermissionIndex {
         )
     }
 
+    fn reach(
+        &self,
+        organization: &str,
+        person: &str,
+        permission: &str,
+        now_ms: i64,
+    ) -> (Decision, Option<Vec<String>>) {
+        let (decision, sites) = self.0.reach(organization, person, permission, now_ms);
+        let sites = sites.map(|sites| sites.iter().map(|site| site.as_str().to_owned()).collect());
+        (Decision(decision), sites)
+    }
+
     fn explain<'py>(
         &self,
         py: Python<'py>,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from py_service.access.change import Plan, View
 from py_service.access.messages import GrantRequest, to_ms
 from py_service.errors import Problem
+from py_service.permissions.change import Plan, View
 from py_service.stores.mongo import Document
 
 MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from py_service.access.change import Actor, Change, Changed
 from py_service.access.give import GiveGrant
-from py_service.access.lane import ChangeLane
 from py_service.access.lockdown import SetLockdown
 from py_service.access.messages import ChangeResult, Grant, GrantRequest, to_moment, to_moment_or_none
 from py_service.access.read import ReadGrant
-from py_service.access.suspend import SetPersonState
 from py_service.access.take import TakeGrant
 from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.permissions.change import Actor, Change, Changed
+from py_service.permissions.lane import ChangeLane
 from py_service.stores.mongo import Document
 
 _GRANT = msgspec.json.Decoder(GrantRequest)
@@ -32,8 +31,6 @@ class AccessHandlers:
             Route("POST", "/v1/grants", self.give, fenced=False),
             Route("GET", "/v1/grants/{grant}", self.read),
             Route("DELETE", "/v1/grants/{grant}", self.take, fenced=False, body_bytes_max=0),
-            Route("POST", "/v1/persons/{person}/suspend", self.suspend, fenced=False, body_bytes_max=0),
-            Route("POST", "/v1/persons/{person}/resume", self.resume, fenced=False, body_bytes_max=0),
         ]
         for place in PLACES:
             routes.append(Route("POST", f"/v1/{place}/{{place}}/lockdown", self.lock_down, fenced=False, body_bytes_max=0))
@@ -57,14 +54,6 @@ class AccessHandlers:
         grant = request.parameters["grant"]
         return _result(grant, await self._submit(request, TakeGrant(grant)))
 
-    async def suspend(self, request: Request) -> Response:
-        """POST /v1/persons/{person}/suspend"""
-        return await self._set_person(request, "suspended")
-
-    async def resume(self, request: Request) -> Response:
-        """POST /v1/persons/{person}/resume"""
-        return await self._set_person(request, "active")
-
     async def lock_down(self, request: Request) -> Response:
         """POST /v1/{doors,areas,sites}/{place}/lockdown"""
         return await self._set_lockdown(request, True)
@@ -72,10 +61,6 @@ class AccessHandlers:
     async def release(self, request: Request) -> Response:
         """POST /v1/{doors,areas,sites}/{place}/release"""
         return await self._set_lockdown(request, False)
-
-    async def _set_person(self, request: Request, state: str) -> Response:
-        person = request.parameters["person"]
-        return _result(person, await self._submit(request, SetPersonState(person, state)))
 
     async def _set_lockdown(self, request: Request, locked_down: bool) -> Response:
         kind = PLACES[request.path.split("/")[2]]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from py_service._core_rs import PermissionIndex
-from py_service.access.change import Actor
 from py_service.errors import Problem, unknown
+from py_service.permissions.change import Actor
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service.access.change import Plan, View
+from py_service.errors import unknown
+from py_service.permissions.change import Plan, View
 from py_service.stores.mongo import Document
 
 
@@ -16,7 +17,9 @@ class TakeGrant:
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
-        document = await view.get("grant", self.grant)
+        document = await view.find_ended_or_not("grant", self.grant)
+        if document is None:
+            raise unknown("grant")
         view.require("grants.write", await site_of_grant(view, document))
         if document.get("ended_at") is not None:
             return Plan()

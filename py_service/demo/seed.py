@@ -19,8 +19,10 @@ from pymongo import WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from py_service.demo.organization import DemoOrganization, Document, Role, build_demo, build_neighbour
+from py_service.demo.organization import IMAGE_KINDS, DemoOrganization, Document, Role, build_demo, build_neighbour
 from py_service.errors import SettingsError
+from py_service.permissions.change import STORED_ONLY
+from py_service.permissions.listing import stored_object
 from py_service.simulators.lock import LockIdentity
 from py_service.stores.private_file import read_private, write_private
 
@@ -113,7 +115,7 @@ async def seed_organization(database: AsyncDatabase[Document], demo: DemoOrganiz
     if await is_seeded(database, demo.id):
         return False
     for collection, documents in demo.documents.items():
-        await _insert_missing(database, collection, [_stored(document) for document in documents])
+        await _insert_missing(database, collection, [_stored(demo.id, IMAGE_KINDS[collection], document) for document in documents])
     await _insert_missing(database, "accounts", await asyncio.to_thread(_accounts, demo, passwords))
     durable = WriteConcern(w="majority", j=True)
     try:
@@ -143,7 +145,8 @@ async def _insert_missing(database: AsyncDatabase[Document], collection: str, do
                 raise
 
 
-def _stored(document: Document) -> Document:
-    """Times are Int64 in the store, whatever their size."""
+def _stored(organization: str, kind: str, document: Document) -> Document:
+    """As a change would have written it; times are Int64 in the store, whatever their size."""
     times = ("valid_from", "valid_until", "tokens_valid_after")
-    return {key: Int64(value) if key in times and isinstance(value, int) else value for key, value in document.items()}
+    typed = {key: Int64(value) if key in times and isinstance(value, int) else value for key, value in document.items()}
+    return stored_object(organization, kind, {name: value for name, value in typed.items() if name not in STORED_ONLY})

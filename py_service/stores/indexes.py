@@ -20,8 +20,11 @@ OBJECT_COLLECTIONS = {
     "schedule": "schedules",
     "calendar": "calendars",
     "grant": "grants",
+    "floor": "floors",
     "organization": "organizations",
 }
+# A floor orders areas for people; no permission depends on it, so it is in no change record.
+INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind != "floor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Index:
 
 INDEXES = (
     *(Index(name, "org", "snapshot load, lists") for name in OBJECT_COLLECTIONS.values()),
+    *(Index(name, "by_name", "lists in the order of names", sparse=True) for name in OBJECT_COLLECTIONS.values()),
+    *(Index(name, "listed", "lists of what names something; is it in use") for name in OBJECT_COLLECTIONS.values()),
     Index("journal", "keys", "idempotency keys and report numbers", unique=True, sparse=True),
     Index("logs", "state", "logs that the worker still reads"),
     Index("logs", "lane", "a new log's predecessor"),

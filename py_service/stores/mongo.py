@@ -109,8 +109,10 @@ async def store_errors() -> AsyncIterator[None]:
         raise stores_unavailable() from error
 
 
-async def find_by_ids(database: AsyncDatabase[Document], collection: str, ids: list[str]) -> list[Document]:
+async def find_by_ids(
+    database: AsyncDatabase[Document], collection: str, ids: list[str], *, session: AsyncClientSession | None = None
+) -> list[Document]:
     """Documents by `_id`, in no order. The one shape of many-read that every server serves from its index."""
     if not ids:
         return []
-    return await database[collection].find({"_id": {"$in": ids}}).to_list()
+    return await database[collection].find({"_id": {"$in": ids}}, session=session).to_list()

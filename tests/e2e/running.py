@@ -22,6 +22,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from py_service._core_rs import KeyRing
 from py_service.demo.organization import DemoOrganization
 from py_service.demo.seed import DemoFile, seed_demo
+from py_service.permissions.listing import stored_object
 from py_service.settings import Settings
 from py_service.simulators.fleet import Fleet, FleetOptions, running_fleet
 from py_service.simulators.moves import MoveLine, read_moves
@@ -186,11 +187,10 @@ async def running_service(
 async def add_strangers(database: AsyncDatabase[Document], organization: str, count: int) -> None:
     """Persons whom nothing lets in, written before the service starts."""
     persons: list[Document] = [
-        {
-            "_id": f"{organization}:stranger-{number}", "org": organization, "id": f"stranger-{number}", "name": f"Stranger {number}",
-            "email": f"stranger-{number}@example.test", "kind": "visitor", "state": "active", "valid_from": None, "valid_until": None,
-            "groups": [], "roles": [], "tokens_valid_after": 0,
-        }
+        stored_object(organization, "person", {
+            "id": f"stranger-{number}", "name": f"Stranger {number}", "email": f"stranger-{number}@example.test", "kind": "visitor",
+            "state": "active", "valid_from": None, "valid_until": None, "groups": [], "roles": [], "tokens_valid_after": 0,
+        })
         for number in range(count)
     ]  # fmt: skip
     if persons:

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from pymongo.asynchronous.database import AsyncDatabase
 
+from py_service.directory.kinds import BY_NAME
 from py_service.stores.mongo import Document
 from tests.e2e.evidence import projected
 from tests.e2e.recording import Query, RecordingProxy
@@ -54,6 +55,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
 
             await sessions(service, ask)
             await changes(ask)
+            await directory(ask)
             await unlocks(service, ask)
         await killed(service)
         missing = {(route.method, route.pattern) for route in await route_table()} - called
@@ -85,6 +87,35 @@ async def changes(ask: Asked) -> None:
     for verb in ("lockdown", "release"):
         for kind, identifier in (("doors", DOOR), ("areas", AREA), ("sites", SITE)):
             await ask("POST", f"/v1/{kind}/{{place}}/{verb}", 200, place=identifier)
+
+
+async def directory(ask: Asked) -> None:
+    created: dict[str, dict[str, object]] = {
+        "site": {"name": "Oslo", "time_zone": "Europe/Oslo"},
+        "floor": {"name": "First", "site": "oslo"},
+        "area": {"name": "Roof", "site": "oslo", "floor": "oslo"},
+        "door": {"name": "Roof door", "site": "oslo", "area": "oslo"},
+        "device": {"public_key": "A" * 43, "door": "oslo"},
+        "calendar": {"name": "None", "dates": ["2026-12-25"]},
+        "schedule": {"name": "Never", "windows": [], "calendar": "oslo"},
+        "group": {"name": "Climbers", "includes": ["everyone"]},
+        "person": {"name": "Nora", "email": "nora@nordlicht.example", "groups": ["oslo"]},
+    }
+    for kind, body in created.items():
+        await ask("POST", f"/v1/{kind}s", 201, json={"id": "oslo", **body})
+        await ask("GET", f"/v1/{kind}s/{{{kind}}}", 200, **{kind: "oslo"})
+        patched: dict[str, object] = {"active": False} if kind == "device" else {"name": "Changed"}
+        await ask("PATCH", f"/v1/{kind}s/{{{kind}}}", 200, json=patched, **{kind: "oslo"})
+        first = await ask("GET", f"/v1/{kind}s", 200, query="?limit=1&sort=-name")
+        if first.json()["next_cursor"]:
+            await ask("GET", f"/v1/{kind}s", 200, query=f"?limit=1&cursor={first.json()['next_cursor']}")
+        for name in BY_NAME[kind].filters:
+            await ask("GET", f"/v1/{kind}s", 200, query=f"?{name}=oslo")
+    await ask("GET", "/v1/persons", 200, query="?name=no")
+    manager = {"roles": [{"role": "site_manager", "sites": ["oslo"]}]}
+    await ask("PUT", "/v1/persons/{person}/roles", 200, json=manager, person="oslo")
+    for kind in reversed(created):
+        await ask("DELETE", f"/v1/{kind}s/{{{kind}}}", 200, **{kind: "oslo"})
 
 
 async def unlocks(service: Service, ask: Asked) -> None:

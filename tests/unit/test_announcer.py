@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from py_service._core_rs import KeyRing, PermissionIndex
-from py_service.access.image import encode_images
 from py_service.journal.event import Event
+from py_service.permissions.image import encode_images
 from py_service.stores.bus import Bus, BusAway, BusUnknown, Delivery, Published
 from py_service.stores.mongo import now_ms
 from py_service.unlock.announcer import SILENT_AFTER_MS, Announcer, Stored

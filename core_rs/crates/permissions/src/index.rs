@@ -7,9 +7,10 @@ use crate::catalog::Catalog;
 use crate::check::{Silent, decide};
 use crate::decision::Decision;
 use crate::explain::{Explanation, doors_of, explain};
+use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
 use crate::model::{Device, Door, State};
-use crate::roles::{authenticate, check_role};
+use crate::roles::{authenticate, check_role, reach};
 use crate::zone::Zones;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -250,6 +251,23 @@ impl PermissionIndex {
             state.map_or_else(Decision::unavailable, |state| {
                 check_role(state, person, permission, site, now_ms)
             })
+        })
+    }
+
+    /// Where `person` may do `permission` now: the decision as if any one site would do, and the sites; `None` is everywhere.
+    #[must_use]
+    pub fn reach(
+        &self,
+        organization: &str,
+        person: &str,
+        permission: &str,
+        now_ms: i64,
+    ) -> (Decision, Option<Vec<Identifier>>) {
+        self.read(organization, |state| {
+            state.map_or_else(
+                || (Decision::unavailable(), Some(Vec::new())),
+                |state| reach(state, person, permission, now_ms),
+            )
         })
     }
 

@@ -2,19 +2,24 @@
 use crate::check::{Silent, person_by_id, person_stands};
 use crate::decision::{Decision, Reason};
 use crate::documents::HeldRole;
+use crate::identifier::Identifier;
 use crate::model::State;
 
 /// Does the role include the permission? The table of the protocol.
 fn includes(role: &str, permission: &str) -> bool {
     match role {
-        "owner" | "admin" => true,
+        "owner" => true,
+        // `owner` itself is what only owners may do: make and unmake owners.
+        "admin" => permission != "owner",
         "site_manager" => matches!(
             permission,
             "grants.write"
                 | "lockdown.write"
                 | "persons.read"
                 | "persons.write"
+                | "schedules.write"
                 | "doors.read"
+                | "doors.write"
                 | "events.read"
         ),
         "reception" => matches!(permission, "persons.read" | "grants.write" | "doors.read"),
@@ -61,6 +66,48 @@ pub fn check_role(
         rule,
         revision: state.revision,
     }
+}
+
+/// Where `person` may do `permission` now: the decision as if any one site would do, and the sites; `None` is everywhere.
+#[must_use]
+pub fn reach(
+    state: &State,
+    person: &str,
+    permission: &str,
+    now_ms: i64,
+) -> (Decision, Option<Vec<Identifier>>) {
+    let answer = person_by_id(state, person, &mut Silent).and_then(|person| {
+        person_stands(person, now_ms, &mut Silent)?;
+        let holding: Vec<&HeldRole> = person
+            .roles()
+            .iter()
+            .filter(|held| includes(held.role.as_str(), permission))
+            .collect();
+        let role = holding.iter().map(|held| &held.role).min();
+        let role = role.ok_or((Reason::RoleMissing, None))?.clone();
+        if holding.iter().any(|held| held.sites.is_none()) {
+            return Ok((role, None));
+        }
+        let mut sites: Vec<Identifier> = holding
+            .iter()
+            .filter_map(|held| held.sites.as_ref())
+            .flatten()
+            .cloned()
+            .collect();
+        sites.sort_unstable();
+        sites.dedup();
+        Ok((role, Some(sites)))
+    });
+    let (reason, rule, sites) = match answer {
+        Ok((role, sites)) => (Reason::Granted, Some(role), sites),
+        Err((reason, rule)) => (reason, rule, Some(Vec::new())),
+    };
+    let decision = Decision {
+        reason,
+        rule,
+        revision: state.revision,
+    };
+    (decision, sites)
 }
 
 /// Why a token issued at `issued_at_ms` no longer stands for `person`; `None` when it does.

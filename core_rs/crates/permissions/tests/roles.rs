@@ -51,6 +51,10 @@ fn roles_hold_where_they_are_given() {
     );
     for (role, permission, allowed) in [
         ("owner", "anything.write", true),
+        ("owner", "owner", true),
+        ("admin", "owner", false),
+        ("site_manager", "doors.write", true),
+        ("site_manager", "sites.write", false),
         ("admin", "devices.write", true),
         ("reception", "persons.read", true),
         ("reception", "persons.write", false),
@@ -103,6 +107,47 @@ fn roles_end_with_their_person_and_their_organization() {
     assert_eq!(
         answer(&suspended.check_role(ORGANIZATION, "anna", "grants.write", None, 150)),
         ("organization_suspended", None)
+    );
+}
+
+#[test]
+fn a_role_reaches_its_sites() {
+    let index = loaded(&[
+        organization(true),
+        image(
+            "person",
+            "anna",
+            json!({"state": "active", "valid_from": null, "valid_until": null, "groups": [],
+                   "roles": [{"role": "site_manager", "sites": ["lab", "hq"]},
+                             {"role": "reception", "sites": ["dock", "hq"]},
+                             {"role": "auditor", "sites": null}],
+                   "tokens_valid_after": 0}),
+        ),
+    ]);
+    let ask = |person: &str, permission: &str| {
+        let (decision, sites) = index.reach(ORGANIZATION, person, permission, 500);
+        let sites = sites.map(|sites| {
+            sites
+                .iter()
+                .map(|site| site.as_str().to_owned())
+                .collect::<Vec<_>>()
+        });
+        (decision.reason.as_str(), sites)
+    };
+    let named = |sites: &[&str]| Some(sites.iter().map(|site| (*site).to_owned()).collect());
+    assert_eq!(
+        ask("anna", "grants.write"),
+        ("granted", named(&["dock", "hq", "lab"]))
+    );
+    assert_eq!(
+        ask("anna", "persons.write"),
+        ("granted", named(&["hq", "lab"]))
+    );
+    assert_eq!(ask("anna", "events.read"), ("granted", None));
+    assert_eq!(ask("anna", "devices.write"), ("role_missing", named(&[])));
+    assert_eq!(
+        ask("ben", "events.read"),
+        ("unknown_credential", named(&[]))
     );
 }
 

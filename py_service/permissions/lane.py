@@ -17,15 +17,16 @@ import structlog
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from py_service.access.change import Actor, Change, Changed, Plan, View
-from py_service.access.follower import PermissionFollower
-from py_service.access.image import Image
-from py_service.access.store import change_id
 from py_service.errors import Problem, StoreUnavailable, stores_unavailable
 from py_service.journal.commit import NothingWritten, commit_known
 from py_service.journal.log import Log, LogTaken
+from py_service.permissions.change import Actor, Change, Changed, Plan, View
+from py_service.permissions.follower import PermissionFollower
+from py_service.permissions.image import Image
+from py_service.permissions.listing import stored_object
+from py_service.permissions.store import change_id
 from py_service.stores.bus import BUS_ERRORS, Bus
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, is_conflict, now_ms
 
 COMMAND_LIFE_MS_MAX = 5_000
@@ -189,23 +190,25 @@ class ChangeLane:
                 continue
             # Written at once, so that the next plan in this transaction sees it.
             for image in plan.images:
-                await self._write_image(session, waiting.organization, image)
+                await self._write_image(session, waiting.organization, image, at_ms)
             waiting.plan = plan
 
-    async def _write_image(self, session: AsyncClientSession, organization: str, image: Image) -> None:
+    async def _write_image(self, session: AsyncClientSession, organization: str, image: Image, at_ms: int) -> None:
         collection = self._mongo.database[OBJECT_COLLECTIONS[image["kind"]]]
         identifier = organization if image["kind"] == "organization" else f"{organization}:{image['id']}"
         body = image["document"]
         if body is None:
-            await collection.update_one({"_id": identifier}, {"$set": {"ended_at": now_ms()}}, session=session)
+            gone = {"$set": {"ended_at": at_ms, "listed": []}, "$unset": {"by_name": ""}}
+            await collection.update_one({"_id": identifier}, gone, session=session)
             return
-        await collection.replace_one({"_id": identifier}, {"_id": identifier, "org": organization, **body}, upsert=True, session=session)
+        stored = stored_object(organization, image["kind"], body)
+        await collection.replace_one({"_id": identifier}, stored, upsert=True, session=session)
 
     async def _write(self, session: AsyncClientSession, good: list[_Waiting], revisions: dict[str, int], at_ms: int) -> Document:
         events = []
         for organization, revision in revisions.items():
             plans = [waiting.plan for waiting in good if waiting.organization == organization and waiting.plan is not None]
-            images = [image for plan in plans for image in plan.images]
+            images = [image for plan in plans for image in plan.images if image["kind"] in INDEXED_KINDS]
             record: Document = {
                 "_id": change_id(organization, revision), "org": organization, "revision": revision, "at": at_ms, "images": images,
             }  # fmt: skip

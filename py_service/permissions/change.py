@@ -8,11 +8,13 @@ from typing import Protocol
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service._core_rs import PermissionIndex
-from py_service.access.image import Image
 from py_service.errors import Problem, unknown
 from py_service.journal.event import Event, make_event
+from py_service.permissions.image import Image
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo
+
+STORED_ONLY = ("_id", "org", "by_name", "listed")  # not part of an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +55,43 @@ class View:
         """Raises Problem 401 or 403 when the caller may not (any more). A change of the service itself has no caller."""
         if self.actor is None:
             return
-        standing = self.index.authenticate(self.organization, self.actor.person, self.actor.issued_at_ms)
-        if standing is not None:
-            raise Problem(401, standing, "The token does not stand any more.")
+        self.stand()
         decision = self.index.check_role(self.organization, self.actor.person, permission, site, self.at_ms)
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {permission}.")
 
-    async def find(self, kind: str, identifier: str) -> Document | None:
-        """An object of this organization; None when there is none, or it is another's."""
+    def stand(self) -> None:
+        """Raises Problem 401 when the caller's token does not stand any more."""
+        if self.actor is None:
+            return
+        standing = self.index.authenticate(self.organization, self.actor.person, self.actor.issued_at_ms)
+        if standing is not None:
+            raise Problem(401, standing, "The token does not stand any more.")
+
+    def require_any(self, permission: str) -> None:
+        """Like `require`, but a role for any one site will do: who may know that the object exists."""
+        if self.actor is None:
+            return
+        self.stand()
+        decision, _ = self.index.reach(self.organization, self.actor.person, permission, self.at_ms)
+        if not decision.allowed:
+            raise Problem(403, decision.reason, f"This needs {permission}.")
+
+    def actor_owns(self) -> bool:
+        """Whether the caller is an owner (or the service itself)."""
+        return self.actor is None or self.index.check_role(self.organization, self.actor.person, "owner", None, self.at_ms).allowed
+
+    async def find_ended_or_not(self, kind: str, identifier: str) -> Document | None:
+        """An object of this organization, also one that has ended; None when there is none, or it is another's."""
         document = await self.mongo.database[OBJECT_COLLECTIONS[kind]].find_one(
             {"_id": f"{self.organization}:{identifier}"}, session=self.session
         )
         return None if document is None or document["org"] != self.organization else document
+
+    async def find(self, kind: str, identifier: str) -> Document | None:
+        """An object of this organization that has not ended."""
+        document = await self.find_ended_or_not(kind, identifier)
+        return None if document is None or document.get("ended_at") is not None else document
 
     async def get(self, kind: str, identifier: str) -> Document:
         """Raises Problem 404."""
@@ -73,6 +99,25 @@ class View:
         if document is None:
             raise unknown(kind)
         return document
+
+    async def listed(self, kind: str, key: str, limit: int) -> list[Document]:
+        """Objects by one of their `listed` keys, in no order."""
+        collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
+        return await collection.find({"listed": key}, session=self.session).limit(limit).to_list()
+
+    def written(self, kind: str, document: Document, what: str, **detail: object) -> Plan:
+        """The plan that writes a whole object: its image, its event, and the object as the caller will see it."""
+        body = {name: value for name, value in document.items() if name not in STORED_ONLY}
+        body |= {"revision": self.revision, "changed_at": self.at_ms}
+        identifier = str(document["id"])
+        person = identifier if kind == "person" else None
+        event = self.event(what, identifier, person=person, detail=detail or None)
+        return Plan([{"kind": kind, "id": identifier, "document": body}], [event], body)
+
+    def ended(self, kind: str, document: Document, what: str) -> Plan:
+        """The plan that ends an object: a tombstone; in the store it stays, with `ended_at`."""
+        identifier = str(document["id"])
+        return Plan([{"kind": kind, "id": identifier, "document": None}], [self.event(what, identifier)])
 
     def event(self, what: str, subject: str, **fields: object) -> Event:
         """A management event of this change."""
@@ -85,7 +130,8 @@ class View:
 class Change(Protocol):
     """One verb. `takes_authority`: it can make a later caller powerless, so nothing of its organization joins the group after it."""
 
-    takes_authority: bool
+    @property
+    def takes_authority(self) -> bool: ...
 
     async def plan(self, view: View) -> Plan:
         """Validate, and say what to write. Raises Problem; then nothing of it is written."""

@@ -1,11 +1,11 @@
-"""The access room's queries."""
+"""Queries for revisions, change records and snapshots."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from py_service.access.image import Image
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.permissions.image import Image
+from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 RECORDS_AT_ONCE_MAX = 512
@@ -37,7 +37,8 @@ async def read_records(mongo: Mongo, organization: str, first: int, last: int) -
 async def read_snapshot(mongo: Mongo, organization: str) -> list[Image]:
     """Every object of an organization, without a snapshot: the records that follow put right what moved meanwhile."""
     images: list[Image] = []
-    for kind, collection in OBJECT_COLLECTIONS.items():
+    for kind in INDEXED_KINDS:
+        collection = OBJECT_COLLECTIONS[kind]
         found = mongo.database[collection].find({"org": organization})
         images.extend([image_of(kind, document) async for document in found if document.get("ended_at") is None])
     return images
@@ -45,5 +46,5 @@ async def read_snapshot(mongo: Mongo, organization: str) -> list[Image]:
 
 def image_of(kind: str, document: dict[str, Any]) -> Image:
     """The image of a stored document."""
-    body = {name: value for name, value in document.items() if name not in ("_id", "org")}
+    body = {name: value for name, value in document.items() if name not in ("_id", "org", "by_name", "listed")}
     return {"kind": kind, "id": str(document["id"]), "document": body}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service.access.change import Plan, View
+from py_service.directory.owners import guard_owner, keep_an_owner
 from py_service.errors import Problem
+from py_service.permissions.change import STORED_ONLY, Plan, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,12 @@ class SetPersonState:
             raise Problem(409, "conflict", "Nobody can suspend themselves.")
         if document["state"] == self.state:
             return Plan()
-        body = {name: value for name, value in document.items() if name not in ("_id", "org")}
+        body = {name: value for name, value in document.items() if name not in STORED_ONLY}
         body["state"] = self.state
         cut = None
         if self.state == "suspended":
+            guard_owner(view, document)
+            await keep_an_owner(view, {**document, "state": "suspended"})
             body["tokens_valid_after"] = view.at_ms + 1  # a token of this very millisecond goes too
             cut = self.person
         event = view.event(f"person_{'suspended' if cut else 'resumed'}", self.person, person=self.person)
@@ -42,7 +45,7 @@ class CutTokens:
 
     async def plan(self, view: View) -> Plan:
         document = await view.get("person", self.person)
-        body = {name: value for name, value in document.items() if name not in ("_id", "org")}
+        body = {name: value for name, value in document.items() if name not in STORED_ONLY}
         body["tokens_valid_after"] = view.at_ms + 1  # a token of this very millisecond goes too
         event = view.event("tokens_cut", self.person, person=self.person)
         return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=self.person)

@@ -13,9 +13,9 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from py_service._core_rs import PermissionIndex, SnapshotError
-from py_service.access import store
-from py_service.access.image import encode_images
 from py_service.errors import Problem, stores_unavailable
+from py_service.permissions import store
+from py_service.permissions.image import encode_images
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.mongo import Mongo
 

@@ -1,0 +1,37 @@
+"""Create an object."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from py_service.directory.document import check_references, cleaned
+from py_service.directory.kinds import Kind
+from py_service.errors import Problem
+from py_service.permissions.change import Plan, View
+from py_service.stores.mongo import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """`values` are decoded fields (times in ms). Validated in the transaction that writes it."""
+
+    kind: Kind
+    identifier: str | None
+    values: Document
+
+    @property
+    def takes_authority(self) -> bool:
+        return self.kind.authority
+
+    async def plan(self, view: View) -> Plan:
+        kind = self.kind
+        identifier = self.identifier or f"{kind.name}_{secrets.token_hex(8)}"
+        document: Document = {**kind.starts_as, **self.values, "id": identifier, "created_at": view.at_ms}
+        view.require(kind.write, kind.site_of(document))
+        if await view.find_ended_or_not(kind.name, identifier) is not None:
+            raise Problem(409, "id_taken", f"There is, or was, a {kind.name} with this id.")
+        cleaned(document)
+        await check_references(view, kind, document, None)
+        await kind.check(view, document, None)
+        return view.written(kind.name, document, f"{kind.name}_created")

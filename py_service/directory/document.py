@@ -1,0 +1,83 @@
+"""Between bodies and stored documents: moments, references, and the revision that an ETag stands for."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import msgspec
+
+from py_service.directory.kinds import Kind
+from py_service.directory.text import clean_name
+from py_service.errors import Problem
+from py_service.permissions.change import View
+from py_service.stores.mongo import Document
+
+MOMENTS = ("valid_from", "valid_until", "created_at", "changed_at", "ended_at")
+TYPED = ("name", "address")
+
+
+def values_of(body: msgspec.Struct) -> Document:
+    """The fields that were sent (or have defaults), as they are stored: times in ms."""
+    values: Document = {
+        name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET and name != "id"
+    }
+    plain: Document = msgspec.to_builtins(values, builtin_types=(datetime.datetime,))
+    for name in MOMENTS:
+        if isinstance(plain.get(name), datetime.datetime):
+            plain[name] = int(plain[name].timestamp() * 1_000)
+    return plain
+
+
+def shown(kind_type: type[msgspec.Struct], document: Document) -> msgspec.Struct:
+    """The answer's struct of a stored document."""
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind_type):
+        value = document.get(field.name, field.default if field.default is not msgspec.NODEFAULT else None)
+        if field.name in MOMENTS and value is not None:
+            value = datetime.datetime.fromtimestamp(int(value) / 1_000, datetime.UTC)
+        found[field.name] = int(value) if field.name == "revision" and value is not None else value
+    found["revision"] = found["revision"] or 0
+    return kind_type(**found)
+
+
+def cleaned(document: Document) -> None:
+    """Names in their normal form. Raises Problem 422."""
+    for name in TYPED:
+        if isinstance(document.get(name), str):
+            document[name] = clean_name(document[name], name)
+
+
+async def check_references(view: View, kind: Kind, after: Document, before: Document | None) -> None:
+    """Everything newly named exists here. Raises Problem 404 `<kind>_unknown`, like for an id of another organization."""
+    for field, other in kind.references.items():
+        named = _identifiers(after.get(field)) - (set() if before is None else _identifiers(before.get(field)))
+        for identifier in sorted(named):
+            await view.get(other, identifier)
+
+
+def _identifiers(value: object) -> set[str]:
+    if value is None:
+        return set()
+    return {str(item) for item in value} if isinstance(value, list) else {str(value)}
+
+
+def check_match(document: Document, if_match: int | None) -> None:
+    """Raises Problem 412 when it has changed since the caller saw it."""
+    if if_match is not None and int(document.get("revision") or 0) != if_match:
+        raise Problem(412, "changed_meanwhile", "This was changed since it was read; read it again.")
+
+
+def etag(document: Document) -> str:
+    """Strong: the revision of the last change."""
+    return f'"{int(document.get("revision") or 0)}"'
+
+
+def read_if_match(header: str | None) -> int | None:
+    """None for a missing header or `*`. Raises Problem 400 for what was never an ETag of ours."""
+    if header is None or header.strip() == "*":
+        return None
+    text = header.strip()
+    if len(text) <= 20 and text.startswith('"') and text.endswith('"') and text[1:-1].isdigit() and text.isascii():
+        return int(text[1:-1])
+    raise Problem(400, "if_match_invalid", "If-Match takes one ETag as it was given, or *.")

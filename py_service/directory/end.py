@@ -1,0 +1,43 @@
+"""Delete an object that nothing uses. It stays in the store with `ended_at`: it can still be read, and its id is not used again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py_service.directory.document import check_match
+from py_service.directory.kinds import Kind
+from py_service.directory.owners import guard_owner, keep_an_owner
+from py_service.errors import Problem, unknown
+from py_service.permissions.change import Plan, View
+from py_service.permissions.listing import listed_key
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """To repeat it is safe."""
+
+    kind: Kind
+    identifier: str
+    if_match: int | None
+
+    @property
+    def takes_authority(self) -> bool:
+        return self.kind.authority
+
+    async def plan(self, view: View) -> Plan:
+        kind = self.kind
+        view.require_any(kind.read)
+        document = await view.find_ended_or_not(kind.name, self.identifier)
+        if document is None:
+            raise unknown(kind.name)
+        view.require(kind.write, kind.site_of(document))
+        if document.get("ended_at") is not None:
+            return Plan()
+        check_match(document, self.if_match)
+        for other, field in kind.used_by:
+            if await view.listed(other, listed_key(view.organization, field, self.identifier), 1):
+                raise Problem(409, "in_use", f"A {other} still names this {kind.name}.", members={"used_by": other})
+        if kind.name == "person":
+            guard_owner(view, document)
+            await keep_an_owner(view, {**document, "ended_at": view.at_ms})
+        return view.ended(kind.name, document, f"{kind.name}_deleted")

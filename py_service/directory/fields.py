@@ -1,0 +1,128 @@
+"""What is asked and shown of each object. A missing field of a PATCH is never touched, so every patch type is made from these."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z", description="Chosen by the caller, or made by the service.")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]  # cut to 200 characters' rule after normalization (text.py)
+Text = Annotated[str, msgspec.Meta(max_length=400)]
+Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
+Clock = Annotated[str, msgspec.Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z", description="Wall clock of the site, HH:MM.")]
+Date = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", description="ISO 8601 date at the site.")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", description="Ed25519, base64url without padding.")]
+
+
+class Fields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
+    """Strict: an unknown field is a mistake of the caller's."""
+
+
+class SiteFields(Fields):
+    name: Name
+    time_zone: Annotated[str, msgspec.Meta(max_length=64, description="IANA name.")]
+    address: Text | None = None
+
+
+class FloorFields(Fields):
+    name: Name
+    site: Identifier
+    level: Annotated[int, msgspec.Meta(ge=-100, le=1_000)] = 0
+
+
+class AreaFields(Fields):
+    name: Name
+    site: Identifier
+    floor: Identifier | None = None
+
+
+class DoorFields(Fields):
+    name: Name
+    site: Identifier
+    area: Identifier | None = None
+    mode: Literal["locked", "unlocked"] = "locked"
+
+
+class DeviceFields(Fields):
+    public_key: PublicKey
+    kind: Literal["lock"] = "lock"
+    door: Identifier | None = None
+    active: bool = True
+    name: Name | None = None
+
+
+class PersonFields(Fields):
+    name: Name
+    email: Annotated[str, msgspec.Meta(max_length=254)] | None = None
+    kind: Literal["employee", "resident", "contractor", "guest", "visitor"] = "employee"
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
+    groups: Annotated[list[Identifier], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=list)
+
+
+class GroupFields(Fields):
+    name: Name
+    includes: Annotated[list[Identifier], msgspec.Meta(max_length=256)] = msgspec.field(default_factory=list)
+
+
+class Span(msgspec.Struct, forbid_unknown_fields=True):
+    """`end` at or before `start` reaches into the next day."""
+
+    start: Clock
+    end: Clock
+
+
+class Window(msgspec.Struct, forbid_unknown_fields=True):
+    """The same span on several days of the week."""
+
+    days: Annotated[list[Day], msgspec.Meta(min_length=1, max_length=7)]
+    start: Clock
+    end: Clock
+
+
+class ExceptionDay(msgspec.Struct, forbid_unknown_fields=True):
+    """Replaces the week and the calendar on one date; no windows: closed."""
+
+    date: Date
+    windows: Annotated[list[Span], msgspec.Meta(max_length=24)]
+
+
+class ScheduleFields(Fields):
+    name: Name
+    windows: Annotated[list[Window], msgspec.Meta(max_length=64)]
+    calendar: Identifier | None = None
+    holiday_windows: Annotated[list[Span], msgspec.Meta(max_length=24)] = msgspec.field(default_factory=list)
+    exceptions: Annotated[list[ExceptionDay], msgspec.Meta(max_length=400)] = msgspec.field(default_factory=list)
+
+
+class CalendarFields(Fields):
+    name: Name
+    dates: Annotated[list[Date], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=list)
+
+
+def new_type(name: str, fields: type[Fields]) -> type[msgspec.Struct]:
+    """A body of POST: the fields, and an identifier if the caller wants to choose it."""
+    return msgspec.defstruct(f"New{name}", [("id", Identifier | None, None)], bases=(fields,), kw_only=True, forbid_unknown_fields=True)
+
+
+def patch_type(name: str, fields: type[Fields]) -> type[msgspec.Struct]:
+    """A body of PATCH: every field may be missing, and then isn't touched; `null` only where the field takes it."""
+    optional: list[tuple[str, Any, Any]] = [
+        (field.name, field.type | msgspec.UnsetType, msgspec.UNSET) for field in msgspec.structs.fields(fields)
+    ]
+    return msgspec.defstruct(f"{name}Patch", optional, forbid_unknown_fields=True)
+
+
+def shown_type(name: str, fields: type[Fields], more: dict[str, Any]) -> type[msgspec.Struct]:
+    """An answer: identifier, fields, what else is known, and the revision that its ETag is made of."""
+    own: list[tuple[str, Any]] = [("id", str), *((field.name, field.type) for field in msgspec.structs.fields(fields)), *more.items()]
+    stamps: list[tuple[str, Any]] = [
+        ("revision", int),
+        ("created_at", datetime.datetime | None),
+        ("changed_at", datetime.datetime | None),
+        ("ended_at", datetime.datetime | None),
+    ]
+    return msgspec.defstruct(name, [*own, *stamps], kw_only=True)

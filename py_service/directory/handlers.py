@@ -1,0 +1,177 @@
+"""HTTP operations of the directory: the same five for every kind of object, and what only persons have."""
+
+from __future__ import annotations
+
+import datetime
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from py_service._core_rs import PermissionIndex
+from py_service.directory.change import Patch
+from py_service.directory.create import Create
+from py_service.directory.document import etag, read_if_match, shown, values_of
+from py_service.directory.end import End
+from py_service.directory.fields import Identifier
+from py_service.directory.kinds import KINDS, Kind
+from py_service.directory.list import ListObjects, read_query
+from py_service.directory.roles import SetRoles
+from py_service.directory.suspend import SetPersonState
+from py_service.errors import Problem, unknown
+from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.permissions.change import Actor, Change, Changed
+from py_service.permissions.lane import ChangeLane
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
+
+
+class RoleToHold(msgspec.Struct, forbid_unknown_fields=True):
+    """`sites` null: everywhere."""
+
+    role: Literal["owner", "admin", "site_manager", "reception", "auditor", "installer"]
+    sites: Annotated[list[Identifier], msgspec.Meta(min_length=1, max_length=100)] | None
+
+
+class RolesToHold(msgspec.Struct, forbid_unknown_fields=True):
+    """All roles of a person; what isn't in it is taken away."""
+
+    roles: Annotated[list[RoleToHold], msgspec.Meta(max_length=6)]
+
+
+class Ended(msgspec.Struct):
+    """`effective_by`: after it not even a command signed before can move a lock."""
+
+    id: str
+    revision: int
+    effective_by: datetime.datetime
+
+
+_ROLES = msgspec.json.Decoder(RolesToHold)
+
+
+class _Types:
+    """The decoders and the answer's type of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        new, patch, self.shown = kind.types()
+        self.new: msgspec.json.Decoder[Any] = msgspec.json.Decoder(new)
+        self.patch: msgspec.json.Decoder[Any] = msgspec.json.Decoder(patch)
+
+
+class DirectoryHandlers:
+    """The routes of the directory room."""
+
+    def __init__(self, lane: ChangeLane, index: PermissionIndex, mongo: Mongo) -> None:
+        self._lane = lane
+        self._index = index
+        self._mongo = mongo
+        self._list = ListObjects(mongo)
+        self._types = {kind.name: _Types(kind) for kind in KINDS}
+
+    def routes(self) -> list[Route]:
+        routes: list[Route] = []
+        for kind in KINDS:
+            one, all_of_them = f"/v1/{kind.plural}/{{{kind.name}}}", f"/v1/{kind.plural}"
+            routes += [
+                Route("GET", all_of_them, partial(self.read_list, kind), body_bytes_max=0),
+                Route("POST", all_of_them, partial(self.create, kind), fenced=False),
+                Route("GET", one, partial(self.read, kind), body_bytes_max=0),
+                Route("PATCH", one, partial(self.patch, kind), fenced=False),
+                Route("DELETE", one, partial(self.end, kind), fenced=False, body_bytes_max=0),
+            ]
+        routes.append(Route("PUT", "/v1/persons/{person}/roles", self.set_roles, fenced=False))
+        routes.append(Route("POST", "/v1/persons/{person}/suspend", self.suspend, fenced=False, body_bytes_max=0))
+        routes.append(Route("POST", "/v1/persons/{person}/resume", self.resume, fenced=False, body_bytes_max=0))
+        return routes
+
+    async def read_list(self, kind: Kind, request: Request) -> Response:
+        """GET /v1/<plural>"""
+        claims = request.person()
+        sites = self._reach(request, kind)
+        asked = read_query(kind, request.query, sites)
+        if asked.filter is not None:
+            refuse_foreign_filter(asked.filter, sites)
+        documents, cursor = await self._list(claims.organization, kind, asked)
+        answer = self._types[kind.name].shown
+        return encoded(200, {"items": [shown(answer, document) for document in documents], "next_cursor": cursor})
+
+    async def create(self, kind: Kind, request: Request) -> Response:
+        """POST /v1/<plural>"""
+        body = decoded(self._types[kind.name].new, request.body)
+        changed = await self._submit(request, Create(kind, body.id, values_of(body)))
+        document = changed.result or {}
+        return self._shown(kind, 201, document, {"Location": f"/v1/{kind.plural}/{document['id']}"})
+
+    async def read(self, kind: Kind, request: Request) -> Response:
+        """GET /v1/<plural>/{id}: also one that was deleted, with its `ended_at`."""
+        claims = request.person()
+        sites = self._reach(request, kind)
+        identifier = request.parameters[kind.name]
+        async with store_errors():
+            found = await self._mongo.database[OBJECT_COLLECTIONS[kind.name]].find_one({"_id": f"{claims.organization}:{identifier}"})
+        if found is None or found["org"] != claims.organization or (sites is not None and kind.site_of(found) not in sites):
+            raise unknown(kind.name)
+        return self._shown(kind, 200, found, {})
+
+    async def patch(self, kind: Kind, request: Request) -> Response:
+        """PATCH /v1/<plural>/{id}"""
+        body = decoded(self._types[kind.name].patch, request.body)
+        identifier = request.parameters[kind.name]
+        if_match = read_if_match(request.headers.get("if-match"))
+        changed = await self._submit(request, Patch(kind, identifier, values_of(body), if_match))
+        return self._shown(kind, 200, changed.result or {}, {})
+
+    async def end(self, kind: Kind, request: Request) -> Response:
+        """DELETE /v1/<plural>/{id}"""
+        identifier = request.parameters[kind.name]
+        changed = await self._submit(request, End(kind, identifier, read_if_match(request.headers.get("if-match"))))
+        return _ended(identifier, changed)
+
+    async def set_roles(self, request: Request) -> Response:
+        """PUT /v1/persons/{person}/roles"""
+        roles: list[Document] = msgspec.to_builtins(decoded(_ROLES, request.body).roles)
+        change = SetRoles(request.parameters["person"], roles, read_if_match(request.headers.get("if-match")))
+        changed = await self._submit(request, change)
+        return self._shown(next(kind for kind in KINDS if kind.name == "person"), 200, changed.result or {}, {})
+
+    async def suspend(self, request: Request) -> Response:
+        """POST /v1/persons/{person}/suspend"""
+        person = request.parameters["person"]
+        return _ended(person, await self._submit(request, SetPersonState(person, "suspended")))
+
+    async def resume(self, request: Request) -> Response:
+        """POST /v1/persons/{person}/resume"""
+        person = request.parameters["person"]
+        return _ended(person, await self._submit(request, SetPersonState(person, "active")))
+
+    def _reach(self, request: Request, kind: Kind) -> list[str] | None:
+        """Sites whose objects of this kind the caller may read; None: all. Raises Problem 403."""
+        claims = request.person()
+        decision, sites = self._index.reach(claims.organization, claims.subject, kind.read, now_ms())
+        if not decision.allowed:
+            raise Problem(403, decision.reason, f"This needs {kind.read}.")
+        return sites if kind.at_site else None
+
+    async def _submit(self, request: Request, change: Change) -> Changed:
+        claims = request.person()
+        return await self._lane.submit(claims.organization, Actor(claims.organization, claims.subject, claims.issued_at_ms), change)
+
+    def _shown(self, kind: Kind, status: int, document: Document, headers: dict[str, str]) -> Response:
+        return encoded(status, shown(self._types[kind.name].shown, document), {**headers, "ETag": etag(document)})
+
+
+def refuse_foreign_filter(chosen: tuple[str, str], sites: list[str] | None) -> None:
+    """A role that holds at some sites narrows a list by site only, and to one of its own. Raises Problem 400, 404."""
+    if sites is None:
+        return
+    field, value = chosen
+    if field != "site":
+        raise Problem(400, "query_invalid", "A role for some sites can filter by site only.")
+    if value not in sites:
+        raise unknown("site")
+
+
+def _ended(identifier: str, changed: Changed) -> Response:
+    effective_by = datetime.datetime.fromtimestamp(changed.effective_by_ms / 1_000, datetime.UTC)
+    return encoded(200, Ended(identifier, changed.revision, effective_by))

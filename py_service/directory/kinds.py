@@ -1,0 +1,108 @@
+"""The table of objects: for each its fields, where they live, what they name, who may change them, and what must not vanish under them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from py_service.directory import fields as f
+from py_service.directory import rules
+from py_service.permissions.change import View
+from py_service.stores.mongo import Document
+
+Check = Callable[[View, Document, Document | None], Awaitable[None]]
+"""`(view, after, before)`: what else must hold; may put `after` right. Raises Problem."""
+
+
+async def nothing_else(view: View, after: Document, before: Document | None) -> None:
+    """Its fields say it all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One noun. `references`: field -> the kind that it names (one, or a list of them). `fixed`: can't change after creation.
+
+    `starts_as`: what is stored from the beginning and not the caller's to set; `more` are those of them that are shown.
+    `used_by`: (kind, field) whose objects name this one: while there are any, it can't be deleted.
+    `at_site`: whether a role for a site reaches it. `filters`: what a list can be narrowed by, one at a time.
+    `authority`: a change can take somebody's authority, so nothing joins the group after it.
+    """
+
+    name: str
+    plural: str
+    fields: type[f.Fields]
+    write: str
+    read: str
+    references: dict[str, str] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
+    starts_as: dict[str, object] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    used_by: tuple[tuple[str, str], ...] = ()
+    filters: tuple[str, ...] = ()
+    at_site: bool = False
+    authority: bool = False
+    check: Check = nothing_else
+
+    def types(self) -> tuple[type[msgspec.Struct], type[msgspec.Struct], type[msgspec.Struct]]:
+        """Of POST, of PATCH, of answers."""
+        title = self.name.capitalize()
+        return f.new_type(title, self.fields), f.patch_type(title, self.fields), f.shown_type(title, self.fields, self.more)
+
+    def site_of(self, document: Document) -> str | None:
+        """Where a role has to hold to change it; None: everywhere."""
+        if not self.at_site:
+            return None
+        site = document["id"] if self.name == "site" else document.get("site")
+        return None if site is None else str(site)
+
+
+KINDS = (
+    Kind(
+        "site", "sites", f.SiteFields, "sites.write", "doors.read",
+        starts_as={"locked_down": False}, more={"locked_down": bool},
+        used_by=(("floor", "site"), ("area", "site"), ("door", "site"), ("grant", "site")), at_site=True, check=rules.check_site,
+    ),
+    Kind(
+        "floor", "floors", f.FloorFields, "doors.write", "doors.read",
+        references={"site": "site"}, fixed=("site",), used_by=(("area", "floor"),), filters=("site",), at_site=True,
+    ),
+    Kind(
+        "area", "areas", f.AreaFields, "doors.write", "doors.read",
+        references={"site": "site", "floor": "floor"}, fixed=("site",), starts_as={"locked_down": False}, more={"locked_down": bool},
+        used_by=(("door", "area"), ("grant", "area")), filters=("site", "floor"), at_site=True, check=rules.check_area,
+    ),
+    Kind(
+        "door", "doors", f.DoorFields, "doors.write", "doors.read",
+        references={"site": "site", "area": "area"}, fixed=("site",),
+        starts_as={"locked_down": False, "lock": None}, more={"locked_down": bool, "lock": str | None},
+        used_by=(("grant", "door"), ("device", "door")), filters=("site", "area"), at_site=True, check=rules.check_door,
+    ),
+    Kind(
+        "device", "devices", f.DeviceFields, "devices.write", "doors.read",
+        references={"door": "door"}, fixed=("public_key", "kind"), filters=("door", "kind"),
+    ),
+    Kind(
+        "person", "persons", f.PersonFields, "persons.write", "persons.read",
+        references={"groups": "group"}, starts_as={"state": "active", "roles": [], "tokens_valid_after": 0},
+        more={"state": str, "roles": list[dict[str, Any]]}, used_by=(("grant", "person"),),
+        filters=("group", "state", "kind", "email", "role"),
+        authority=True, check=rules.check_person,
+    ),
+    Kind(
+        "group", "groups", f.GroupFields, "persons.write", "persons.read",
+        references={"includes": "group"}, used_by=(("grant", "group"), ("person", "group"), ("group", "group")), filters=("group",),
+        check=rules.check_group,
+    ),
+    Kind(
+        "schedule", "schedules", f.ScheduleFields, "schedules.write", "doors.read",
+        references={"calendar": "calendar"}, used_by=(("grant", "schedule"),), filters=("calendar",), check=rules.check_schedule,
+    ),
+    Kind(
+        "calendar", "calendars", f.CalendarFields, "schedules.write", "doors.read", used_by=(("schedule", "calendar"),),
+        check=rules.check_calendar,
+    ),
+)  # fmt: skip
+BY_NAME = {kind.name: kind for kind in KINDS}

@@ -1,0 +1,141 @@
+"""List objects of one kind in the order of their names: all, those whose name begins so, or those that name something (one filter).
+
+All of an organization is one range of `by_name`; a filter is one equality on `listed`, whose matches are put in order here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from py_service.directory.kinds import Kind
+from py_service.errors import Problem
+from py_service.permissions.listing import folded, listed_key
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
+
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 200
+CURSOR_CHARACTERS_MAX = 2_048
+AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query string, read. `sites`: only objects of these (a role that holds there only); None: of all."""
+
+    limit: int
+    after: str | None
+    descending: bool
+    begins: str
+    filter: tuple[str, str] | None
+    sites: list[str] | None
+
+
+def read_query(kind: Kind, query: Mapping[str, str], sites: list[str] | None) -> Asked:
+    """Raises Problem 400 `query_invalid` or `cursor_invalid`."""
+    known = {"limit", "cursor", "sort", "name", *kind.filters}
+    if query.keys() - known:
+        raise Problem(400, "query_invalid", f"Known here: {', '.join(sorted(known))}.")
+    filters = [(name, query[name]) for name in kind.filters if name in query]
+    if len(filters) > 1 or (filters and "name" in query):
+        raise Problem(400, "query_invalid", "One filter at a time.")
+    sort = query.get("sort", "name")
+    if sort not in ("name", "-name"):
+        raise Problem(400, "query_invalid", "sort is name or -name.")
+    cursor = query.get("cursor")
+    return Asked(
+        _limit(query.get("limit")), None if cursor is None else read_cursor(cursor), sort == "-name", query.get("name", ""),
+        filters[0] if filters else None, sites,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ListObjects:
+    """One per process."""
+
+    mongo: Mongo
+
+    async def __call__(self, organization: str, kind: Kind, asked: Asked) -> tuple[list[Document], str | None]:
+        """A page, and the cursor of the next one. Raises Problem 503."""
+        async with store_errors():
+            if asked.filter is None and asked.sites is None:
+                page = await self._range(organization, kind, asked)
+            else:
+                page = await self._matching(organization, kind, asked)
+        more = len(page) > asked.limit
+        page = page[: asked.limit]
+        return page, make_cursor(_place(organization, page[-1])) if more else None
+
+    async def _range(self, organization: str, kind: Kind, asked: Asked) -> list[Document]:
+        low, high = f"{organization}:{folded(asked.begins)}", f"{organization}{AFTER_ALL_NAMES}"
+        if asked.begins:
+            high = low + "\U0010ffff"
+        bounds = {"$gte": low, "$lt": high}
+        if asked.after is not None:
+            place = f"{organization}:{asked.after}"
+            bounds = {"$gte": low, "$lt": min(place, high)} if asked.descending else {"$gt": max(place, low), "$lt": high}
+        found = self.mongo.database[OBJECT_COLLECTIONS[kind.name]].find({"by_name": bounds})
+        return await found.sort("by_name", -1 if asked.descending else 1).limit(asked.limit + 1).to_list()
+
+    async def _matching(self, organization: str, kind: Kind, asked: Asked) -> list[Document]:
+        collection = self.mongo.database[OBJECT_COLLECTIONS[kind.name]]
+        places: dict[str, str] = {}
+        for key in self._keys(organization, kind, asked):
+            async for document in collection.find({"listed": key}, {"by_name": 1}):
+                places[document["_id"]] = document["by_name"]
+        if kind.name == "site" and asked.sites is not None:
+            found = await find_by_ids(self.mongo.database, "sites", [f"{organization}:{site}" for site in asked.sites])
+            places = {document["_id"]: document["by_name"] for document in found if document.get("by_name") is not None}
+        ordered = sorted(places.items(), key=lambda item: item[1], reverse=asked.descending)
+        begins = f"{organization}:{folded(asked.begins)}"
+        wanted = [name for name, place in ordered if place.startswith(begins) and _follows(organization, place, asked)]
+        page = wanted[: asked.limit + 1]
+        documents = {document["_id"]: document for document in await find_by_ids(self.mongo.database, collection.name, page)}
+        return [documents[name] for name in page if name in documents and documents[name].get("by_name") is not None]
+
+    @staticmethod
+    def _keys(organization: str, kind: Kind, asked: Asked) -> list[str]:
+        if asked.filter is not None:
+            return [listed_key(organization, *asked.filter)]
+        return [] if kind.name == "site" else [listed_key(organization, "site", site) for site in asked.sites or []]
+
+
+def _follows(organization: str, place: str, asked: Asked) -> bool:
+    if asked.after is None:
+        return True
+    after = f"{organization}:{asked.after}"
+    return place < after if asked.descending else place > after
+
+
+def _place(organization: str, document: Document) -> str:
+    return str(document["by_name"])[len(organization) + 1 :]
+
+
+def make_cursor(place: str) -> str:
+    """Opaque to clients: the page ends with this name. It holds no organization; that is the caller's."""
+    return base64.urlsafe_b64encode(f"n1:{place}".encode()).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str) -> str:
+    """Raises Problem 400 `cursor_invalid`."""
+    problem = Problem(400, "cursor_invalid", "The cursor is not one of ours.")
+    if len(cursor) > CURSOR_CHARACTERS_MAX:
+        raise problem
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise problem from None
+    if not text.startswith("n1:"):
+        raise problem
+    return text[3:]
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LIMIT_DEFAULT
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
+        raise Problem(400, "query_invalid", f"limit is a whole number from 1 to {LIMIT_MAX}.")
+    return int(text)

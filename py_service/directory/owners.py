@@ -1,0 +1,32 @@
+"""There is always an owner: somebody who can give every role, is active, and stays so."""
+
+from __future__ import annotations
+
+from py_service.errors import Problem
+from py_service.permissions.change import View
+from py_service.permissions.listing import listed_key
+from py_service.stores.mongo import Document
+
+OWNERS_READ_MAX = 200
+
+
+async def keep_an_owner(view: View, after: Document) -> None:
+    """`after` is the person as they will be. Raises Problem 409 `last_owner` when nobody else would own the organization."""
+    if _owns_for_good(after):
+        return
+    owners = await view.listed("person", listed_key(view.organization, "role", "owner"), OWNERS_READ_MAX)
+    were_owner = any(owner["id"] == after["id"] and _owns_for_good(owner) for owner in owners)
+    if were_owner and not any(owner["id"] != after["id"] and _owns_for_good(owner) for owner in owners):
+        raise Problem(409, "last_owner", "The organization would have no owner left.")
+
+
+def guard_owner(view: View, person: Document) -> None:
+    """Raises Problem 403 when somebody who is no owner would put an owner out."""
+    if any(role["role"] == "owner" for role in person.get("roles") or []) and not view.actor_owns():
+        raise Problem(403, "role_missing", "Only an owner can do that to an owner.")
+
+
+def _owns_for_good(person: Document) -> bool:
+    """Active, without an end, and an owner everywhere."""
+    owner = any(role["role"] == "owner" and role["sites"] is None for role in person.get("roles") or [])
+    return owner and person["state"] == "active" and person.get("valid_until") is None and person.get("ended_at") is None

@@ -1,0 +1,47 @@
+"""Say which roles a person has, and at which sites. Only owners make and unmake owners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py_service.directory.document import check_match
+from py_service.directory.owners import keep_an_owner
+from py_service.errors import Problem
+from py_service.permissions.change import Plan, View
+from py_service.stores.mongo import Document
+
+ROLES = ("owner", "admin", "site_manager", "reception", "auditor", "installer")
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoles:
+    """Replaces all of them. `roles`: [{role, sites: [id] or None}]."""
+
+    person: str
+    roles: list[Document]
+    if_match: int | None
+    takes_authority = True
+
+    async def plan(self, view: View) -> Plan:
+        view.require("roles.write", None)
+        before = await view.get("person", self.person)
+        check_match(before, self.if_match)
+        for held in self.roles:
+            if held["role"] == "owner" and held["sites"] is not None:
+                raise Problem(422, "role_invalid", "An owner owns everything: no sites.")
+            for site in held["sites"] or []:
+                await view.get("site", str(site))
+        names = [held["role"] for held in self.roles]
+        if len(set(names)) != len(names):
+            raise Problem(422, "role_invalid", "A role is named twice; name its sites once.")
+        if _owner(before["roles"]) != _owner(self.roles) and not view.actor_owns():
+            raise Problem(403, "role_missing", "Only an owner makes or unmakes an owner.")
+        after = {**before, "roles": self.roles}
+        if before["roles"] == self.roles:
+            return Plan(result=before)
+        await keep_an_owner(view, after)
+        return view.written("person", after, "roles_set", roles=self.roles)
+
+
+def _owner(roles: list[Document]) -> bool:
+    return any(held["role"] == "owner" for held in roles)

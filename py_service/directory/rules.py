@@ -1,0 +1,114 @@
+"""What must hold of an object beyond the form of its fields. Each is asked inside the transaction of the change."""
+
+from __future__ import annotations
+
+import datetime
+import zoneinfo
+
+from py_service.directory.text import clean_email
+from py_service.errors import Problem
+from py_service.permissions.change import View
+from py_service.permissions.listing import listed_key
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document, find_by_ids
+
+GROUP_DEPTH_MAX = 16
+MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
+
+
+async def check_site(view: View, after: Document, before: Document | None) -> None:
+    if after["time_zone"] not in zoneinfo.available_timezones():
+        raise Problem(422, "time_zone_unknown", "time_zone is not an IANA name.")
+
+
+async def check_area(view: View, after: Document, before: Document | None) -> None:
+    await _same_site(view, after, "floor")
+
+
+async def check_door(view: View, after: Document, before: Document | None) -> None:
+    await _same_site(view, after, "area")
+
+
+async def _same_site(view: View, document: Document, kind: str) -> None:
+    if document.get(kind) is None:
+        return
+    holder = await view.get(kind, str(document[kind]))
+    if holder["site"] != document["site"]:
+        raise Problem(422, "site_differs", f"The {kind} is at another site.")
+
+
+async def check_person(view: View, after: Document, before: Document | None) -> None:
+    """A validity that ends after it begins, and an address that nobody else here has."""
+    check_validity(after)
+    if after.get("email") is not None:
+        after["email"] = clean_email(str(after["email"]))
+        if before is None or before.get("email") != after["email"]:
+            await _nobody_else_has(view, str(after["email"]), str(after["id"]))
+    after["groups"] = sorted(set(after["groups"]))
+
+
+def check_validity(document: Document) -> None:
+    """Raises Problem 422 `validity_invalid`."""
+    begins, ends = document.get("valid_from"), document.get("valid_until")
+    for moment in (begins, ends):
+        if moment is not None and not 0 <= moment < MOMENT_MS_MAX:
+            raise Problem(422, "validity_invalid", "A moment lies outside 1970 to 9999.")
+    if begins is not None and ends is not None and ends <= begins:
+        raise Problem(422, "validity_invalid", "valid_until must come after valid_from.")
+
+
+async def _nobody_else_has(view: View, email: str, person: str) -> None:
+    found = await view.listed("person", listed_key(view.organization, "email", email), 2)
+    if any(document["id"] != person for document in found):
+        raise Problem(409, "email_taken", "Another person of this organization has this e-mail address.")
+
+
+async def check_group(view: View, after: Document, before: Document | None) -> None:
+    """No group includes itself, however far around."""
+    after["includes"] = sorted(set(after["includes"]))
+    own, reached, depth = str(after["id"]), set(after["includes"]), 0
+    front = reached
+    while front:
+        depth += 1
+        if own in front:
+            raise Problem(422, "group_cycle", "The group would include itself.")
+        if depth > GROUP_DEPTH_MAX:
+            raise Problem(422, "group_too_deep", f"Groups would be nested deeper than {GROUP_DEPTH_MAX}.")
+        ids = [f"{view.organization}:{group}" for group in front]
+        found = await find_by_ids(view.mongo.database, OBJECT_COLLECTIONS["group"], ids, session=view.session)
+        following = {str(group) for document in found for group in document["includes"]}
+        front = following - (reached - {own})
+        reached |= following
+
+
+async def check_schedule(view: View, after: Document, before: Document | None) -> None:
+    for window in after["windows"]:
+        _check_span(window)
+        if len(set(window["days"])) != len(window["days"]):
+            raise Problem(422, "window_invalid", "A window names a day twice.")
+    for span in after["holiday_windows"]:
+        _check_span(span)
+    for exception in after["exceptions"]:
+        _check_date(exception["date"])
+        for span in exception["windows"]:
+            _check_span(span)
+
+
+def _check_span(span: Document) -> None:
+    if span["start"] == "24:00":
+        raise Problem(422, "window_invalid", "A window can't begin at 24:00; 00:00 of the next day is meant.")
+    if span["start"] == span["end"]:
+        raise Problem(422, "window_invalid", "A window is empty: a whole day is 00:00 to 24:00.")
+
+
+async def check_calendar(view: View, after: Document, before: Document | None) -> None:
+    for date in after["dates"]:
+        _check_date(date)
+    after["dates"] = sorted(set(after["dates"]))
+
+
+def _check_date(text: str) -> None:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        raise Problem(422, "date_invalid", f"{text} is not a date.") from None

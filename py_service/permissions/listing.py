@@ -1,0 +1,56 @@
+"""What objects are listed by: fields that exist only so that one index serves each list (docs/protocols/documents.md, query law).
+
+`by_name` is `<organization>:<folded name>:<id>`: one list in the order of names is one range of it.
+`listed` holds `<organization>:<field>=<value>` for each reference and state: "all of this group", "is this schedule in use", one equality.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+REFERENCES = {
+    "floor": ("site",),
+    "area": ("site", "floor"),
+    "door": ("site", "area"),
+    "device": ("door", "kind"),
+    "person": ("state", "kind", "email"),
+    "schedule": ("calendar",),
+    "grant": ("person", "group", "door", "area", "site", "schedule", "effect"),
+}
+MANY = {"person": {"groups": "group"}, "group": {"includes": "group"}}
+
+
+def folded(name: str) -> str:
+    """For sorting and comparing: without case and width (Unicode NFKC case folding)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def name_key(organization: str, name: str, identifier: str) -> str:
+    return f"{organization}:{folded(name)}:{identifier}"
+
+
+def listed_key(organization: str, field: str, value: str) -> str:
+    return f"{organization}:{field}={value}"
+
+
+def stored_object(organization: str, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that stands in the store for an image's body: its `_id`, its organization, and what it is listed by."""
+    identifier = str(body["id"])
+    document = {"_id": organization if kind == "organization" else f"{organization}:{identifier}", "org": organization, **body}
+    if body.get("ended_at") is None:
+        document["by_name"] = name_key(organization, str(body.get("name") or ""), identifier)
+    document["listed"] = _keys(organization, kind, body)
+    return document
+
+
+def _keys(organization: str, kind: str, body: Mapping[str, Any]) -> list[str]:
+    if body.get("ended_at") is not None:
+        return []
+    keys = [listed_key(organization, name, str(body[name])) for name in REFERENCES.get(kind, ()) if body.get(name) is not None]
+    for field, name in MANY.get(kind, {}).items():
+        keys += [listed_key(organization, name, value) for value in body.get(field) or []]
+    if kind == "person":
+        keys += [listed_key(organization, "role", held["role"]) for held in body.get("roles") or []]
+    return keys
