@@ -11,6 +11,8 @@ from py_service.errors import Problem, unknown
 from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import listed_key
 
+TAKEN_ALONG_MAX = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -34,10 +36,18 @@ class End:
         if document.get("ended_at") is not None:
             return Plan()
         check_match(document, self.if_match)
-        for other, field in kind.used_by:
-            if await view.listed(other, listed_key(view.organization, field, self.identifier), 1):
-                raise Problem(409, "in_use", f"A {other} still names this {kind.name}.", members={"used_by": other})
         if kind.name == "person":
             guard_owner(view, document)
             await keep_an_owner(view, {**document, "ended_at": view.at_ms})
-        return view.ended(kind.name, document, f"{kind.name}_deleted")
+        for other, field in kind.used_by:
+            if await view.listed(other, listed_key(view.organization, field, self.identifier), 1):
+                raise Problem(409, "in_use", f"A {other} still names this {kind.name}.", members={"used_by": other})
+        plan = view.ended(kind.name, document, f"{kind.name}_deleted")
+        for other, field in kind.takes_along:
+            # The tombstones travel in one change record: what names more than this is taken apart first.
+            gone = await view.listed(other, listed_key(view.organization, field, self.identifier), TAKEN_ALONG_MAX + 1)
+            if len(gone) > TAKEN_ALONG_MAX:
+                raise Problem(409, "in_use", f"More than {TAKEN_ALONG_MAX} objects name this {kind.name}.", members={"used_by": other})
+            for named in gone:
+                plan.join(view.ended(other, named, f"{other}_deleted"))
+        return plan

@@ -38,6 +38,11 @@ class Plan:
     result: Document | None = None
     cut_subject: str | None = None
 
+    def join(self, other: Plan) -> None:
+        """Carry out the other one's images and events too."""
+        self.images += other.images
+        self.events += other.events
+
 
 @dataclass(slots=True)
 class View:

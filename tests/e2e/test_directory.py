@@ -1,0 +1,306 @@
+"""The directory over HTTP, through every process: what can be made, read, listed, changed and deleted, by whom; and what it opens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.e2e.evidence import faults_in_the_books, projected
+from tests.e2e.running import Service, random_key, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DOOR = "berlin-main-entrance"
+
+
+class Manager:
+    """Calls as one person."""
+
+    def __init__(self, service: Service, http: httpx.AsyncClient, person: str) -> None:
+        self.service, self.http, self.person = service, http, person
+
+    async def __call__(
+        self, method: str, path: str, status: int, json: object = None, code: str | None = None, **headers: str
+    ) -> dict[str, object]:
+        sent = self.service.headers(self.person) | {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = await self.http.request(method, path, json=json, headers=sent)
+        body: dict[str, object] = answer.json()
+        assert (answer.status_code, body.get("code")) == (status, code), f"{method} {path}: {answer.status_code} {answer.text}"
+        self.etag = answer.headers.get("etag", "")
+        return body
+
+    async def names(self, path: str) -> list[str]:
+        """Names of a list, page after page of two."""
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = await self("GET", f"{path}{'&' if '?' in path else '?'}limit=2{cursor}", 200)
+            items = page["items"]
+            assert isinstance(items, list) and len(items) <= 2
+            found += [item["name"] for item in items]
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    async with running_service(tmp_path_factory.mktemp("directory"), doors=6, strangers=8) as running:
+        yield running
+        await projected(running)
+        assert await faults_in_the_books(running) == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with service.client() as client:
+        yield client
+
+
+@pytest.fixture
+def owner(service: Service, http: httpx.AsyncClient) -> Manager:
+    return Manager(service, http, service.demo.cast["owner"].id)
+
+
+def stranger(number: int) -> str:
+    return f"stranger-{number}"
+
+
+async def unlocks(service: Service, http: httpx.AsyncClient, person: str, door: str = DOOR) -> str:
+    """`granted`, or the reason."""
+    headers = service.headers(person) | {"Prefer": "wait=3", "Idempotency-Key": random_key()}
+    answer = await http.post(f"/v1/doors/{door}/unlock", headers=headers)
+    body = answer.json()
+    return "granted" if answer.status_code in (200, 202) else str(body["code"])
+
+
+async def test_a_patch_never_touches_what_it_does_not_name(owner: Manager) -> None:
+    schedule = {
+        "id": "evenings", "name": "Evenings", "calendar": "berlin-holidays", "holiday_windows": [{"start": "10:00", "end": "12:00"}],
+        "windows": [{"days": ["mon", "tue"], "start": "18:00", "end": "22:00"}],
+        "exceptions": [{"date": "2026-12-24", "windows": []}],
+    }  # fmt: skip
+    made = await owner("POST", "/v1/schedules", 201, schedule)
+    changed = await owner("PATCH", "/v1/schedules/evenings", 200, {"name": "Late"})
+    untouched = {"windows", "calendar", "holiday_windows", "exceptions", "created_at", "id", "ended_at"}
+    assert {field: changed[field] for field in untouched} == {field: made[field] for field in untouched}
+    assert changed["name"] == "Late"
+    assert (await owner("PATCH", "/v1/schedules/evenings", 200, {"calendar": None}))["calendar"] is None
+    assert (await owner("GET", "/v1/schedules/evenings", 200))["windows"] == made["windows"]
+    await owner("PATCH", "/v1/schedules/evenings", 400, {"windows": None}, "field_invalid")
+    await owner("PATCH", "/v1/schedules/evenings", 400, {"window": []}, "field_invalid")
+
+
+async def test_an_etag_that_was_read_guards_a_change(owner: Manager) -> None:
+    await owner("POST", "/v1/groups", 201, {"id": "guarded", "name": "Guarded"})
+    first = owner.etag
+    await owner("PATCH", "/v1/groups/guarded", 200, {"name": "One"}, If_Match=first)
+    second = owner.etag
+    assert second != first
+    await owner("PATCH", "/v1/groups/guarded", 412, {"name": "Two"}, "changed_meanwhile", If_Match=first)
+    await owner("DELETE", "/v1/groups/guarded", 412, None, "changed_meanwhile", If_Match=first)
+    await owner("PATCH", "/v1/groups/guarded", 200, {"name": "One"}, If_Match=second)
+    assert owner.etag == second  # nothing was different, so nothing has changed
+    for bad in ("1", "W/" + second, '"x"', '"1", "2"'):
+        await owner("PATCH", "/v1/groups/guarded", 400, {"name": "Two"}, "if_match_invalid", If_Match=bad)
+    await owner("PATCH", "/v1/groups/guarded", 200, {"name": "Two"}, If_Match="*")
+    answers = await asyncio.gather(
+        *(owner.http.patch("/v1/groups/guarded", json={"name": f"N{number}"}, headers=owner.service.owner() | {"If-Match": owner.etag})
+          for number in range(8))
+    )  # fmt: skip
+    assert sorted(answer.status_code for answer in answers) == [200, *[412] * 7]
+
+
+async def test_membership_validity_and_schedule_decide_at_once(service: Service, http: httpx.AsyncClient, owner: Manager) -> None:
+    person = stranger(0)
+    await owner("POST", "/v1/groups", 201, {"id": "inner", "name": "Inner"})
+    await owner("POST", "/v1/groups", 201, {"id": "outer", "name": "Outer", "includes": ["inner"]})
+    always = {"name": "Always", "id": "always", "windows": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00",
+              "end": "24:00"}]}  # fmt: skip
+    await owner("POST", "/v1/schedules", 201, always)
+    await owner("POST", "/v1/grants", 201, {"group": "outer", "door": DOOR, "schedule": "always"})
+    steps: list[tuple[str, dict[str, object], str]] = [
+        (f"persons/{person}", {"groups": ["inner"]}, "granted"),
+        (f"persons/{person}", {"valid_until": "2020-01-01T00:00:00Z"}, "expired"),
+        (f"persons/{person}", {"valid_until": None}, "granted"),
+        (f"persons/{person}", {"valid_from": "2100-01-01T00:00:00Z"}, "not_yet_valid"),
+        (f"persons/{person}", {"valid_from": None}, "granted"),
+        ("groups/outer", {"includes": []}, "no_grant"),
+        ("groups/outer", {"includes": ["inner"]}, "granted"),
+        ("schedules/always", {"windows": []}, "outside_schedule"),
+        ("schedules/always", {"windows": always["windows"]}, "granted"),
+        (f"persons/{person}", {"groups": []}, "no_grant"),
+        (f"doors/{DOOR}", {"mode": "unlocked"}, "granted"),
+        (f"doors/{DOOR}", {"mode": "locked"}, "no_grant"),
+        (f"persons/{person}", {"groups": ["outer"]}, "granted"),
+    ]
+    for path, patch, expected in steps:
+        await owner("PATCH", f"/v1/{path}", 200, patch)
+        assert await unlocks(service, http, person) == expected, (path, patch)
+    own = await owner("POST", "/v1/grants", 201, {"person": person, "door": DOOR})
+    await owner("DELETE", f"/v1/persons/{person}", 200)
+    assert (await owner("GET", f"/v1/grants/{own['id']}", 200))["ended_at"] is not None  # it goes with its person
+    answer = await http.post(f"/v1/doors/{DOOR}/unlock", headers=service.headers(person))
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_revoked")
+
+
+async def test_what_is_in_use_stays(owner: Manager) -> None:
+    await owner("POST", "/v1/sites", 201, {"id": "oslo", "name": "Oslo", "time_zone": "Europe/Oslo"})
+    await owner("POST", "/v1/floors", 201, {"id": "oslo-1", "name": "First", "site": "oslo"})
+    await owner("POST", "/v1/areas", 201, {"id": "oslo-hall", "name": "Hall", "site": "oslo", "floor": "oslo-1"})
+    await owner("POST", "/v1/doors", 201, {"id": "oslo-door", "name": "Door", "site": "oslo", "area": "oslo-hall"})
+    await owner("POST", "/v1/devices", 201, {"id": "oslo-lock", "public_key": "A" * 43, "door": "oslo-door"})
+    await owner("POST", "/v1/calendars", 201, {"id": "oslo-days", "name": "Days", "dates": ["2026-05-17"]})
+    await owner("POST", "/v1/schedules", 201, {"id": "oslo-hours", "name": "Hours", "windows": [], "calendar": "oslo-days"})
+    await owner("POST", "/v1/groups", 201, {"id": "oslo-staff", "name": "Staff"})
+    await owner("POST", "/v1/groups", 201, {"id": "oslo-all", "name": "All", "includes": ["oslo-staff"]})
+    given = await owner("POST", "/v1/grants", 201, {"group": "oslo-all", "door": "oslo-door", "schedule": "oslo-hours"})
+    order = ["groups/oslo-all", "groups/oslo-staff", "schedules/oslo-hours", "calendars/oslo-days", "devices/oslo-lock", "doors/oslo-door",
+             "areas/oslo-hall", "floors/oslo-1", "sites/oslo"]  # fmt: skip
+    for path in order:
+        if path != "devices/oslo-lock":
+            await owner("DELETE", f"/v1/{path}", 409, None, "in_use")
+    await owner("DELETE", f"/v1/grants/{given['id']}", 200)
+    for path in order:
+        await owner("DELETE", f"/v1/{path}", 200)
+        await owner("DELETE", f"/v1/{path}", 200)  # safe to repeat
+        kind = path.split("/")[0]
+        assert (await owner("GET", f"/v1/{path}", 200))["ended_at"] is not None
+        assert "Oslo" not in await owner.names(f"/v1/{kind}")
+        needed: dict[str, dict[str, object]] = {
+            "sites": {"time_zone": "UTC"},
+            "devices": {"public_key": "A" * 43},
+            "schedules": {"windows": []},
+        }
+        placed: dict[str, object] = {"site": "berlin"} if kind in ("floors", "areas", "doors") else {}
+        body = {"name": "Again", "id": path.split("/")[1], **needed.get(kind, placed)}
+        await owner("POST", f"/v1/{kind}", 409, body, "id_taken")
+        await owner("PATCH", f"/v1/{path}", 404, {"name": "Again"}, f"{kind.removesuffix('s')}_unknown")
+    await owner("POST", "/v1/doors", 404, {"name": "X", "site": "oslo"}, "site_unknown")
+
+
+async def test_a_delete_and_a_new_use_at_once_end_with_one_of_them(owner: Manager) -> None:
+    for number in range(6):
+        schedule = f"raced-{number}"
+        await owner("POST", "/v1/schedules", 201, {"id": schedule, "name": "Raced", "windows": []})
+        body = {"person": stranger(1), "door": DOOR, "schedule": schedule}
+        headers = owner.service.owner()
+        deleted, given = await asyncio.gather(
+            owner.http.delete(f"/v1/schedules/{schedule}", headers=headers), owner.http.post("/v1/grants", json=body, headers=headers)
+        )
+        assert (deleted.status_code, given.status_code) in ((200, 404), (409, 201)), (deleted.text, given.text)
+
+
+async def test_groups_never_go_in_circles(owner: Manager) -> None:
+    for number in range(4):
+        await owner(
+            "POST", "/v1/groups", 201, {"id": f"ring-{number}", "name": "Ring", "includes": [f"ring-{number - 1}"] if number else []}
+        )
+    await owner("PATCH", "/v1/groups/ring-0", 422, {"includes": ["ring-3"]}, "group_cycle")
+    await owner("PATCH", "/v1/groups/ring-0", 422, {"includes": ["ring-0"]}, "group_cycle")
+    for number in range(4, 18):
+        status, code = (201, None) if number <= 16 else (422, "group_too_deep")
+        await owner("POST", "/v1/groups", status, {"id": f"ring-{number}", "name": "Ring", "includes": [f"ring-{number - 1}"]}, code)
+
+
+async def test_there_is_always_an_owner(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    own = owner.person
+    await owner("PUT", f"/v1/persons/{own}/roles", 409, {"roles": []}, "last_owner")
+    await owner("DELETE", f"/v1/persons/{own}", 409, None, "last_owner")
+    await owner("PATCH", f"/v1/persons/{own}", 409, {"valid_until": "2030-01-01T00:00:00Z"}, "last_owner")
+    second, admin = stranger(2), Manager(service, http, stranger(3))
+    await owner("PUT", f"/v1/persons/{admin.person}/roles", 200, {"roles": [{"role": "admin", "sites": None}]})
+    for body in (
+        {"roles": [{"role": "owner", "sites": None}]},
+        {"roles": [{"role": "admin", "sites": None}, {"role": "owner", "sites": None}]},
+    ):
+        await admin("PUT", f"/v1/persons/{admin.person}/roles", 403, body, "role_missing")
+    await admin("PUT", f"/v1/persons/{own}/roles", 403, {"roles": []}, "role_missing")
+    await admin("POST", f"/v1/persons/{own}/suspend", 403, None, "role_missing")
+    await admin("DELETE", f"/v1/persons/{own}", 403, None, "role_missing")
+    await admin("PATCH", f"/v1/persons/{own}", 403, {"valid_until": "2030-01-01T00:00:00Z"}, "role_missing")
+    await owner("PUT", f"/v1/persons/{second}/roles", 200, {"roles": [{"role": "owner", "sites": None}]})
+    await owner("PUT", f"/v1/persons/{second}/roles", 422, {"roles": [{"role": "owner", "sites": ["berlin"]}]}, "role_invalid")
+    both = [Manager(service, http, own), Manager(service, http, second)]
+
+    async def leave(manager: Manager) -> int:
+        sent = service.headers(manager.person)
+        return (await http.put(f"/v1/persons/{manager.person}/roles", json={"roles": []}, headers=sent)).status_code
+
+    assert sorted(await asyncio.gather(*(leave(manager) for manager in both))) == [200, 409]
+    statuses = [(await http.get("/v1/sites", headers=service.headers(manager.person))).status_code for manager in both]
+    stayed = both[statuses.index(200)]
+    await stayed("PUT", f"/v1/persons/{own}/roles", 200, {"roles": [{"role": "owner", "sites": None}]})
+
+
+async def test_a_manager_of_a_site_sees_and_changes_what_is_there(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    manager = Manager(service, http, stranger(4))
+    await owner("PUT", f"/v1/persons/{manager.person}/roles", 200, {"roles": [{"role": "site_manager", "sites": ["berlin"]}]})
+    assert await manager.names("/v1/sites") == ["Berlin"]
+    doors = await manager.names("/v1/doors")
+    assert doors == sorted(name for name in await owner.names("/v1/doors") if name.startswith("Berlin"))
+    assert doors == await manager.names("/v1/doors?site=berlin")
+    await manager("GET", "/v1/doors?site=singapore", 404, None, "site_unknown")
+    await manager("GET", "/v1/doors/new-york-main-entrance", 404, None, "door_unknown")
+    await manager("PATCH", f"/v1/doors/{DOOR}", 200, {"name": "Berlin main entrance"})
+    await manager("PATCH", "/v1/doors/new-york-main-entrance", 403, {"name": "Mine"}, "role_missing")
+    await manager("PATCH", f"/v1/doors/{DOOR}", 422, {"site": "singapore"}, "field_fixed")
+    await manager("POST", "/v1/doors", 403, {"name": "X", "site": "singapore"}, "role_missing")
+    await manager("POST", "/v1/sites", 403, {"name": "X", "time_zone": "UTC"}, "role_missing")
+    await manager("PATCH", f"/v1/persons/{stranger(5)}", 403, {"name": "Mine"}, "role_missing")
+    assert len(await manager.names("/v1/persons?name=stranger")) == 8 - 1  # one was deleted above
+
+
+async def test_lists_are_in_the_order_of_names_and_pages_meet(owner: Manager) -> None:
+    names = ["ähre", "Zebra", "apple", "Apple", "Éclair", "eclair", "\uff46ull", "\u4e2d\u6587", "a;b", "a:b"]
+    for number, name in enumerate(names):
+        await owner("POST", "/v1/calendars", 201, {"id": f"listed-{number}", "name": name})
+    forward, backward = await owner.names("/v1/calendars"), await owner.names("/v1/calendars?sort=-name")
+    assert set(forward) >= set(names) and len(forward) == len(backward)
+    assert [name.casefold() for name in backward] == [name.casefold() for name in reversed(forward)]
+    assert sorted(await owner.names("/v1/calendars?name=APP")) == ["Apple", "apple"]
+    people = await owner("GET", "/v1/persons?role=owner", 200)
+    items = people["items"]
+    assert isinstance(items, list) and owner.person in [person["id"] for person in items]
+    assert all(any(held["role"] == "owner" for held in person["roles"]) for person in items)
+    for query in ("limit=0", "limit=201", "sort=id", "page=2", "name=a&role=owner", "state=active&kind=guest"):
+        await owner("GET", f"/v1/persons?{query}", 400, None, "query_invalid")
+    for cursor in ("x", "AAAA", "ZTE6NQ"):
+        await owner("GET", f"/v1/persons?cursor={cursor}", 400, None, "cursor_invalid")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        *(("groups", {"name": name}, "name_invalid") for name in (" ", "a\u202eb", "a\u0000b", "zero\u200bwidth", "line\nfeed", "x" * 201)),
+        *(("persons", {"name": "X", "email": email}, "email_invalid")
+          for email in ("nobody", "@x.example", "a@b", "a@@b.example", "\u0430da@nordlicht.example", "a b@x.example", "a@x..example")),
+        ("persons", {"name": "X", "valid_from": "2026-01-02T00:00:00Z", "valid_until": "2026-01-02T00:00:00Z"}, "validity_invalid"),
+        ("persons", {"name": "X", "valid_from": "1960-01-02T00:00:00Z"}, "validity_invalid"),
+        ("sites", {"name": "X", "time_zone": "Mars/Olympus"}, "time_zone_unknown"),
+        ("sites", {"name": "X", "time_zone": "../UTC"}, "time_zone_unknown"),
+        ("schedules", {"name": "X", "windows": [{"days": ["mon"], "start": "08:00", "end": "08:00"}]}, "window_invalid"),
+        ("schedules", {"name": "X", "windows": [{"days": ["mon"], "start": "24:00", "end": "08:00"}]}, "window_invalid"),
+        ("schedules", {"name": "X", "windows": [{"days": ["mon", "mon"], "start": "08:00", "end": "09:00"}]}, "window_invalid"),
+        ("schedules", {"name": "X", "windows": [], "exceptions": [{"date": "2026-02-30", "windows": []}]}, "date_invalid"),
+        ("calendars", {"name": "X", "dates": ["2026-13-01"]}, "date_invalid"),
+        ("doors", {"name": "X", "site": "berlin", "area": "singapore-lobby"}, "site_differs"),
+    ],
+)  # fmt: skip
+async def test_what_makes_no_sense_is_refused_with_its_code(owner: Manager, path: str, body: dict[str, object], code: str) -> None:
+    before = await owner.service.database["revisions"].find_one({"_id": owner.service.demo.id})
+    await owner("POST", f"/v1/{path}", 422, body, code)
+    assert await owner.service.database["revisions"].find_one({"_id": owner.service.demo.id}) == before
+
+
+async def test_an_address_belongs_to_one_person_however_it_is_spelled(owner: Manager) -> None:
+    await owner("POST", "/v1/persons", 201, {"id": "nora", "name": "Nora", "email": "Nora@Nordlicht.example"})
+    assert (await owner("GET", "/v1/persons/nora", 200))["email"] == "nora@nordlicht.example"
+    await owner("POST", "/v1/persons", 409, {"name": "Nora too", "email": "nora@nordlicht.EXAMPLE"}, "email_taken")
+    await owner("PATCH", f"/v1/persons/{stranger(6)}", 409, {"email": " NORA@nordlicht.example"}, "email_taken")
+    await owner("DELETE", "/v1/persons/nora", 200)
+    await owner("PATCH", f"/v1/persons/{stranger(6)}", 200, {"email": "nora@nordlicht.example"})
