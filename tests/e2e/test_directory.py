@@ -95,6 +95,23 @@ async def test_a_patch_never_touches_what_it_does_not_name(owner: Manager) -> No
     await owner("PATCH", "/v1/schedules/evenings", 400, {"window": []}, "field_invalid")
 
 
+async def test_a_patch_leaves_states_alone(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    """A suspension, roles and a lockdown aren't fields of a PATCH, and survive one."""
+    person = stranger(7)
+    await owner("PUT", f"/v1/persons/{person}/roles", 200, {"roles": [{"role": "auditor", "sites": None}]})
+    await owner("POST", f"/v1/persons/{person}/suspend", 200)
+    await owner("POST", f"/v1/doors/{DOOR}/lockdown", 200)
+    changed = await owner("PATCH", f"/v1/persons/{person}", 200, {"name": "Stranger 7", "kind": "guest"})
+    assert (changed["state"], changed["roles"]) == ("suspended", [{"role": "auditor", "sites": None}])
+    door = await owner("PATCH", f"/v1/doors/{DOOR}", 200, {"name": "Berlin entrance"})
+    assert (door["locked_down"], door["lock"]) == (True, f"lock-{DOOR}")
+    assert await unlocks(service, http, owner.person) == "door_locked_down"
+    await owner("POST", f"/v1/doors/{DOOR}/release", 200)
+    assert await unlocks(service, http, person) == "person_suspended"
+    for field in ("state", "roles", "tokens_valid_after", "org", "id", "by_name"):
+        await owner("PATCH", f"/v1/persons/{person}", 400, {field: "x"}, "field_invalid")
+
+
 async def test_an_etag_that_was_read_guards_a_change(owner: Manager) -> None:
     await owner("POST", "/v1/groups", 201, {"id": "guarded", "name": "Guarded"})
     first = owner.etag
