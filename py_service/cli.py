@@ -199,6 +199,7 @@ def phones(
     demo: DemoPath,
     pause: Annotated[float, typer.Option(min=0.05, help="Seconds between two unlocks of a phone, on average.")] = 4.0,
     api: Api = API_URL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what they were told as JSON lines, for programs.")] = False,
 ) -> None:
     """The demonstration's phones, asking at one door after the other until they are stopped."""
     from py_service.demo.seed import load_demo_file
@@ -207,7 +208,7 @@ def phones(
     made = load_demo_file(demo)
     organization = made.account("owner").organization
     callers = [Caller(account.email, account.password, account.name) for account in made.accounts if account.organization == organization]
-    until_stopped(run_phones(api, callers, pause))
+    until_stopped(run_phones(api, callers, pause, as_json=as_json))
 
 
 def _simulate_locks(demo: Path, name: str | None, api: str, gateway: str, moves: Path | None, state: Path | None, *, walking: bool) -> None:

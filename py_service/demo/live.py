@@ -1,59 +1,65 @@
-"""The terminal while the demonstration runs: events as they come, with their reasons and how long each phase took.
+"""The terminal while the demonstration runs: events as they come, with their reasons, and what phones were told, phase by phase.
 
-On a terminal a table that moves (rich), otherwise plain lines. What doesn't live here: where the events come from (`feed.py`).
+On a terminal tables that move (`tables.py`), otherwise plain lines. What doesn't live here: where events (`feed.py`) and answers
+(`answers.py`) come from.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
+from py_service.demo.answers import follow_answers, phase_milliseconds
 from py_service.demo.feed import FeedEvent, FeedGap, follow_feed
+from py_service.demo.tables import AnswerRow, EventRow, Tables
+from py_service.simulators.answer_line import AnswerLine
 from py_service.simulators.phone import Phone
 
-ROWS = 18
 ATTEMPTS_MAX = 512
-COLOURS = {"authorized": "cyan", "unlocked": "green", "door.state": "yellow", "report.unmatched": "bold red", "gap": "bold red"}
+LOCK_CLOCK_MS_MAX = 1_000  # a lock that is less sure of its time refuses
+
+Row = EventRow | AnswerRow
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One event, as a person reads it. `took` is text with its unit, or empty."""
+class LiveSources:
+    """Where what is shown comes from: the feed, as somebody who may see it, and the log of the phones."""
 
-    clock: str
-    kind: str
-    who: str
-    where: str
-    reason: str
-    took: str
-
-    def plain(self) -> str:
-        return f"{self.clock}  {self.kind:18} {self.who:22} {self.where:32} {self.reason:20} {self.took}".rstrip()
+    api_url: str
+    gateway_url: str
+    email: str
+    password: str = field(repr=False)
+    phones_log: Path
 
 
-class EventLines:
-    """Turns events into lines. Remembers when attempts were decided, to say how long the rest took."""
+class Rows:
+    """Turns what comes into rows for people. Remembers when attempts were decided, to say when the bolt moved."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
         self._decided: OrderedDict[str, int] = OrderedDict()
 
-    def line(self, event: FeedEvent | FeedGap) -> Line:
+    def event(self, event: FeedEvent | FeedGap) -> EventRow:
         if isinstance(event, FeedGap):
-            return Line(time.strftime("%H:%M:%S"), "gap", "", "", event.reason, "")
+            return EventRow(time.strftime("%H:%M:%S"), "gap", "", "", event.reason, "")
         attempt = event.attempt or event.id or ""
         who = self._name(event.person or event.actor)
         where = self._name(event.door or event.subject or event.lock)
         reason = event.reason or str((event.detail or {}).get("state", ""))
-        return Line(_clock(event.at), event.kind, who, where, reason, self._took(event, attempt))
+        return EventRow(_clock(event.at), event.kind, who, where, reason, self._took(event, attempt))
+
+    def answer(self, line: AnswerLine) -> AnswerRow:
+        answer = line.answer
+        told = answer.reason if answer.reason and answer.reason != "granted" else answer.state
+        return AnswerRow(_clock(line.at_ms), line.who, self._name(answer.door), told, phase_milliseconds(answer), answer.milliseconds)
 
     def _took(self, event: FeedEvent, attempt: str) -> str:
         if event.kind == "authorized":
@@ -62,38 +68,53 @@ class EventLines:
                 self._decided.popitem(last=False)
             return f"seen {max(time.time_ns() // 1_000_000 - event.at, 0)} ms after the decision"
         if event.kind.startswith("unlocked") and (decided := self._decided.pop(attempt, None)) is not None:
-            return f"{max(event.at - decided, 0)} ms from decision to bolt"
+            # When the lock acted, by its own word. The event's own time is that of its commit: much later after an outage.
+            acted = (event.detail or {}).get("lock_at")
+            if event.kind == "unlocked" and isinstance(acted, int):
+                return _bolt_took(acted - decided, event.at - decided)
         return ""
 
     def _name(self, identifier: str | None) -> str:
         return "" if identifier is None else self._names.get(identifier, identifier)
 
 
-async def show_live(api_url: str, gateway_url: str, email: str, password: str, names: Mapping[str, str], console: Console) -> None:
+async def show_live(sources: LiveSources, names: Mapping[str, str], console: Console) -> None:
     """Until cancelled."""
-    lines = EventLines(names)
-    async with httpx.AsyncClient(base_url=api_url, timeout=5.0, trust_env=False) as http:
-        events = follow_feed(Phone(http, email, password), gateway_url)
+    rows = Rows(names)
+    async with httpx.AsyncClient(base_url=sources.api_url, timeout=5.0, trust_env=False) as http:
+        feed = follow_feed(Phone(http, sources.email, sources.password), sources.gateway_url)
         if not console.is_terminal:
-            async for event in events:
-                console.print(lines.line(event).plain(), markup=False, highlight=False, soft_wrap=True)
+            await _show(feed, sources.phones_log, rows, lambda row: _print(console, row.plain()))
             return
-        shown: deque[Line] = deque(maxlen=ROWS)
-        with Live(_table(shown), console=console, refresh_per_second=8) as live:
-            async for event in events:
-                shown.append(lines.line(event))
-                live.update(_table(shown))
-                await asyncio.sleep(0)  # a burst of events doesn't starve the supervisor
+        tables = Tables(console)
+        with Live(tables, console=console, refresh_per_second=8):
+            await _show(feed, sources.phones_log, rows, tables.add)
 
 
-def _table(lines: deque[Line]) -> Table:
-    table = Table(title="Live: what happens at the doors", expand=True, title_justify="left")
-    for column in ("time", "event", "who", "where", "reason", "took"):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for line in lines:
-        colour = "red" if line.kind.endswith(".failed") else COLOURS.get(line.kind, "white")
-        table.add_row(line.clock, f"[{colour}]{line.kind}[/]", line.who, line.where, line.reason, line.took)
-    return table
+async def _show(feed: AsyncIterator[FeedEvent | FeedGap], phones_log: Path, rows: Rows, show: Callable[[Row], None]) -> None:
+    """Until the feed ends."""
+
+    async def answers() -> None:
+        async for line in follow_answers(phones_log):
+            show(rows.answer(line))
+
+    async with asyncio.TaskGroup() as tasks:
+        beside = tasks.create_task(answers())
+        async for event in feed:
+            show(rows.event(event))
+            await asyncio.sleep(0)  # a burst of events doesn't starve the supervisor
+        beside.cancel()
+
+
+def _bolt_took(lock_ms: int, told_ms: int) -> str:
+    """Both since the decision. A lock's clock may be behind; then only a bound can be said."""
+    if lock_ms > 0:
+        return f"{lock_ms} ms from decision to bolt"
+    return f"at most {max(min(told_ms, lock_ms + LOCK_CLOCK_MS_MAX), 0)} ms from decision to bolt"
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _clock(at_ms: int) -> str:

@@ -17,7 +17,7 @@ from pymongo import AsyncMongoClient
 from rich.console import Console
 from rich.table import Table
 
-from py_service.demo.live import show_live
+from py_service.demo.live import LiveSources, show_live
 from py_service.demo.organization import Document
 from py_service.demo.round import Round, Step
 from py_service.demo.seed import DemoFile, seed_demo
@@ -49,7 +49,7 @@ def run_demo(settings: Settings, console: Console) -> int:
 
 async def _stay(terminal: Terminal) -> int:
     made = await _set_up(terminal, "--walking")
-    phones = simulator_spec("phones", "phones", "--demo", str(terminal.folder.demo_file), "--api", terminal.stack.api_url)
+    phones = simulator_spec("phones", "phones", "--json", "--demo", str(terminal.folder.demo_file), "--api", terminal.stack.api_url)
     await terminal.supervisor.start(phones)
     for account in made.accounts:
         terminal.say(f"{account.organization:12} {account.part:12} {account.email:36} {account.password}")
@@ -57,7 +57,10 @@ async def _stay(terminal: Terminal) -> int:
     write_private(terminal.folder.owner_file, msgspec.json.encode({"email": owner.email, "password": owner.password}))
     terminal.say(f"accounts     kept in {terminal.folder.demo_file}")
     terminal.say_addresses()
-    await show_live(terminal.stack.api_url, terminal.stack.gateway_url, owner.email, owner.password, _names(made), terminal.console)
+    sources = LiveSources(
+        terminal.stack.api_url, terminal.stack.gateway_url, owner.email, owner.password, phones_log=terminal.folder.logs / "phones.log"
+    )
+    await show_live(sources, _names(made), terminal.console)
     return FAILED  # the view ends by itself only when the owner may not see the feed
 
 

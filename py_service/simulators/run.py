@@ -10,11 +10,12 @@ import contextlib
 import random
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import httpx
 
+from py_service.simulators.answer_line import encode_answer
 from py_service.simulators.fleet import Fleet, FleetOptions, running_fleet
 from py_service.simulators.lock import LockIdentity
 from py_service.simulators.phone import Phone, PhoneError, UnlockAnswer
@@ -81,21 +82,24 @@ async def run_phone(api_url: str, caller: Caller, doors: Sequence[str], wait_sec
         return opened
 
 
-async def run_phones(api_url: str, callers: Sequence[Caller], pause_seconds: float) -> None:
-    """Forever: each phone asks at some door, again and again."""
+async def run_phones(api_url: str, callers: Sequence[Caller], pause_seconds: float, *, as_json: bool = False) -> None:
+    """Forever: each phone asks at some door, again and again. `as_json`: what it was told, for programs to read."""
     async with httpx.AsyncClient(base_url=api_url, timeout=10.0, trust_env=False) as http, asyncio.TaskGroup() as tasks:
         for number, caller in enumerate(callers):
-            tasks.create_task(_stroll(Phone(http, caller.email, caller.password), caller, random.Random(number), pause_seconds))
+            phone = Phone(http, caller.email, caller.password)
+            tasks.create_task(_stroll(phone, caller, random.Random(number), pause_seconds, encode_answer if as_json else _named))
 
 
-async def _stroll(phone: Phone, caller: Caller, chance: random.Random, pause_seconds: float) -> None:
+async def _stroll(
+    phone: Phone, caller: Caller, chance: random.Random, pause_seconds: float, line: Callable[[str, UnlockAnswer], str]
+) -> None:
     while True:
         await asyncio.sleep(chance.uniform(0.5, 1.5) * pause_seconds)
         try:
             doors = await phone.doors()
             wished = [door for door in doors if door.allowed == (chance.random() >= REFUSED_SHARE)] or doors
             if wished:
-                _say(f"{caller.name}: {told(await phone.unlock(chance.choice(wished).id))}")
+                _say(line(caller.name, await phone.unlock(chance.choice(wished).id)))
         except (PhoneError, httpx.HTTPError) as error:
             _say(f"{caller.name}: {type(error).__name__} {error}")
 
@@ -105,6 +109,10 @@ def told(answer: UnlockAnswer) -> str:
     phases = "  ".join(f"{phase.phase} {'-' if phase.milliseconds is None else f'{phase.milliseconds:.1f} ms'}" for phase in answer.phases)
     reason = f" ({answer.reason})" if answer.reason and answer.reason != "granted" else ""
     return f"{answer.door}: {answer.state}{reason} in {answer.milliseconds:.1f} ms  [{phases}]"
+
+
+def _named(who: str, answer: UnlockAnswer) -> str:
+    return f"{who}: {told(answer)}"
 
 
 def _say(line: str) -> None:

@@ -92,6 +92,7 @@ def test_up_demo_shows_what_happens_and_seeds_once(tmp_path: Path) -> None:
         password = up.line(r"^nordlicht +owner +(\S+) +(\S+)").group(2)
         up.line(r"\d  authorized  .*ms after the decision")
         up.line(r"\d  unlocked  .*ms from decision to bolt")
+        up.line(r"\d  phone  .* authenticated \S+ ms  authorized \S+ ms  committed \S+ ms  commanded \S+ ms  unlocked \S+ ms  whole \S+ ms")
         assert up.stop() == 0
         assert "Traceback" not in up.text
     demo = json.loads((tmp_path / "demo.json").read_text())
@@ -109,6 +110,21 @@ def test_up_demo_shows_what_happens_and_seeds_once(tmp_path: Path) -> None:
         text = log.read_text()
         for secret in (password, demo["seed"], (tmp_path / "master.key").read_text().strip()):
             assert secret not in text, f"{log.name} holds a secret"
+
+
+def test_on_a_terminal_the_tables_of_up_demo_show_events_and_how_long_each_phase_took(tmp_path: Path) -> None:
+    with nexkey("up", "--demo", "--data", str(tmp_path), terminal=(140, 40)) as up:
+        up.line("Live: what happens at the doors")
+        up.line(r"^\d\d:\d\d:\d\d\.\d{3} unlocked .* \d+ ms from decision to bolt")
+        heads = up.line(r"^time +who +where +told +authenticated +authorized +committed +commanded +unlocked +whole$").group(0)
+        row = up.line(r"^\d\d:\d\d:\d\d\.\d{3} .+ unlocked( +\d+\.\d){6}$").group(0)
+        assert len(row) == len(heads) == 140
+        *phases, whole = map(float, row.split()[-6:])
+        assert sum(phases) <= whole + 1, "phases are parts of the call, in milliseconds"
+        os.kill(up.child("worker"), signal.SIGKILL)  # notices go on above the tables
+        up.line(r"^worker +died +signal SIGKILL")
+        assert up.stop() == 0
+        assert "Traceback" not in up.text
 
 
 def test_demo_plays_one_round_and_judges_it_by_the_bolt() -> None:
@@ -141,7 +157,7 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
     ],
 )
 def test_a_start_that_lacks_a_setting_names_it(tmp_path: Path, command: str, settings: dict[str, str], named: str) -> None:
-    with nexkey(command, NEXKEY_DATA_FOLDER=str(tmp_path), **settings) as process:
+    with nexkey(command, terminal=None, NEXKEY_DATA_FOLDER=str(tmp_path), **settings) as process:
         assert process.wait() == 2
         assert process.lines[-1].startswith(f"nexkey: {named}: ")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -15,21 +19,31 @@ from pathlib import Path
 
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 40.0
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours and movements of a terminal
 
 
 class NexkeyProcess:
-    """Started by `nexkey`. Its output is gathered by a thread, so that nothing blocks."""
+    """Started by `nexkey`. Its output is gathered by a thread, so that nothing blocks.
 
-    def __init__(self, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
+    `terminal`: columns and rows of a terminal that it writes to; `lines` are then what it drew, one after the other, without colours.
+    """
+
+    def __init__(self, arguments: tuple[str, ...], settings: dict[str, str], terminal: tuple[int, int] | None = None) -> None:
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith("NEXKEY_")}
+        reading, writing = os.pipe() if terminal is None else opened_terminal(*terminal)
+        if terminal is not None:
+            for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+                surroundings.pop(name, None)  # the terminal itself says what it is
+            surroundings["TERM"] = "xterm-256color"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "py_service", *arguments],
             env={**surroundings, "NEXKEY_API_PORT": "0", "NEXKEY_GATEWAY_PORT": "0", "PYTHONUNBUFFERED": "1", **settings},
-            stdout=subprocess.PIPE,
+            stdout=writing,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
+        os.close(writing)
+        self._output = os.fdopen(reading, "rb", buffering=0)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -68,15 +82,31 @@ class NexkeyProcess:
         return status
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+        rest = b""
+        with self._output, contextlib.suppress(OSError):  # a terminal whose last writer has gone reads as an error
+            while data := self._output.read(65_536):
+                *lines, rest = (rest + data).split(b"\n")
+                self.lines += [shown(line) for line in lines]
+        if rest:
+            self.lines.append(shown(rest))
+
+
+def shown(line: bytes) -> str:
+    """What stands there once a terminal has drawn it: a carriage return begins the line anew."""
+    return CONTROL.sub("", line.decode("utf-8", "replace")).rstrip("\r").rpartition("\r")[2]
+
+
+def opened_terminal(columns: int, rows: int) -> tuple[int, int]:
+    """Both ends of a pseudo-terminal of this size: ours to read, a program's to write to."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    return ours, theirs
 
 
 @contextmanager
-def nexkey(*arguments: str, **settings: str) -> Iterator[NexkeyProcess]:
+def nexkey(*arguments: str, terminal: tuple[int, int] | None = None, **settings: str) -> Iterator[NexkeyProcess]:
     """Whatever happens in the block, nothing is left running."""
-    started = NexkeyProcess(arguments, settings)
+    started = NexkeyProcess(arguments, settings, terminal)
     try:
         yield started
     finally:
