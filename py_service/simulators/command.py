@@ -66,7 +66,8 @@ class CommandAnswers:
 
     def _refuse(self, command: str, code: str, monotonic_ms: int) -> Pending:
         first = self._answers.get(command)
-        if code == "command_replayed" and first is not None:
+        # An id that was answered and comes again after its end is refused as expired: the verifier asks for the time first.
+        if code in ("command_replayed", "command_expired") and first is not None:
             return self._reports.keep(first[0], command, first[1])
         result = "expired" if code == "command_expired" else "refused"
         return self._report(command[:COMMAND_ID_CHARACTERS_MAX], result, code, monotonic_ms)

@@ -74,6 +74,18 @@ def test_a_command_that_comes_again_gets_its_first_answer_and_moves_nothing(benc
     assert bench.moved() == ["c1"]
 
 
+@pytest.mark.parametrize("jammed", [False, True])
+def test_a_command_that_comes_again_after_its_end_still_gets_its_first_answer(bench: Bench, jammed: bool) -> None:
+    bench.door.jammed = jammed
+    message = bench.command("c1")
+    first = bench.answers.answer("c1", message, TICK + 20)
+    bench.reports.stored(first.number)
+    again = bench.answers.answer("c1", message, TICK + 6_000)
+    assert (again.number, again.report) == (first.number, first.report)
+    assert bench.moved() == ([] if jammed else ["c1"])
+    assert bench.answer("c2", bench.command("c2"), TICK + 6_000) == ("expired", "command_expired", "c2")
+
+
 def test_a_jammed_lock_says_so_again_when_asked_again(bench: Bench) -> None:
     bench.door.jammed = True
     message = bench.command("c1")
