@@ -48,7 +48,8 @@ def run_demo(settings: Settings, console: Console) -> int:
 
 
 async def _stay(terminal: Terminal) -> int:
-    made = await _set_up(terminal, "--walking")
+    terminal.folder.moves_file.unlink(missing_ok=True)  # it grows as long as the demonstration runs
+    made = await _set_up(terminal, "--walking", "--moves", str(terminal.folder.moves_file))
     phones = simulator_spec("phones", "phones", "--json", "--demo", str(terminal.folder.demo_file), "--api", terminal.stack.api_url)
     await terminal.supervisor.start(phones)
     for account in made.accounts:
@@ -65,7 +66,7 @@ async def _stay(terminal: Terminal) -> int:
 
 
 async def _one_round(terminal: Terminal) -> int:
-    moves_file = terminal.folder.path / "moves.jsonl"
+    moves_file = terminal.folder.moves_file
     made = await _set_up(terminal, "--moves", str(moves_file))
     await _locks_connected(terminal.folder.logs / "locks.log", made.doors)
     async with httpx.AsyncClient(base_url=terminal.stack.api_url, timeout=10.0, trust_env=False) as http:

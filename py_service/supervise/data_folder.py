@@ -2,7 +2,7 @@
 
 <data>/mongo        the embedded store        <data>/master.key   made on first start in development, 0600
 <data>/logs         one file per child        <data>/demo.json    accounts and seed of the demonstration, 0600
-                                              <data>/owner.json   what its owner signs in with, 0600
+<data>/moves.jsonl  bolts that moved in it    <data>/owner.json   what its owner signs in with, 0600
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class DataFolder:
     def owner_file(self) -> Path:
         """What the demonstration's owner signs in with, as the body of a request."""
         return self.path / "owner.json"
+
+    @property
+    def moves_file(self) -> Path:
+        """A line for each time that a bolt of the demonstration moved, since its last start."""
+        return self.path / "moves.jsonl"
 
     def close(self) -> None:
         self._lock.close()
