@@ -99,8 +99,8 @@ class Projection:
 
     async def _write(self, batch: list[Projected], moved: dict[str, int]) -> None:
         at_ms = now_ms()
-        async with self._mongo.session() as session:
-            await self._mongo.begin(session)
+        session = self._lease.session
+        async with self._mongo.transaction(session):
             try:
                 await self._lease.hold(session)
                 await self._insert(session, batch)
@@ -109,14 +109,11 @@ class Projection:
                     {"_id": READER}, {"$set": {**marks, "lag_ms": self.lag_ms, "at": at_ms}}, upsert=True, session=session
                 )
             except PyMongoError as error:
-                await self._mongo.abort(session)
                 if is_conflict(error):
                     raise NothingWritten from None
                 raise
-            except BaseException:
-                await self._mongo.abort(session)
-                raise
             if not await commit_known(session, at_ms):
+                self._mongo.leave(session)
                 raise NothingWritten  # the marks are read again: they say whether it was
         self._lease.renewed()
 

@@ -10,6 +10,7 @@ INVARIANT: only `commitTransaction` is ever sent again; what stays unknown is se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,7 @@ DECISION_AGE_MS_MAX = 1_000
 LATE_SECONDS = 0.5
 CATCH_UP_SECONDS = 0.005
 DEFER_SECONDS_MAX = 2.0
+SETTLE_SECONDS = 0.5
 TRIES_MAX = 8
 BEHIND_TRIES_MAX = 3
 EVENT_BYTES_ESTIMATE = 512
@@ -113,11 +115,12 @@ class CommitGroup:
     async def run(self) -> None:
         """The committer task: runs until cancelled, or until the log is taken."""
         while True:
-            await self._wake.wait()
+            await self._woken()
             group = self._seal()
             if not group:
                 self._wake.clear()
-                continue
+                if not self._log.unsettled:
+                    continue
             try:
                 if self._log.unsettled:
                     await self._settle()
@@ -133,6 +136,11 @@ class CommitGroup:
             except Exception:
                 logger.exception("group_broken", members=len(group))
                 self._fail(group, Problem(500, "internal", "The decision could not be recorded; nothing was commanded."))
+
+    async def _woken(self) -> None:
+        """By a member; or, after a commit that stayed unknown, by the clock: what was written is owed its end even if nobody asks."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), SETTLE_SECONDS if self._log.unsettled else None)
 
     def _seal(self) -> list[Member]:
         limit = min(self._limits.events_max, max(1, self._limits.bytes_max // EVENT_BYTES_ESTIMATE))
@@ -189,23 +197,18 @@ class CommitGroup:
 
     async def _try(self, group: list[Member], at_ms: int) -> None:
         started = time.monotonic()
-        async with self._mongo.session() as session:
-            await self._mongo.begin(session)
+        session = self._log.session
+        async with self._mongo.transaction(session):
             try:
                 if self._fence:
                     await self._pass_fence(session, group, at_ms)
                 if not group:
-                    await self._mongo.abort(session)
                     return
                 document, identifiers = self._document(group, at_ms)
                 await self._mongo.database["journal"].insert_one(document, session=session)
             except PyMongoError as error:
-                await self._mongo.abort(session)
                 if is_conflict(error):
                     raise NothingWritten from None
-                raise
-            except _Behind:
-                await self._mongo.abort(session)
                 raise
             await self._finish(session, group, document, identifiers, at_ms, started)
 
@@ -243,6 +246,7 @@ class CommitGroup:
         if not known:
             self.figures.unknown += 1
             self._log.unknown(document)
+            self._mongo.leave(session)
             self._unknown_members[bytes(document["hash"])] = named
             problem = Problem(
                 503, "outcome_unknown", "The store did not say whether the decision was kept; nothing was commanded.", retry_after_seconds=2

@@ -9,6 +9,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from py_service.journal.event import journal_id
 from py_service.journal.log import document_hash, read_head
 from py_service.stores.mongo import Document, Mongo, now_ms
+from py_service.stores.place import is_gone
 
 DEAD_AFTER_MS = 20_000
 
@@ -21,12 +22,15 @@ async def live_logs(mongo: Mongo) -> list[Document]:
 
 
 async def close_dead_logs(mongo: Mongo, logs: list[Document]) -> None:
-    """Insert `closed` at last + 1 of every open log whose process hasn't said for 20 s that it lives."""
+    """Insert `closed` at last + 1 of every open log whose process is gone, or hasn't said for 20 s that it lives."""
     limit = now_ms() - DEAD_AFTER_MS
     for log in logs:
-        if log["state"] != "open" or log["alive_at"] >= limit:
+        if log["state"] != "open" or (log["alive_at"] >= limit and not is_gone(log.get("place"))):
             continue
         try:
+            if log.get("session") is not None:
+                # What it was in the middle of: until that is aborted, nobody else can write what it has written, not even this log's end.
+                await mongo.end_sessions([log["session"]])
             await _close(mongo, log["_id"])
         except PyMongoError as error:
             # Its process may stand still inside a transaction that holds the next number. Nothing else waits for that.

@@ -13,7 +13,8 @@ import bson
 from bson.binary import Binary
 
 from py_service.journal.event import Event, journal_id
-from py_service.stores.mongo import Document, Mongo, now_ms
+from py_service.stores.mongo import Document, Mongo, now_ms, session_name
+from py_service.stores.place import own_place
 
 FIRST_HASH = bytes(32)
 HASHED_FIELDS = ("_id", "at", "prev", "keys", "events", "closed")
@@ -54,6 +55,7 @@ class Log:
         self._mongo = mongo
         self.id = identifier
         self.head = head
+        self.session = mongo.session()  # its lane's transactions, so that whoever closes the log of a dead process can end them
         # Hashes that we tried to write at head.seq + 1 and whose commit stayed unknown.
         self._unknown: set[bytes] = set()
 
@@ -63,11 +65,12 @@ class Log:
         identifier = f"{lane}-{secrets.token_hex(8)}"
         predecessor = await _predecessor(mongo, lane)
         born_at = now_ms()
+        log = cls(mongo, identifier, Head(0, FIRST_HASH))
         await mongo.database["logs"].insert_one(
             {"_id": identifier, "lane": lane, "process": process, "born_at": born_at, "alive_at": born_at,
-             "state": "open", "predecessor": predecessor, "closed": None}
+             "state": "open", "predecessor": predecessor, "closed": None, "place": own_place(), "session": session_name(log.session)}
         )  # fmt: skip
-        return cls(mongo, identifier, Head(0, FIRST_HASH))
+        return log
 
     def document(self, at_ms: int, keys: list[str], events: list[Event]) -> Document:
         """The next document; not written."""

@@ -64,11 +64,15 @@ class Member(Protocol):
         ...
 
 
+def conclusion_key(attempt: object) -> str:
+    """The service concludes once how an attempt ended, whichever process does. What a lock says is apart from that."""
+    return f"close:{attempt}"
+
+
 class Note:
-    """An event that the log owes, with nobody waiting for it."""
+    """An event that the log owes, with nobody waiting for it: how an attempt ended that the lock has no word on."""
 
     fenced = False
-    key = None
     key_is_clients = False
     judged_at_ms = 0
     judged_revision = 0
@@ -76,6 +80,7 @@ class Note:
 
     def __init__(self, event: Event) -> None:
         self.organization = str(event["org"])
+        self.key: str | None = conclusion_key(event["attempt"])
         self._event = event
         self.written = False
 

@@ -127,8 +127,8 @@ class ChangeLane:
 
     async def _try(self, group: list[_Waiting]) -> None:
         at_ms = now_ms()
-        async with self._mongo.session() as session:
-            await self._mongo.begin(session)
+        session = self._log.session
+        async with self._mongo.transaction(session):
             try:
                 revisions = await self._next_revisions(session, group)
                 await self._plan(session, group, revisions, at_ms)
@@ -144,16 +144,13 @@ class ChangeLane:
                 await self._log.settle()
                 raise NothingWritten from None
             except PyMongoError as error:
-                await self._mongo.abort(session)
                 if is_conflict(error):
                     raise NothingWritten from None
-                raise
-            except NothingWritten:
-                await self._mongo.abort(session)
                 raise
             known = await commit_known(session, at_ms)
         if not known:
             self._log.unknown(document)
+            self._mongo.leave(session)
             self._refuse(
                 group, Problem(503, "outcome_unknown", "The store did not say whether the change was kept.", retry_after_seconds=2)
             )

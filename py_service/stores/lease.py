@@ -11,7 +11,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from py_service.errors import StoreUnavailable
-from py_service.stores.mongo import Mongo, now_ms
+from py_service.stores.mongo import Mongo, now_ms, session_name
+from py_service.stores.place import is_gone, own_place
 
 LEASE_MS = 10_000
 FRESH_SECONDS = 3.0
@@ -25,7 +26,9 @@ class Lease:
     """`holder` is the process's name."""
 
     def __init__(self, mongo: Mongo, name: str, holder: str) -> None:
+        self._mongo = mongo
         self._collection = mongo.database["leases"]
+        self.session = mongo.session()  # of every transaction that holds the lease
         self.name = name
         self.holder = holder
         self._renewed_at = -FRESH_SECONDS
@@ -43,18 +46,21 @@ class Lease:
         """True when the lease is ours now."""
         document = await self._collection.find_one({"_id": self.name})
         until = now_ms() + LEASE_MS
+        ours = {"holder": self.holder, "until": until, "place": own_place(), "session": session_name(self.session)}
         if document is None:
             try:
-                await self._collection.insert_one({"_id": self.name, "holder": self.holder, "token": 1, "until": until})
+                await self._collection.insert_one({"_id": self.name, "token": 1, **ours})
             except DuplicateKeyError:
                 return False
             return True
-        if document["holder"] != self.holder and document["until"] > now_ms():
-            return False
+        if document["holder"] != self.holder:
+            if document["until"] > now_ms() and not is_gone(document.get("place")):
+                return False
+            if document.get("session") is not None:
+                # A holder that died inside a transaction has the lease's own document in it.
+                await self._mongo.end_sessions([document["session"]])
         # The token that was read must still stand: of two who read it, one matches.
-        changed = await self._collection.update_one(
-            {"_id": self.name, "token": document["token"]}, {"$set": {"holder": self.holder, "until": until}, "$inc": {"token": 1}}
-        )
+        changed = await self._collection.update_one({"_id": self.name, "token": document["token"]}, {"$set": ours, "$inc": {"token": 1}})
         return changed.modified_count == 1
 
     async def hold(self, session: AsyncClientSession) -> None:

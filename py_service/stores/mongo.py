@@ -5,16 +5,18 @@ Transactions carry their own concerns, because a collection's settings don't rea
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import structlog
 from bson.int64 import Int64
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -26,6 +28,10 @@ MAJORITY = ReadConcern("majority")
 MAJORITY_JOURNALED = WriteConcern("majority", j=True)
 CLOCK_DIFFERENCE_MS_MAX = 1_000
 POOL_CONNECTIONS_MAX = 64
+ABORT_SECONDS_MAX = 0.2
+END_AGAIN_SECONDS = 0.2
+
+logger = structlog.get_logger(__name__)
 
 
 def now_ms() -> int:
@@ -53,6 +59,8 @@ class Mongo:
             retryWrites=False,  # a transaction is retried whole, or not at all
             tz_aware=True,
         )
+        self._left: dict[Any, Document] = {}
+        self._ending: asyncio.Task[None] | None = None
         self.database: AsyncDatabase[Document] = self.client.get_database(database, read_concern=MAJORITY, write_concern=MAJORITY_JOURNALED)
 
     async def refuse_unfit_server(self) -> None:
@@ -71,24 +79,72 @@ class Mongo:
         store_ms = int(hello["localTime"].timestamp() * 1000)
         return (before + after) // 2 - store_ms
 
-    @contextlib.asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncClientSession]:
-        """A session whose transaction is aborted when it wasn't committed."""
-        async with self.client.start_session() as session:
-            yield session
+    def session(self) -> AsyncClientSession:
+        """For the life of a writer: each new transaction in it ends, at the server, whatever an earlier one left open."""
+        return self.client.start_session(causal_consistency=False)
 
     async def begin(self, session: AsyncClientSession) -> None:
         """Start a transaction that reads and writes by majority and journal."""
         await session.start_transaction(read_concern=MAJORITY, write_concern=MAJORITY_JOURNALED)
 
-    async def abort(self, session: AsyncClientSession) -> None:
-        """Abort, when there is something to abort; a dead server has aborted it already."""
-        if session.in_transaction:
-            with contextlib.suppress(PyMongoError):
-                await session.abort_transaction()
+    @contextlib.asynccontextmanager
+    async def transaction(self, session: AsyncClientSession) -> AsyncIterator[None]:
+        """A transaction that is aborted when the block ends without having committed it."""
+        await self.begin(session)
+        try:
+            yield
+        except BaseException as error:
+            await self.abort(session, error)
+            raise
+        await self.abort(session)
+
+    async def abort(self, session: AsyncClientSession, because: BaseException | None = None) -> None:
+        """Abort, when there is something to abort. Without the server's own word for it the session is ended later."""
+        if not session.in_transaction:
+            return
+        began = time.monotonic()
+        with contextlib.suppress(PyMongoError):
+            await session.abort_transaction()  # the driver keeps to itself whether the server heard it
+        unheard = time.monotonic() - began > ABORT_SECONDS_MAX
+        if unheard or (because is not None and isinstance(because, PyMongoError) and not isinstance(because, OperationFailure)):
+            self.leave(session)
+
+    def leave(self, session: AsyncClientSession) -> None:
+        """A transaction of this session may still be open at the server, where it holds what it has written: MongoDB waits a minute,
+        the embedded server for ever. It is ended as soon as the server answers."""
+        self._left[session_name(session)["id"]] = session_name(session)
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.create_task(self._end_left())
+
+    async def _end_left(self) -> None:
+        while self._left:
+            left, self._left = self._left, {}
+            if not await self.end_sessions(list(left.values())):
+                self._left = left | self._left
+                await asyncio.sleep(END_AGAIN_SECONDS)
+
+    async def end_sessions(self, names: list[Document]) -> bool:
+        """Abort what these sessions (of a process that is gone, or our own) have open. False when the server didn't answer.
+
+        Safe even for a session that is in use: whoever runs it is told that nothing was written.
+        """
+        try:
+            await self.client.admin.command("killSessions", names)
+        except OperationFailure as error:
+            logger.warning("sessions_not_ended", code=error.code)  # not allowed to: the server's own limit ends them
+        except PyMongoError:
+            return False
+        return True
 
     async def close(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
         await self.client.close()
+
+
+def session_name(session: AsyncClientSession) -> Document:
+    """By which any process can have it ended."""
+    return dict(session.session_id)
 
 
 def is_conflict(error: PyMongoError) -> bool:

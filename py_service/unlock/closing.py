@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from py_service.errors import Problem
 from py_service.journal.event import Event, make_event
-from py_service.journal.member import Member
+from py_service.journal.member import Member, conclusion_key
 from py_service.stores.mongo import Document, Mongo
 
 CLOSE_AFTER_MS = 2_000
@@ -51,7 +51,7 @@ class CloseMember:
 
     def __init__(self, attempt: Document, on_failed: Callable[[], None]) -> None:
         self.organization = str(attempt["org"])
-        self.key: str | None = f"close:{attempt['_id']}"
+        self.key: str | None = conclusion_key(attempt["_id"])
         self.judged_at_ms = 0
         self.waiting_since = time.monotonic()
         self.answered = False
