@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Coroutine
 
 import structlog
+from pymongo.errors import PyMongoError
 
 from py_service._core_rs import KeyRing
 from py_service.access.handlers import AccessHandlers
@@ -65,6 +66,7 @@ from py_service.unlock.request import RequestUnlock
 
 BEAT_SECONDS = 5.0
 SWEEP_SECONDS = 1.0
+AWAY_SECONDS = 0.5
 
 logger = structlog.get_logger(__name__)
 
@@ -75,7 +77,15 @@ def make_application(settings: Settings | None = None) -> EdgeApplication:
     async def compose() -> Composition:
         chosen = settings or read_settings()
         configure_logging(chosen.log_level, chosen.environment)
-        return await Process(chosen).start()
+        while True:
+            process = Process(chosen)
+            try:
+                return await process.start()
+            except PyMongoError as error:
+                # To end here would end the other workers too, once it has happened twice in a row.
+                logger.warning("api_waits", process=process.name, error=type(error).__name__)
+                await process.close()
+                await asyncio.sleep(AWAY_SECONDS)
 
     return EdgeApplication(compose)
 

@@ -6,7 +6,9 @@ Granian doesn't cancel a handler when the client goes away, so whatever was begu
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from py_service.edge.limits import ClientMeter, Limits
 from py_service.edge.problem import answer_to
 from py_service.edge.process import die_with_parent
 from py_service.edge.routes import Endpoint, RouteTable
-from py_service.errors import Problem
+from py_service.errors import Problem, stores_unavailable
 from py_service.exchange import Request, Response, Route
 from py_service.telemetry import RequestMetrics, logger, request_id_of
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from py_service.edge.rsgi import Exchange, Scope, Socket
 
 _REQUEST_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_COMPOSE_SECONDS_MAX = 3.0  # a connection waits for so long; after that it is told to come again
 _LOG = logger("edge")
 Result = TypeVar("Result")
 
@@ -42,17 +45,33 @@ class Composition:
 
 
 class EdgeApplication:
-    """`compose` runs on the worker's loop before the first request is taken; if it raises, the worker doesn't start."""
+    """`compose` runs on the worker's loop before the first request is taken; if it raises, the worker doesn't start.
+
+    While it takes long (a store is away) every request is answered with a 503: another worker that has started must not be dragged down.
+    """
 
     def __init__(self, compose: Callable[[], Awaitable[Composition]]) -> None:
         self._compose = compose
+        self._adopting: asyncio.Task[None] | None = None
         self._composition: Composition | None = None
         self._in_flight = 0
         self._made = 0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         die_with_parent()
-        self.adopt(loop.run_until_complete(_awaited(self._compose())))
+        composing = loop.create_task(_awaited(self._compose()))
+        loop.run_until_complete(asyncio.wait([composing], timeout=_COMPOSE_SECONDS_MAX))
+        if composing.done():
+            self.adopt(composing.result())
+        else:
+            self._adopting = loop.create_task(self._adopt_late(composing))
+
+    async def _adopt_late(self, composing: asyncio.Task[Composition]) -> None:
+        try:
+            self.adopt(await composing)
+        except Exception:  # noqa: BLE001  whatever it was, a worker that can't start ends
+            _LOG.exception("worker doesn't start")
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._composition is not None:
@@ -74,6 +93,10 @@ class EdgeApplication:
         received_ns = time.perf_counter_ns()
         if scope.proto != "http":
             cast("Socket", exchange).close(404)
+            return
+        if self._composition is None:
+            request_id = secrets.token_hex(8)
+            self._send(exchange, answer_to(stores_unavailable("This process waits for its stores."), request_id), request_id)
             return
         recorder = self._unmatched
         request_id = ""
