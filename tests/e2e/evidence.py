@@ -5,6 +5,7 @@ Everything is read from the stores directly, past the service. What doesn't live
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import bson
@@ -69,8 +70,8 @@ async def faults_in_the_books(service: Service) -> list[str]:
     finally:
         await mongo.close()
     journal, projection = await read_journal(service), await read_projection(service)
-    names = [str(event["id"]) for event in projection]
-    faults += [f"{name} is projected {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1]
+    names = Counter(str(event["id"]) for event in projection)
+    faults += [f"{name} is projected {times} times" for name, times in sorted(names.items()) if times > 1]
     faults += [f"{name} is not projected" for name in sorted(journal.events.keys() - set(names))]
     faults += [f"{name} is projected and in no log" for name in sorted(set(names) - journal.events.keys())]
     for organization in {str(event["org"]) for event in projection}:
@@ -101,3 +102,39 @@ async def standing(service: Service) -> dict[str, object]:
     journal = await read_journal(service)
     found["journal"] = sorted(journal.documents)
     return found
+
+
+ENDS = ("unlocked", "unlocked.failed", "not_commanded")
+
+
+def faults_of_outcomes(service: Service, journal: Journal) -> list[str]:
+    """What is wrong with how granted attempts ended: each ends once, and whoever drew a bolt back said so.
+
+    `unconfirmed` is the service's word for not knowing; a lock that could not be heard in time may still say what it did, once.
+    """
+    faults: list[str] = []
+    moved = {str(move.command) for move in service.moves()}
+    for name, event in journal.events.items():
+        if event["kind"] != "authorized":
+            continue
+        ends = [end for end in journal.of_attempt(name) if end["kind"] in ENDS]
+        by_lock = [end for end in ends if "number" in end.get("detail", {})]
+        concluded = [end for end in ends if end not in by_lock]
+        told = [f"{end['kind']} {end.get('reason', '')}".strip() for end in ends]
+        contradicted = bool(by_lock) and any(end.get("reason") != "unconfirmed" for end in concluded)
+        if not ends or len(by_lock) > 1 or len(concluded) > 1 or contradicted:
+            faults.append(f"{name} ended {len(ends)} times: {', '.join(told)}")
+        if name in moved and "unlocked" not in told:
+            faults.append(f"{name} moved a bolt, and ended: {', '.join(told)}")
+    return faults + [f"{name}: {event}" for name, event in journal.events.items() if event["kind"] == "report.unmatched"]
+
+
+async def faults_in_the_changes(service: Service) -> list[str]:
+    """What is wrong with the change records: empty when each organization's are numbered 1 to its revision."""
+    faults: list[str] = []
+    for document in await service.database["revisions"].find({}).to_list():
+        records = await service.database["changes"].find({"org": document["_id"]}).to_list()
+        numbers = sorted(int(record["revision"]) for record in records)
+        if numbers != list(range(1, int(document["revision"]) + 1)):
+            faults.append(f"{document['_id']} stands at {document['revision']}, with {len(numbers)} records, the last {numbers[-3:]}")
+    return faults
