@@ -61,7 +61,6 @@ class Settings:
     group_bytes_max: int = 1_000_000
     queue_members_max: int = 4_096
     requests_concurrent_max: int = 4_096
-    command_seconds_max: int = 5
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -119,11 +118,9 @@ def _check(settings: Settings) -> None:
         "group_bytes_max",
         "queue_members_max",
     )
-    for name in (*positive, "requests_concurrent_max", "command_seconds_max"):
+    for name in (*positive, "requests_concurrent_max"):
         if getattr(settings, name) < 1:
             raise SettingsError(f"NEXKEY_{name.upper()}: 1 or more")
-    if settings.command_seconds_max > 5:
-        raise SettingsError("NEXKEY_COMMAND_SECONDS_MAX: 5 at most; a lock refuses longer commands")
     if settings.environment not in ("development", "production"):
         raise SettingsError("NEXKEY_ENVIRONMENT: development or production")
     if settings.environment == "production" and not settings.fence:

@@ -12,7 +12,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from py_service.journal.commit import NothingWritten, commit_known
-from py_service.journal.event import Event, event_body, event_id, journal_id, topics_of
+from py_service.journal.event import Event, command_expires_at_ms, event_body, event_id, journal_id, topics_of
 from py_service.journal.keeper import finish_log
 from py_service.stores.bus import Bus, BusAway, BusUnknown, Published
 from py_service.stores.lease import Lease
@@ -22,7 +22,6 @@ READER = "events"
 WINDOW_DOCUMENTS = 16
 BATCH_EVENTS_MAX = 512
 ENDED = ("unlocked", "unlocked.failed", "not_commanded")
-COMMAND_LIFE_MS_MAX = 5_000
 
 logger = structlog.get_logger(__name__)
 
@@ -169,9 +168,7 @@ class Projection:
 
 
 def _open_attempt(identifier: str, event: Event) -> Document:
-    wait = event.get("wait")
-    life = min(COMMAND_LIFE_MS_MAX, wait * 1000) if isinstance(wait, int) else COMMAND_LIFE_MS_MAX
     return {
         "_id": identifier, "org": event["org"], "door": event.get("door"), "person": event.get("person"), "lock": event.get("lock"),
-        "expires_at": int(event["at"]) + life,
+        "expires_at": command_expires_at_ms(int(event["at"]), event.get("wait")),
     }  # fmt: skip

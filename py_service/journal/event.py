@@ -13,6 +13,8 @@ from py_service.stores.mongo import plain
 Event = dict[str, Any]  # BSON is open; docs/protocols/documents.md names the fields
 SEQUENCE_DIGITS = 12
 INDEX_DIGITS = 3
+COMMAND_LIFE_MS_MAX = 5_000
+LOCK_CLOCK_ERROR_MS_MAX = 1_000  # a lock that is less sure of the time refuses
 
 _ENCODER = msgspec.json.Encoder(enc_hook=plain)
 
@@ -24,6 +26,12 @@ def make_event(kind: str, organization: str, at_ms: int, **fields: object) -> Ev
         if value is not None:
             event[name] = value
     return event
+
+
+def command_expires_at_ms(at_ms: int, wait_seconds: int | None) -> int:
+    """The latest moment of the command that a grant of `at_ms` (its T) leads to: T + 5 s, or T + the wait that was asked for."""
+    life = min(COMMAND_LIFE_MS_MAX, wait_seconds * 1_000) if wait_seconds else COMMAND_LIFE_MS_MAX
+    return at_ms + life
 
 
 def journal_id(log: str, seq: int) -> str:

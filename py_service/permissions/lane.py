@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from py_service.errors import Problem, StoreUnavailable, stores_unavailable
 from py_service.journal.commit import NothingWritten, commit_known
+from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MAX
 from py_service.journal.log import Log, LogTaken
 from py_service.permissions.change import Actor, Change, Changed, Plan, View
 from py_service.permissions.follower import PermissionFollower
@@ -29,8 +30,6 @@ from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, is_conflict, now_ms
 
-COMMAND_LIFE_MS_MAX = 5_000
-LOCK_CLOCK_ERROR_MS_MAX = 1_000
 CHANGES_AT_ONCE_MAX = 64
 QUEUE_CHANGES_MAX = 1_024
 TRY_SECONDS_MAX = 3.0

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 from py_service._core_rs import Claims, Decision, PermissionIndex
 from py_service.errors import Problem
-from py_service.journal.event import Event, make_event
+from py_service.journal.event import Event, command_expires_at_ms, make_event
 from py_service.stores.mongo import Document
 from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED
-
-COMMAND_LIFE_MS_MAX = 5_000
 
 
 @dataclass(slots=True)
@@ -80,7 +78,6 @@ class Attempt:
         self.judged_revision = -1
         self.decision: Decision | None = None
         self.lock: str | None = None
-        self.site: str | None = None
         self.commit: Commit | None = None
         self.signed = False  # from here on a command may be out
         self.decided: asyncio.Future[None] = loop.create_future()
@@ -98,8 +95,7 @@ class Attempt:
     @property
     def expires_at_ms(self) -> int:
         """Latest moment of the command: T + 5 s, or T + the wait that was asked for."""
-        life = min(COMMAND_LIFE_MS_MAX, self.wait_seconds * 1000) if self.wait_seconds else COMMAND_LIFE_MS_MAX
-        return self.recorded.at_ms + life
+        return command_expires_at_ms(self.recorded.at_ms, self.wait_seconds)
 
     @property
     def recorded(self) -> Commit:

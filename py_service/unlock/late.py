@@ -8,18 +8,20 @@ from dataclasses import dataclass
 
 import structlog
 
-from py_service._core_rs import PermissionIndex, Report, ReportError, verify_report
+from py_service._core_rs import PermissionIndex, Report
 from py_service.errors import Problem
-from py_service.journal.event import Event, make_event, parse_event_id
+from py_service.journal.event import Event, command_expires_at_ms, make_event, parse_event_id
 from py_service.journal.member import Member
 from py_service.stores.bus import BUS_ERRORS, Bus, BusAway, BusUnknown
 from py_service.stores.mongo import Mongo
 from py_service.unlock.announcer import Stored
-from py_service.unlock.listener import decode_report
-from py_service.unlock.report import ReportMember, outcome_event
-from py_service.unlock.store import read_event
+from py_service.unlock.messages import UNLOCKED
+from py_service.unlock.report import LockOff, ReportMember, ReportRefused, in_time, outcome_event, verify
+from py_service.unlock.store import NOT_COMMANDED, read_ends, read_event
 
 READ_MAX = 128
+UNMATCHED = "report.unmatched"
+REFUSED_BY_LOCK = "command.refused"
 
 logger = structlog.get_logger(__name__)
 
@@ -49,6 +51,9 @@ class LateReports:
     async def step(self) -> int:
         """Take what is there; how many were taken. Raises BUS_ERRORS, pymongo errors."""
         entries = await self._read()
+        for organization in {entry.organization for entry in entries if entry.organization}:
+            with contextlib.suppress(Problem):  # a lock that was made, or switched off, a moment ago
+                await self._current(organization)
         for entry in entries:
             await self._take(entry)
         await self._acknowledge()
@@ -63,16 +68,22 @@ class LateReports:
         ]
 
     async def _take(self, entry: _Entry) -> None:
-        report = await self._verified(entry)
-        if report is None:
+        lock_off = False
+        try:
+            report = verify(self._index, entry.organization, entry.lock, entry.report)
+        except LockOff as error:
+            report, lock_off = error.report, True
+        except ReportRefused as error:
+            logger.warning("report_refused", code=error.code, organization=entry.organization, lock=entry.lock)
             await self._bus.forget_reports([entry.identifier])
             return
-        event = await self._event(entry.organization, report)
+        event = await self._event(entry.organization, report, lock_off)
         member = ReportMember(
             entry.organization,
             report,
             event,
             on_stored=lambda stored: self._done(entry, stored),
+            on_committed=_sound,
             on_failed=lambda: self._under_way.discard(entry.identifier),  # read again
         )
         self._under_way.add(entry.identifier)
@@ -81,41 +92,34 @@ class LateReports:
         except Problem:
             self._under_way.discard(entry.identifier)
 
-    async def _verified(self, entry: _Entry) -> Report | None:
-        signed = decode_report(entry.report)
-        device = self._index.device(entry.organization, entry.lock)
-        if device is None and entry.organization:
-            with contextlib.suppress(Problem):
-                await self._current(entry.organization)
-            device = self._index.device(entry.organization, entry.lock)
-        if signed is None or device is None:
-            logger.warning("report_dropped", organization=entry.organization, lock=entry.lock)
-            return None
-        try:
-            return verify_report(device.public_key, signed, entry.lock)
-        except ReportError as error:
-            logger.warning("report_refused", code=error.code, organization=entry.organization, lock=entry.lock)
-            return None
-
-    async def _event(self, organization: str, report: Report) -> Event:
+    async def _event(self, organization: str, report: Report, lock_off: bool) -> Event:
         device = self._index.device(organization, report.lock)
         door = device.door if device is not None else None
         detail: dict[str, object] = {"number": report.number, "lock_at": report.at_ms}
-        if report.kind == "door":
+        if report.kind == "door" and not lock_off:
             return make_event("door.state", organization, 0, door=door, lock=report.lock, detail={**detail, "state": report.result})
-        name = parse_event_id(report.command or "")
-        decided = None if name is None else await read_event(self._mongo, name)
-        if (
-            decided is not None
-            and decided["kind"] == "authorized"
-            and decided["org"] == organization
-            and decided.get("lock") == report.lock
-        ):
+        decided = None if lock_off else await self._attempt(organization, report)
+        if decided is not None:
             return outcome_event(organization, report, decided.get("door"), decided.get("person"))
-        # ALARM: a lock acted on something that nobody decided.
-        detail |= {"command": report.command, "result": report.result}
-        logger.error("report_unmatched", organization=organization, lock=report.lock)
-        return make_event("report.unmatched", organization, 0, door=door, lock=report.lock, detail=detail)
+        said = {"command": report.command, "result": report.result, "lock_reason": report.reason, "lock_off": lock_off or None}
+        detail |= {name: value for name, value in said.items() if value is not None}
+        kind = UNMATCHED if lock_off or report.result == "done" else REFUSED_BY_LOCK
+        return make_event(kind, organization, 0, door=door, lock=report.lock, detail=detail)
+
+    async def _attempt(self, organization: str, report: Report) -> Event | None:
+        """The grant that the report is the end of: for this lock, while its command was alive, and not ended yet (as far as projected).
+
+        So a grant explains one move of the bolt, however often a lock, or who has its key, says `done`.
+        """
+        identifier = report.command or ""
+        name = parse_event_id(identifier)
+        decided = None if name is None else await read_event(self._mongo, name)
+        if decided is None or decided["kind"] != "authorized" or (decided["org"], decided.get("lock")) != (organization, report.lock):
+            return None
+        if not in_time(report, int(decided["at"]), command_expires_at_ms(int(decided["at"]), decided.get("wait"))):
+            return None
+        ends = await read_ends(self._mongo, organization, identifier)
+        return None if any(end["kind"] in (UNLOCKED, NOT_COMMANDED) for end in ends) else decided
 
     def _done(self, entry: _Entry, member: ReportMember) -> None:
         self._stored.append((entry.identifier, Stored(member.organization, member.lock, member.number)))
@@ -131,3 +135,9 @@ class LateReports:
             await self._bus.forget_reports([identifier for identifier, _ in done])
         for identifier, _ in done:
             self._under_way.discard(identifier)
+
+
+def _sound(identifier: str, event: Event) -> None:
+    """ALARM: a lock acted on something that nobody decided. Once it is in the journal, so that a report said twice sounds once."""
+    if event["kind"] == UNMATCHED:
+        logger.error("report_unmatched", event_id=identifier, organization=event["org"], lock=event.get("lock"))

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
-from py_service._core_rs import PermissionIndex, ReportError, verify_report
+from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem
 from py_service.journal.member import Member
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.unlock.announcer import Announcer, Stored
 from py_service.unlock.attempt import Attempt
 from py_service.unlock.desk import Desk
-from py_service.unlock.report import ReportMember, outcome_event, outcome_of
+from py_service.unlock.report import LockOff, ReportMember, ReportRefused, in_time, outcome_event, outcome_of, verify
 
-REPORT_CHARACTERS_MAX = 2_048
 LISTEN_AGAIN_SECONDS = 0.2
 
 logger = structlog.get_logger(__name__)
@@ -79,23 +76,23 @@ class ReplyListener:
         if message.type != "report":
             return
         attempt = self._desk.find(message.command or "")
-        if attempt is None or attempt.organization != message.org or attempt.lock != message.lock:
+        is_ours = attempt is not None and attempt.organization == message.org and attempt.lock == message.lock
+        if attempt is None or not is_ours or not self._answer(attempt, message):
             await self._pass_on(message)
-            return
-        self._answer(attempt, message)
 
-    def _answer(self, attempt: Attempt, message: LockMessage) -> None:
-        device = self._index.device(message.org, message.lock)
-        signed = decode_report(message.report)
-        if device is None or signed is None:
-            return
+    def _answer(self, attempt: Attempt, message: LockMessage) -> bool:
+        """Whether it was dealt with here. What doesn't end this attempt is the worker's: it may be an alarm."""
         try:
-            report = verify_report(device.public_key, signed, message.lock)
-        except ReportError as error:
+            report = verify(self._index, message.org, message.lock, message.report)
+        except LockOff:
+            return False
+        except ReportRefused as error:
             logger.warning("report_refused", code=error.code, organization=message.org, lock=message.lock)
-            return
+            return True
         if report.kind != "outcome" or report.command != message.command:
-            return
+            return False
+        if report.result == "done" and not in_time(report, attempt.recorded.at_ms, attempt.expires_at_ms):
+            return False
         # The person hears it now: the lock keeps its signed word until it is in the journal.
         attempt.settled(outcome_of(report))
         event = outcome_event(message.org, report, attempt.door, attempt.person)
@@ -103,8 +100,9 @@ class ReplyListener:
         try:
             self._submit(member)
         except Problem:
-            return  # the queue is full: the lock says it again
+            return True  # the queue is full: the lock says it again
         self._desk.remove(message.command or "")
+        return True
 
     def _stored(self, member: ReportMember) -> None:
         self._announcer.stored(Stored(member.organization, member.lock, member.number))
@@ -112,13 +110,3 @@ class ReplyListener:
     async def _pass_on(self, message: LockMessage) -> None:
         with contextlib.suppress(*BUS_ERRORS):
             await self._bus.leave_report(message.org, message.lock, message.report)
-
-
-def decode_report(text: str) -> bytes | None:
-    """base64url without padding; None when it is too long or isn't that."""
-    if not text or len(text) > REPORT_CHARACTERS_MAX:
-        return None
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return None

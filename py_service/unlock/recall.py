@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from py_service._core_rs import Claims, PermissionIndex
 from py_service.errors import Problem, unknown
-from py_service.journal.event import Event, parse_event_id
+from py_service.journal.event import Event, command_expires_at_ms, parse_event_id
 from py_service.stores.mongo import Mongo, now_ms, store_errors
 from py_service.unlock import store
-from py_service.unlock.attempt import COMMAND_LIFE_MS_MAX, Attempt, Outcome
+from py_service.unlock.attempt import Attempt, Outcome
 from py_service.unlock.desk import Desk
 from py_service.unlock.messages import COMMANDED, REFUSED, UNCONFIRMED
 
@@ -28,14 +28,7 @@ class Recalled:
 
     @property
     def expires_at_ms(self) -> int:
-        return expires_at_ms(self.event)
-
-
-def expires_at_ms(event: Event) -> int:
-    """Of the command that the event may have led to."""
-    wait = event.get("wait")
-    life = min(COMMAND_LIFE_MS_MAX, wait * 1000) if isinstance(wait, int) else COMMAND_LIFE_MS_MAX
-    return int(event["at"]) + life
+        return command_expires_at_ms(int(self.event["at"]), self.event.get("wait"))
 
 
 class RecallAttempt:
@@ -92,8 +85,9 @@ class RecallAttempt:
             outcome = await store.read_outcome(self._mongo, str(event["org"]), identifier)
         if outcome is not None:
             return outcome
-        still_open = now_ms() < expires_at_ms(event)
-        return Outcome(COMMANDED if still_open and attempt is not None else UNCONFIRMED)
+        # Whichever process commanded it: until then the lock may still act.
+        still_open = now_ms() < command_expires_at_ms(int(event["at"]), event.get("wait"))
+        return Outcome(COMMANDED if still_open else UNCONFIRMED)
 
 
 def check_same_door(event: Event, door: str) -> None:

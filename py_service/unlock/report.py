@@ -2,17 +2,71 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import time
 from collections.abc import Callable
 
-from py_service._core_rs import Report
+from py_service._core_rs import PermissionIndex, Report, ReportError, verify_report
 from py_service.errors import Problem
-from py_service.journal.event import Event, make_event
+from py_service.journal.event import LOCK_CLOCK_ERROR_MS_MAX, Event, make_event
 from py_service.stores.mongo import Document
 from py_service.unlock.attempt import Outcome
 from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
 
 LOCK_JAMMED = "lock_jammed"
+REPORT_BYTES_MAX = 1_024
+REPORT_CHARACTERS_MAX = 2_048
+
+
+class ReportRefused(Exception):
+    """A report that is nobody's word. Codes: those of the core's ReportError, `report_device_unknown`, `report_device_inactive`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class LockOff(ReportRefused):
+    """Well signed, but by a lock that is switched off: its key may be in other hands. `report` is what it says."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__("report_device_inactive")
+        self.report = report
+
+
+def verify(index: PermissionIndex, organization: str, lock: str, text: str) -> Report:
+    """The report in `text` (base64url without padding), if the lock signed it and is switched on. Raises ReportRefused."""
+    signed = _decoded(text)
+    if signed is None or len(signed) > REPORT_BYTES_MAX:
+        raise ReportRefused("report_malformed")
+    device = index.device(organization, lock)
+    if device is None:
+        raise ReportRefused("report_device_unknown")
+    try:
+        report = verify_report(device.public_key, signed, lock)
+    except ReportError as error:
+        raise ReportRefused(error.code) from None
+    if not device.active:
+        raise LockOff(report)
+    return report
+
+
+def _decoded(text: str) -> bytes | None:
+    if len(text) > REPORT_CHARACTERS_MAX:
+        return None
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def in_time(report: Report, at_ms: int, expires_at_ms: int) -> bool:
+    """Whether the lock spoke while a command of `at_ms` was alive, by its own signed clock.
+
+    A lock that keeps its law (docs/protocols/tokens.md) acts at no other time, whoever's clocks differ.
+    """
+    return at_ms - LOCK_CLOCK_ERROR_MS_MAX <= report.at_ms <= expires_at_ms + LOCK_CLOCK_ERROR_MS_MAX
 
 
 def outcome_of(report: Report) -> Outcome:

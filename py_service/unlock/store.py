@@ -7,7 +7,8 @@ from py_service.stores.mongo import Mongo
 from py_service.unlock.attempt import Outcome
 from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
 
-ENDS = (UNLOCKED, UNLOCKED_FAILED, "not_commanded")
+NOT_COMMANDED = "not_commanded"
+ENDS = (UNLOCKED, UNLOCKED_FAILED, NOT_COMMANDED)
 
 
 async def read_event(mongo: Mongo, name: EventName) -> Event | None:
@@ -19,10 +20,15 @@ async def read_event(mongo: Mongo, name: EventName) -> Event | None:
     return event
 
 
+async def read_ends(mongo: Mongo, organization: str, attempt: str) -> list[Event]:
+    """Every end of an attempt that is projected, in no order."""
+    events = await mongo.database["events"].find({"attempt": attempt}).to_list()
+    return [event for event in events if event["org"] == organization and event["kind"] in ENDS]
+
+
 async def read_outcome(mongo: Mongo, organization: str, attempt: str) -> Outcome | None:
     """How an attempt ended, as far as it is projected; what the lock said counts before what the worker concluded."""
-    events = await mongo.database["events"].find({"attempt": attempt}).to_list()
-    ends = [event for event in events if event["org"] == organization and event["kind"] in ENDS]
+    ends = await read_ends(mongo, organization, attempt)
     if not ends:
         return None
     ends.sort(key=lambda event: (event["kind"] != UNLOCKED, event.get("reason") == "unconfirmed", event["position"]))

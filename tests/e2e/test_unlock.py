@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
+from py_service._core_rs import DeviceKey
 from py_service.demo.round import outside_schedule
+from py_service.simulators.lock import LockIdentity
 from py_service.stores.mongo import Document
 from tests.e2e.evidence import faults_in_the_books, projected, read_journal, read_projection, unauthorized_moves
 from tests.e2e.mute_lock import mute_lock
@@ -296,8 +301,6 @@ async def test_a_command_that_a_lock_swallows_is_unconfirmed_and_closed_by_the_w
         body = answer.json()
         assert (answer.status_code, body["state"]) == (202, "unconfirmed"), body
         assert [frame.command for frame in heard] == [body["id"]]
-        read = await phone.get(f"/v1/attempts/{body['id']}", headers=service.owner())
-        assert read.json()["state"] in ("commanded", "unconfirmed")
 
         async def closed() -> bool:
             found = [event for event in await read_projection(service) if event.get("attempt") == body["id"]]
@@ -310,6 +313,25 @@ async def test_a_command_that_a_lock_swallows_is_unconfirmed_and_closed_by_the_w
     closing = (await read_journal(service)).of_attempt(body["id"])[-1]
     assert closing["at"] >= datetime.fromisoformat(body["expires_at"]).timestamp() * 1_000 + 2_000
     assert await service.database["open_attempts"].find_one({"_id": body["id"]}) is None
+
+
+async def test_until_it_expires_a_command_is_commanded_whichever_worker_is_asked(service: Service) -> None:
+    identity = service.demo.locks[-2]
+    async with mute_lock(service, identity), service.clients_of_each_worker() as workers:
+        clients = [own[0] for own in workers.values()]
+        body = (await unlock(clients[0], service.owner(), identity.door)).json()
+        assert body["state"] == "commanded"
+        reads = [(await client.get(f"/v1/attempts/{body['id']}", headers=service.owner())).json() for client in clients]
+        assert len(reads) == 2
+        assert [(read["state"], read["expires_at"]) for read in reads] == [("commanded", body["expires_at"])] * 2
+        expires_at = datetime.fromisoformat(body["expires_at"])
+
+        async def not_known_any_more() -> bool:
+            read = (await clients[1].get(f"/v1/attempts/{body['id']}", headers=service.owner())).json()
+            assert read["state"] == "commanded" or datetime.now(UTC) >= expires_at
+            return bool(read["state"] == "unconfirmed")
+
+        await until(not_known_any_more)
 
 
 async def test_a_command_that_comes_too_late_opens_nothing(service: Service, phone: httpx.AsyncClient) -> None:
@@ -325,6 +347,52 @@ async def test_a_command_that_comes_too_late_opens_nothing(service: Service, pho
     assert (answer.status_code, body["state"]) == (202, "unconfirmed"), body
     await read_as(service, phone, body["id"], "unlocked.failed", "command_expired")
     assert not moves_of(service, body["id"])
+
+
+async def left_for_the_worker(service: Service, lock: LockIdentity, *reports: tuple[int, str, str]) -> list[Document]:
+    """Reports (number, result, command) that the lock's own key signed, past the gateway; the lock's new events once all are taken."""
+    known = (await read_journal(service)).events.keys()
+    now_ms = time.time_ns() // 1_000_000
+    redis = Redis.from_url(service.stack.settings.redis_url or "")
+    try:
+        for number, result, command in reports:
+            signed = DeviceKey.from_seed(lock.seed).sign_report(lock.lock, number, "outcome", command, result, None, now_ms)
+            text = base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+            await redis.xadd("nk:reports", {"org": service.demo.id, "lock": lock.lock, "report": text})
+
+        async def all_taken() -> bool:
+            return int(await redis.xlen("nk:reports")) == 0
+
+        await until(all_taken)
+    finally:
+        await redis.aclose()
+    events = (await read_journal(service)).events
+    return [event for name, event in events.items() if name not in known and event.get("lock") == lock.lock]
+
+
+async def test_a_grant_explains_one_move_and_a_lock_that_says_more_is_an_alarm(service: Service, phone: httpx.AsyncClient) -> None:
+    lock = service.demo.locks[0]
+    command = (await unlock(phone, service.owner(), lock.door, Prefer="wait=3")).json()["id"]
+    await projected(service)
+    said = [(1, "done", command), (1, "done", command), (2, "refused", command), (3, "refused", "garbage"), (4, "done", "garbage")]
+    events = await left_for_the_worker(service, lock, *said)
+    assert sorted((event["detail"]["number"], event["kind"], event["detail"]["command"]) for event in events) == [
+        (1, "report.unmatched", command), (2, "command.refused", command), (3, "command.refused", "garbage"),
+        (4, "report.unmatched", "garbage"),
+    ]  # fmt: skip
+    ended = [event for event in (await read_journal(service)).of_attempt(command) if event["kind"] == "unlocked"]
+    assert len(ended) == 1
+    # The lock says its own report again: still only a duplicate.
+    assert await left_for_the_worker(service, lock, (ended[0]["detail"]["number"], "done", command)) == []
+
+
+async def test_a_switched_off_lock_ends_no_attempt(service: Service, phone: httpx.AsyncClient) -> None:
+    lock = service.demo.locks[-1]
+    for active in (False, True):
+        answer = await phone.patch(f"/v1/devices/{lock.lock}", headers=service.owner(), json={"active": active})
+        assert answer.status_code == 200, answer.text
+        [event] = await left_for_the_worker(service, lock, (10 + active, "done", "garbage"))
+        assert (event["kind"], event["detail"].get("lock_off", False)) == ("report.unmatched", not active)
 
 
 async def test_after_all_this_the_books_hold(service: Service) -> None:

@@ -12,7 +12,6 @@ from py_service._core_rs import DeviceKey, LockVerifier, TokenError
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
 from py_service.devices.handlers import DeviceHandlers
-from py_service.devices.report import ReportRefused, verify
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.errors import Problem, stores_unavailable
@@ -165,37 +164,3 @@ async def test_bad_nonce(nonce: object) -> None:
     with pytest.raises(Problem) as caught:
         await Room().handlers.post_time(request("lock1", body))
     assert (caught.value.status, caught.value.code) == (400, "field_invalid")
-
-
-def report(key: DeviceKey = KEY, lock: str = "lock1") -> bytes:
-    return key.sign_report(lock, 3, "outcome", "log:000000000001:000", "done", None, NOW_MS)
-
-
-def test_report_of_a_lock() -> None:
-    found = verify(Room().permissions.index, "acme", "lock1", report())
-    assert (found.lock, found.number, found.kind, found.result, found.at_ms) == ("lock1", 3, "outcome", "done", NOW_MS)
-
-
-@pytest.mark.parametrize(
-    ("organization", "lock", "message", "code"),
-    [
-        ("acme", "lock1", report(STRANGER), "report_signature"),
-        ("acme", "lock1", report(lock="lock2"), "report_wrong_lock"),
-        ("acme", "lock2", report(lock="lock2"), "report_device_unknown"),
-        ("other", "lock1", report(), "report_device_unknown"),
-        ("acme", "lock1", report()[:-1], "report_malformed"),
-        ("acme", "lock1", b"", "report_malformed"),
-        ("acme", "lock1", report() + bytes(1_024), "report_malformed"),
-    ],
-)
-def test_refused_reports(organization: str, lock: str, message: bytes, code: str) -> None:
-    with pytest.raises(ReportRefused) as caught:
-        verify(Room().permissions.index, organization, lock, message)
-    assert caught.value.code == code
-
-
-def test_report_of_a_switched_off_lock() -> None:
-    permissions = MadePermissions(images(device__lock1=device(active=False)))
-    with pytest.raises(ReportRefused) as caught:
-        verify(permissions.index, "acme", "lock1", report())
-    assert caught.value.code == "report_device_inactive"
