@@ -46,3 +46,15 @@ def stores_unavailable(detail: str = "The store did not answer in time; nothing 
 def unknown(kind: str) -> Problem:
     """404 for an object that doesn't exist or is another organization's: the two look the same from outside."""
     return Problem(404, f"{kind}_unknown", f"There is no such {kind}.")
+
+
+def not_standing(cause: str) -> Problem:
+    """What the core's `PermissionIndex.authenticate` found against a token whose signature is good, as the answer to it.
+
+    401 `token_revoked` also for a person who is no longer there: the token outlived its person.
+    """
+    if cause == "stores_unavailable":
+        return stores_unavailable()
+    if cause in ("person_suspended", "organization_suspended"):
+        return Problem(403, cause, f"This {cause.removesuffix('_suspended')} is suspended.")
+    return Problem(401, "token_revoked", "The token was revoked. Sign in again.")

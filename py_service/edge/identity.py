@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from py_service._core_rs import TokenError
-from py_service.errors import Problem, stores_unavailable
+from py_service.errors import Problem, not_standing
 
 if TYPE_CHECKING:
     from py_service._core_rs import Claims
@@ -28,7 +28,6 @@ _DETAILS = {
     "token_audience": "The access token was made for another service.",
     "token_issuer": "The access token was made by another issuer.",
     "token_too_long": "The access token is too long.",
-    "token_revoked": "The access token was revoked. Sign in again.",
 }
 _LEFT_TO_THE_ROOM = frozenset({"person_suspended", "organization_suspended"})
 
@@ -102,7 +101,7 @@ class Authenticator:
             cause = self._permissions.index.authenticate(organization, person, issued_at_ms)
             if cause is None or cause in _LEFT_TO_THE_ROOM:
                 return
-        raise _not_standing(cause)
+        raise not_standing(cause)
 
 
 def _bearer(authorization: str | None) -> str:
@@ -116,13 +115,3 @@ def _bearer(authorization: str | None) -> str:
 
 def _refused(code: str) -> Problem:
     return Problem(401, code, _DETAILS.get(code, "The access token was refused."))
-
-
-def _not_standing(cause: str) -> Problem:
-    if cause == "stores_unavailable":
-        return stores_unavailable()
-    if cause == "person_suspended":
-        return Problem(403, cause, "This person is suspended.")
-    if cause == "organization_suspended":
-        return Problem(403, cause, "This organization is suspended.")
-    return _refused("token_revoked")  # also for a person who is no longer there: the token outlived its person

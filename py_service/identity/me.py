@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from py_service.errors import Problem
+from py_service.errors import not_standing
 from py_service.identity.messages import Me, MyDoor, MyDoors
 from py_service.identity.needs import ClockMs, Permissions
 from py_service.identity.store import IdentityStore
@@ -20,7 +20,7 @@ class Myself:
         """Raises Problem 401 `token_revoked` when the person was removed a moment ago, 503."""
         seen = await self._store.person(organization, person)
         if seen is None:
-            raise Problem(401, "token_revoked", "This person is no longer here.")
+            raise not_standing("person_unknown")
         return Me(person, organization, seen.name, seen.roles)
 
     def doors(self, organization: str, person: str) -> MyDoors:

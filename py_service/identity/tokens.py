@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from py_service.errors import Problem, stores_unavailable
+from py_service.errors import not_standing
 from py_service.identity.messages import SignedIn, moment
 from py_service.identity.needs import ClockMs, Permissions, TokenSigner
 from py_service.identity.store import Session
@@ -35,12 +35,8 @@ class TokenIssuer:
         cause = self._permissions.index.authenticate(organization, person, now_ms)
         if cause is None:
             return now_ms
-        if cause == "stores_unavailable":
-            raise stores_unavailable()
-        if cause in ("person_suspended", "organization_suspended"):
-            raise Problem(403, cause, f"This {cause.removesuffix('_suspended')} is suspended.")
-        # The person is gone, or their tokens are cut to a moment that this process's clock hasn't reached.
-        raise Problem(401, "token_revoked", "Sign in again.")
+        # `token_revoked`: they are cut to a moment that this process's clock hasn't reached.
+        raise not_standing(cause)
 
     def new_session(self, organization: str, person: str, family: str, now_ms: int) -> tuple[Session, str]:
         """A session to store and the refresh token that only the client will have."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service._core_rs import PermissionIndex
-from py_service.errors import Problem, unknown
+from py_service.errors import Problem, not_standing, unknown
 from py_service.journal.event import Event, make_event
 from py_service.permissions.image import Image
 from py_service.stores.indexes import OBJECT_COLLECTIONS
@@ -66,12 +66,12 @@ class View:
             raise Problem(403, decision.reason, f"This needs {permission}.")
 
     def stand(self) -> None:
-        """Raises Problem 401 when the caller's token does not stand any more."""
+        """Raises Problem 401, or 403 when suspended: the caller's token does not stand any more."""
         if self.actor is None:
             return
         standing = self.index.authenticate(self.organization, self.actor.person, self.actor.issued_at_ms)
         if standing is not None:
-            raise Problem(401, standing, "The token does not stand any more.")
+            raise not_standing(standing)
 
     def require_any(self, permission: str) -> None:
         """Like `require`, but a role for any one site will do: who may know that the object exists."""

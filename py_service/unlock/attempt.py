@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from py_service._core_rs import Claims, Decision, PermissionIndex
-from py_service.errors import Problem
+from py_service.errors import Problem, not_standing
 from py_service.journal.event import Event, command_expires_at_ms, make_event
 from py_service.stores.mongo import Document
 from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED
@@ -114,14 +114,15 @@ class Attempt:
     def judge(self, now_ms: int) -> bool:
         """Authenticate and decide as of `now_ms`. False: answered with a 401."""
         claims = self._claims
-        standing = self._index.authenticate(self.organization, self.person, claims.issued_at_ms)
         if now_ms >= claims.expires_at_ms:
-            standing = "token_expired"
+            self.failed(Problem(401, "token_expired", "The access token has expired."))
+            return False
+        standing = self._index.authenticate(self.organization, self.person, claims.issued_at_ms)
         # `stores_unavailable` means that the organization isn't loaded here yet: the fence sees to that.
         if standing in ("organization_suspended", "person_suspended", "stores_unavailable"):
             standing = None  # said by the decision itself, which is recorded
         if standing is not None:
-            self.failed(Problem(401, standing, "The access token does not stand any more."))
+            self.failed(not_standing(standing))
             return False
         decision = self._index.check(self.organization, self.person, self.door, now_ms)
         self.decision = decision

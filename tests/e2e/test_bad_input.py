@@ -32,6 +32,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DOOR = "berlin-main-entrance"
 STRANGER = "stranger-0"
+SUSPENDED, REMOVED = "suspended-manager", "removed-manager"
+ADMIN: dict[str, object] = {"roles": [{"role": "admin", "sites": None}]}
+# Method, path, body: what makes the two of them former managers.
+ENDED_MANAGERS: list[tuple[str, str, dict[str, object] | None]] = [
+    ("POST", "/v1/persons", {"id": SUSPENDED, "name": "Suspended"}),
+    ("POST", "/v1/persons", {"id": REMOVED, "name": "Removed"}),
+    ("PUT", f"/v1/persons/{SUSPENDED}/roles", ADMIN),
+    ("PUT", f"/v1/persons/{REMOVED}/roles", ADMIN),
+    ("POST", f"/v1/persons/{SUSPENDED}/suspend", None),
+    ("DELETE", f"/v1/persons/{REMOVED}", None),
+]
 # Every person may ask these; all others need a role.
 OPEN_TO_EVERY_PERSON = {
     "GET /v1/me",
@@ -147,6 +158,9 @@ async def asked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asked
             (await http.post(f"/v1/doors/{door}/unlock", headers=headers)).json()["id"]
             for door, headers in ((DOOR, service.owner()), ("front-door", neighbour))
         ]
+        for method, path, body in ENDED_MANAGERS:
+            answer = await http.request(method, path, headers=service.owner(), json=body)
+            assert answer.is_success, (path, answer.text)
         await projected(service)
         yield Asked(service, http, await route_table(), *attempts)
 
@@ -232,6 +246,21 @@ async def test_who_has_no_role_is_told_so_on_every_managers_route(asked: Asked, 
         answer = await asked.ask(route.method, asked.path(route, OWN), headers=headers, json=good_body(route))
         assert (answer.status_code, answer.json()["code"]) == (403, "role_missing"), (name(route), answer.text)
     assert len(routes) >= 12
+
+
+@pytest.mark.parametrize(("person", "status", "code"), [(SUSPENDED, 403, "person_suspended"), (REMOVED, 401, "token_revoked")])
+async def test_a_manager_who_is_no_longer_one_hears_the_same_on_every_route(
+    asked: Asked, unchanged: None, person: str, status: int, code: str
+) -> None:
+    """Reads are refused by the edge, changes in their own transaction: nobody can tell."""
+    routes = [route for route in asked.of_persons() if name(route) not in OPEN_TO_EVERY_PERSON]
+    details: set[str] = set()
+    for route in routes:
+        answer = await asked.ask(route.method, asked.path(route, OWN), headers=asked.service.headers(person), json=good_body(route))
+        assert (answer.status_code, answer.json()["code"]) == (status, code), (name(route), answer.text)
+        details.add(answer.json()["detail"])
+    assert len(routes) >= 12
+    assert len(details) == 1
 
 
 async def test_ids_of_another_organization_are_unknown_on_every_route(asked: Asked, unchanged: None) -> None:
