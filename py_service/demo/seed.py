@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from argon2 import PasswordHasher
 from bson.int64 import Int64
 from pymongo import WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
@@ -21,6 +20,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from py_service.demo.organization import IMAGE_KINDS, DemoOrganization, Document, Role, build_demo, build_neighbour
 from py_service.errors import SettingsError
+from py_service.identity.passwords import make_hasher
 from py_service.permissions.change import STORED_ONLY
 from py_service.permissions.listing import stored_object
 from py_service.simulators.lock import LockIdentity
@@ -126,7 +126,7 @@ async def seed_organization(database: AsyncDatabase[Document], demo: DemoOrganiz
 
 
 def _accounts(demo: DemoOrganization, passwords: Mapping[str, str]) -> list[Document]:
-    hasher = PasswordHasher()  # argon2id with the library's defaults (RFC 9106, low memory)
+    hasher = make_hasher()
     return [
         {"_id": person.email, "org": demo.id, "person": person.id, "password": hasher.hash(passwords[person.email])}
         for person in demo.accounts

@@ -14,6 +14,7 @@ from py_service.demo import seed as seed_module
 from py_service.demo.organization import Document
 from py_service.demo.seed import is_seeded, load_demo_file, seed_demo
 from py_service.errors import SettingsError
+from py_service.identity.passwords import make_hasher
 from py_service.settings import Settings
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.stack import plan_stack, start_stores
@@ -83,6 +84,8 @@ async def test_accounts_hold_hashes_that_fit_the_passwords(database: AsyncDataba
         assert stored is not None
         assert str(stored["password"]).startswith("$argon2id$")
         assert PasswordHasher().verify(str(stored["password"]), account.password)
+        # With other parameters a wrong password would take another time than an unknown e-mail.
+        assert not make_hasher().check_needs_rehash(str(stored["password"]))
         assert (stored["org"], stored["person"]) == (account.organization, account.person)
 
 
