@@ -96,14 +96,10 @@ def gateway() -> None:
 @application.command()
 def worker() -> None:
     """Run one worker process."""
-    import uvloop
-
-    from py_service.supervise.serve import need_stores
+    from py_service.supervise.serve import run_worker
     from py_service.worker import run
 
-    settings = read_settings()
-    need_stores(settings)
-    uvloop.run(run(settings))
+    run_worker(read_settings(), run)
 
 
 @key.command()

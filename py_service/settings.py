@@ -15,6 +15,8 @@ from pathlib import Path
 from py_service.errors import SettingsError
 
 MASTER_KEY_BYTES = 32
+PORT_MAX = 65_535
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class Secret:
@@ -121,6 +123,11 @@ def _check(settings: Settings) -> None:
     for name in (*positive, "requests_concurrent_max"):
         if getattr(settings, name) < 1:
             raise SettingsError(f"NEXKEY_{name.upper()}: 1 or more")
+    for name in ("api_port", "gateway_port"):  # 0: one that is free
+        if not 0 <= getattr(settings, name) <= PORT_MAX:
+            raise SettingsError(f"NEXKEY_{name.upper()}: 0 to {PORT_MAX}")
+    if settings.log_level.lower() not in LOG_LEVELS:
+        raise SettingsError(f"NEXKEY_LOG_LEVEL: one of {', '.join(LOG_LEVELS)}")
     if settings.environment not in ("development", "production"):
         raise SettingsError("NEXKEY_ENVIRONMENT: development or production")
     if settings.environment == "production" and not settings.fence:

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 from py_service.access.messages import GrantRequest, to_ms
+from py_service.access.place import SUBJECTS, one_of, site_of_grant
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.stores.mongo import Document
@@ -21,36 +22,15 @@ class GiveGrant:
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
-        request = self.request
-        place = _one_of(request, ("door", "area", "site"))
-        subject = _one_of(request, ("person", "group"))
-        site = await _site_of(view, place, getattr(request, place))
-        view.require("grants.write", site)
-        await _must_exist(view, subject, getattr(request, subject))
-        if request.schedule is not None:
-            await _must_exist(view, "schedule", request.schedule)
-        document = _document(request)
-        event = view.event("grant_given", str(document["id"]), person=request.person, door=request.door, detail=_detail(document))
-        return Plan([{"kind": "grant", "id": str(document["id"]), "document": document}], [event], document)
-
-
-def _one_of(request: GrantRequest, names: tuple[str, ...]) -> str:
-    given = [name for name in names if getattr(request, name) is not None]
-    if len(given) != 1:
-        raise Problem(400, "field_invalid", f"Exactly one of {', '.join(names)} is needed.")
-    return given[0]
-
-
-async def _site_of(view: View, place: str, identifier: str) -> str:
-    document = await _must_exist(view, place, identifier)
-    return identifier if place == "site" else str(document["site"])
-
-
-async def _must_exist(view: View, kind: str, identifier: str) -> Document:
-    document = await view.find(kind, identifier)
-    if document is None:
-        raise Problem(404, f"{kind}_unknown", f"There is no such {kind}.")
-    return document
+        document = _document(self.request)
+        kind, subject = one_of(document, SUBJECTS)
+        view.require("grants.write", await site_of_grant(view.get, document))
+        await view.get(kind, subject)
+        if self.request.schedule is not None:
+            await view.get("schedule", self.request.schedule)
+        identifier, request = str(document["id"]), self.request
+        event = view.event("grant_given", identifier, person=request.person, door=request.door, detail=_detail(document))
+        return Plan([{"kind": "grant", "id": identifier, "document": document}], [event], document)
 
 
 def _document(request: GrantRequest) -> Document:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from py_service._core_rs import PermissionIndex
+from py_service.access.place import site_of_grant
 from py_service.errors import Problem, unknown
 from py_service.permissions.change import Actor
+from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 
@@ -20,19 +22,17 @@ class ReadGrant:
 
     async def __call__(self, actor: Actor, grant: str) -> Document:
         """Raises Problem 403, 404, 503."""
+
+        async def find(kind: str, identifier: str) -> Document | None:
+            found = await read_object(self.mongo, actor.organization, kind, identifier)
+            return None if found is None or found.get("ended_at") is not None else found
+
         async with store_errors():
-            document = await self.mongo.database["grants"].find_one({"_id": f"{actor.organization}:{grant}"})
-        if document is None or document["org"] != actor.organization:
+            document = await read_object(self.mongo, actor.organization, "grant", grant)
+            site = None if document is None else await site_of_grant(find, document)
+        if document is None:
             raise unknown("grant")
-        site = self._site(actor.organization, document)
         decision = self.index().check_role(actor.organization, actor.person, "grants.write", site, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs grants.write.")
         return document
-
-    def _site(self, organization: str, document: Document) -> str | None:
-        if document.get("site") is not None:
-            return str(document["site"])
-        door = self.index().door(organization, str(document.get("door")))
-        # An area's grant is shown to those whose role holds everywhere.
-        return None if door is None else door.site

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from py_service.access.place import site_of_grant
 from py_service.errors import unknown
 from py_service.permissions.change import Plan, View
-from py_service.stores.mongo import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +20,8 @@ class TakeGrant:
         document = await view.find_ended_or_not("grant", self.grant)
         if document is None:
             raise unknown("grant")
-        view.require("grants.write", await site_of_grant(view, document))
+        view.require("grants.write", await site_of_grant(view.find, document))
         if document.get("ended_at") is not None:
             return Plan()
         event = view.event("grant_taken", self.grant, person=document.get("person"), door=document.get("door"))
         return Plan([{"kind": "grant", "id": self.grant, "document": None}], [event])
-
-
-async def site_of_grant(view: View, grant: Document) -> str | None:
-    """The site that a grant is at; None (the whole organization) when its place is gone."""
-    if grant.get("site") is not None:
-        return str(grant["site"])
-    kind = "door" if grant.get("door") is not None else "area"
-    place = await view.find(kind, str(grant.get(kind)))
-    return None if place is None else str(place["site"])

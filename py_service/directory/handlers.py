@@ -22,7 +22,7 @@ from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, decoded, encoded
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 
@@ -109,8 +109,8 @@ class DirectoryHandlers:
         sites = self._reach(request, kind)
         identifier = request.parameters[kind.name]
         async with store_errors():
-            found = await self._mongo.database[OBJECT_COLLECTIONS[kind.name]].find_one({"_id": f"{claims.organization}:{identifier}"})
-        if found is None or found["org"] != claims.organization or (sites is not None and kind.site_of(found) not in sites):
+            found = await read_object(self._mongo, claims.organization, kind.name, identifier)
+        if found is None or (sites is not None and kind.site_of(found) not in sites):
             raise unknown(kind.name)
         return self._shown(kind, 200, found, {})
 

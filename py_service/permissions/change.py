@@ -11,6 +11,7 @@ from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, not_standing, unknown
 from py_service.journal.event import Event, make_event
 from py_service.permissions.image import Image
+from py_service.permissions.store import read_object
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo
 
@@ -88,10 +89,7 @@ class View:
 
     async def find_ended_or_not(self, kind: str, identifier: str) -> Document | None:
         """An object of this organization, also one that has ended; None when there is none, or it is another's."""
-        document = await self.mongo.database[OBJECT_COLLECTIONS[kind]].find_one(
-            {"_id": f"{self.organization}:{identifier}"}, session=self.session
-        )
-        return None if document is None or document["org"] != self.organization else document
+        return await read_object(self.mongo, self.organization, kind, identifier, self.session)
 
     async def find(self, kind: str, identifier: str) -> Document | None:
         """An object of this organization that has not ended."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pymongo.asynchronous.client_session import AsyncClientSession
+
 from py_service.permissions.image import Image
 from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
@@ -32,6 +34,14 @@ async def read_records(mongo: Mongo, organization: str, first: int, last: int) -
         ids = [change_id(organization, revision) for revision in range(start, min(start + RECORDS_AT_ONCE_MAX, last + 1))]
         records += await find_by_ids(mongo.database, "changes", ids)
     return sorted(records, key=lambda record: int(record["revision"]))
+
+
+async def read_object(
+    mongo: Mongo, organization: str, kind: str, identifier: str, session: AsyncClientSession | None = None
+) -> Document | None:
+    """An object of this organization, also one that has ended; None when there is none, or it is another's."""
+    document = await mongo.database[OBJECT_COLLECTIONS[kind]].find_one({"_id": f"{organization}:{identifier}"}, session=session)
+    return None if document is None or document["org"] != organization else document
 
 
 async def read_snapshot(mongo: Mongo, organization: str) -> list[Image]:

@@ -15,7 +15,7 @@ from py_service.settings import Secret, Settings
 # What programs need of the surroundings. No NEXKEY_* here: those come from `settings` by name.
 SURROUNDINGS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
-GATEWAY_FIELDS = ("redis_url", "jwks_url", "gateway_host", "gateway_port", "gateway_threads", "environment", "log_level")
+GATEWAY_FIELDS = ("redis_url", "jwks_url", "gateway_host", "gateway_port", "gateway_threads", "environment")
 API_FIELDS = tuple(Settings.__dataclass_fields__)
 WORKER_FIELDS = tuple(name for name in API_FIELDS if name != "master_key")
 

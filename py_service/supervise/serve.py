@@ -1,20 +1,19 @@
-"""What one server process runs: `nexkey api`, `nexkey gateway`. Each refuses to start on what it lacks.
+"""What one server process runs: `nexkey api`, `nexkey gateway`, `nexkey worker`. Each refuses to start on what it lacks.
 
 What doesn't live here: starting several of them (`stack.py`), and what they do once they run (`py_service.app`, the core).
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import secrets
 import sys
+from collections.abc import Callable, Coroutine
 
 import msgspec
 
 from py_service.errors import SettingsError
 from py_service.settings import Settings, need
-from py_service.supervise.tether import die_with_parent
 
 BACKLOG = 2_048
 # Granian counts idle connections too, so this is no limit on work: the app limits what it does at once.
@@ -52,8 +51,6 @@ def run_api(settings: Settings) -> None:
     from granian.constants import HTTPModes, Interfaces, Loops
     from granian.http import HTTP1Settings
 
-    # A worker that outlives its parent would go on serving on the shared port.
-    os.register_at_fork(after_in_child=die_with_parent)
     Granian(
         target="py_service.app:application",
         address=settings.api_host,
@@ -100,3 +97,12 @@ def run_gateway(settings: Settings) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is one
     _core_rs.run_gateway(configuration)
+
+
+def run_worker(settings: Settings, work: Callable[[Settings], Coroutine[object, object, None]]) -> None:
+    """Do `work` (`py_service.worker.run`) on a loop of its own, until SIGTERM or SIGINT. Raises SettingsError."""
+    need_stores(settings)
+    refuse_debug_core(settings)
+    import uvloop
+
+    uvloop.run(work(settings))

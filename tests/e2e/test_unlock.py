@@ -264,6 +264,23 @@ async def test_an_attempt_is_read_by_its_person_and_by_who_may_read_events(servi
     assert (await phone.get(f"/v1/attempts/{last}", headers=service.owner())).status_code == 404
 
 
+@pytest.mark.parametrize("place", [{"door": "new-york-main-entrance"}, {"area": "new-york-lobby"}, {"site": "new-york"}])
+async def test_who_may_give_a_grant_may_read_and_take_it(service: Service, phone: httpx.AsyncClient, place: dict[str, str]) -> None:
+    """A manager of one site, wherever in it the grant is; one of another site neither reads nor takes it."""
+    manager, reception = service.headers(role_holder(service, "site_manager")), service.headers(role_holder(service, "reception"))
+    body = {"person": "stranger-3", "valid_until": "2001-01-01T00:00:00Z"} | place
+    given = await phone.post("/v1/grants", headers=manager, json=body)
+    assert given.status_code == 201, given.text
+    path = given.headers["location"]
+    for ask in (phone.get, phone.delete):
+        answer = await ask(path, headers=reception)
+        assert (answer.status_code, answer.json()["code"]) == (403, "role_missing")
+    for ask in (phone.get, phone.delete):
+        answer = await ask(path, headers=manager)
+        assert answer.status_code == 200, answer.text
+    assert (await phone.get(path, headers=manager)).json()["ended_at"] is not None
+
+
 async def test_the_feed_pages_through_everything_while_more_arrives(service: Service, phone: httpx.AsyncClient) -> None:
     await asyncio.gather(*(unlock(phone, service.headers(f"stranger-{n % 4}")) for n in range(30)))
     await projected(service)

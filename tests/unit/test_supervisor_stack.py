@@ -17,7 +17,7 @@ from py_service.errors import SettingsError
 from py_service.settings import Secret, Settings, read_settings
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.environment import API_FIELDS, settings_environment
-from py_service.supervise.serve import gateway_configuration, refuse_debug_core, run_api
+from py_service.supervise.serve import gateway_configuration, refuse_debug_core, run_api, run_gateway, run_worker
 from py_service.supervise.stack import plan_stack, service_specs, simulator_spec
 
 KEY = Secret(bytes(range(32)))
@@ -172,6 +172,33 @@ def test_a_debug_build_of_the_core_is_refused_in_production_and_said_in_developm
     monkeypatch.setattr(_core_rs, "__build_profile__", "release")
     refuse_debug_core(replace(URLS, environment="production"))
     assert capsys.readouterr().err == ""
+
+
+async def never(settings: Settings) -> None:
+    raise AssertionError("it started")
+
+
+@pytest.mark.parametrize("run", [run_api, run_gateway, lambda settings: run_worker(settings, never)], ids=["api", "gateway", "worker"])
+def test_no_process_starts_with_a_debug_build_in_production(run: Callable[[Settings], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_core_rs, "__build_profile__", "debug")
+    with pytest.raises(SettingsError, match=r"^NEXKEY_ENVIRONMENT: production refuses a debug build"):
+        run(replace(URLS, environment="production"))
+
+
+@pytest.mark.parametrize(("missing", "name"), [("mongo_url", "MONGO_URL"), ("redis_url", "REDIS_URL")])
+def test_the_worker_names_what_it_lacks(missing: str, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^NEXKEY_{name}: is needed here"):
+        run_worker(WITHOUT[missing](URLS), never)
+
+
+def test_the_worker_works_on_what_it_was_given() -> None:
+    worked: list[Settings] = []
+
+    async def work(settings: Settings) -> None:
+        worked.append(settings)
+
+    run_worker(URLS, work)
+    assert worked == [URLS]
 
 
 def test_the_gateway_is_configured_as_the_protocol_says() -> None:
