@@ -177,9 +177,9 @@ class Gateway:
         return self.folder / f"{self.name}.log"
 
     def connect(self, subprotocol: str = "nexkey.v1.json") -> connect:
-        """A WebSocket, not authenticated yet."""
+        """A WebSocket, not authenticated yet. It answers pings and sends none of its own."""
         url = f"ws://127.0.0.1:{self.port}/v1/realtime"
-        return connect(url, subprotocols=[subprotocol], compression=None, max_queue=None)  # type: ignore[list-item]
+        return connect(url, subprotocols=[subprotocol], compression=None, max_queue=None, ping_interval=None)  # type: ignore[list-item]
 
     async def person(self, token: str | None = None) -> ClientConnection:
         """An authenticated person."""
