@@ -42,6 +42,9 @@ class Current:
     def revision(self, organization: str) -> int:
         return REVISION
 
+    def doubt(self, organizations: list[str]) -> None:
+        raise AssertionError("memory is never ahead here")
+
     async def catch_up(self, targets: dict[str, int], seconds: float) -> set[str]:
         raise AssertionError("the fence found a revision that nobody wrote")
 

@@ -95,6 +95,10 @@ class PermissionIndex:
     def apply(self, organization: str, revision: int, images: bytes) -> bool:
         """Apply change record `revision`. True when applied, False when it was already in.
         Raises SnapshotError(revision_gap) when records between are missing (nothing is changed then)."""
+    def validate(self, organization: str, images: bytes) -> None:
+        """Raises SnapshotError(change_malformed) for images that `apply` would refuse. Asked before they are written for good."""
+    def knows_time_zone(self, name: str) -> bool:
+        """Whether the compiled tz database has a zone of exactly this name."""
     def drop(self, organization: str) -> None:
         """Forget an organization: every check in it is refused with `stores_unavailable` until it is loaded again."""
     def revision(self, organization: str) -> int:
@@ -112,6 +116,8 @@ class PermissionIndex:
         """JSON: {"allowed", "reason", "rule", "revision", "local_time", "steps": [{"step", "passed", "detail"}]}."""
     def doors_of(self, organization: str, person: str, now_ms: int, limit: int) -> list[tuple[DoorRecord, Decision]]:
         """Doors on which the person holds any allow rule, with the decision right now, by id."""
+    def persons_at(self, organization: str, door: str, now_ms: int, after: str, limit: int) -> list[tuple[str, Decision]]:
+        """Persons who may pass the door at that moment, by id, from after `after`. Looks at everybody, with the interpreter released."""
     def door(self, organization: str, door: str) -> DoorRecord | None: ...
     def device(self, organization: str, device: str) -> DeviceRecord | None: ...
 

@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from py_service._core_rs import KeyRing
 from py_service.access.handlers import AccessHandlers
+from py_service.access.questions import AccessQuestions
 from py_service.access.read import ReadGrant
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
@@ -134,9 +135,18 @@ class Process:
         self._spawn(lambda: self._beat([changes.log, unlock[1]]))
         events = EventHandlers(self.follower.index, ListEvents(self.mongo))
         access = AccessHandlers(changes, ReadGrant(self.mongo, lambda: self.follower.index))
+        questions = AccessQuestions(self.follower.index)
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
-        return [*unlock[0].routes(), *access.routes(), *directory.routes(), *events.routes(), *identity.routes(), *self._devices().routes()]
+        return [
+            *unlock[0].routes(),
+            *access.routes(),
+            *questions.routes(),
+            *directory.routes(),
+            *events.routes(),
+            *identity.routes(),
+            *self._devices().routes(),
+        ]
 
     async def _unlock(self) -> tuple[UnlockHandlers, Log]:
         settings = self._settings

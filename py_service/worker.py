@@ -34,6 +34,11 @@ BEHIND_MS = 150
 REGISTER_SECONDS = 1.0
 AWAY_SECONDS = 0.5
 SWEEP_SECONDS = 60.0
+# Changes after which connections of their subject may be allowed too much. A reconnect costs less than to tell them apart.
+CUTTING = {
+    "management.person_suspended", "management.tokens_cut", "management.roles_set", "management.person_deleted",
+    "management.person_changed", "management.device_changed", "management.device_deleted",
+}  # fmt: skip
 
 logger = structlog.get_logger(__name__)
 
@@ -154,7 +159,7 @@ class Worker:
 
     async def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways."""
-        if event["kind"] in ("management.person_suspended", "management.tokens_cut"):
+        if event["kind"] in CUTTING:
             try:
                 await self.bus.revoked(str(event["org"]), str(event["subject"]), int(event["at"]))
             except BUS_ERRORS as error:

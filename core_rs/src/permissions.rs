@@ -161,6 +161,15 @@ impl PermissionIndex {
             .map_err(|error| snapshot_error(error.code()))
     }
 
+    fn validate(&self, py: Python<'_>, organization: &str, images: &[u8]) -> PyResult<()> {
+        py.detach(|| self.0.validate(organization, images))
+            .map_err(|error| snapshot_error(error.code()))
+    }
+
+    fn knows_time_zone(&self, py: Python<'_>, name: &str) -> bool {
+        py.detach(|| self.0.knows_time_zone(name))
+    }
+
     fn drop(&self, py: Python<'_>, organization: &str) {
         py.detach(|| self.0.drop_organization(organization));
     }
@@ -234,6 +243,22 @@ impl PermissionIndex {
         decided
             .into_iter()
             .map(|(door, decision)| (DoorRecord(door), Decision(decision)))
+            .collect()
+    }
+
+    fn persons_at(
+        &self,
+        py: Python<'_>,
+        organization: &str,
+        door: &str,
+        now_ms: i64,
+        after: &str,
+        limit: usize,
+    ) -> Vec<(String, Decision)> {
+        let decided = py.detach(|| self.0.persons_at(organization, door, now_ms, after, limit));
+        decided
+            .into_iter()
+            .map(|(person, decision)| (person, Decision(decision)))
             .collect()
     }
 

@@ -43,4 +43,9 @@ class Patch:
         if kind.name == "person":
             guard_owner(view, before)
             await keep_an_owner(view, after)
-        return view.written(kind.name, after, f"{kind.name}_changed", changed=sorted(self.values))
+        plan = view.written(kind.name, after, f"{kind.name}_changed", changed=sorted(self.values))
+        for other, document in await kind.also(view, after, before):
+            plan.join(view.written(other, document, f"{other}_changed"))
+        if any(after.get(name) != before.get(name) for name in kind.connects):
+            plan.cut_subject = self.identifier
+        return plan

@@ -34,4 +34,7 @@ class Create:
         cleaned(document)
         await check_references(view, kind, document, None)
         await kind.check(view, document, None)
-        return view.written(kind.name, document, f"{kind.name}_created")
+        plan = view.written(kind.name, document, f"{kind.name}_created")
+        for other, changed in await kind.also(view, document, None):
+            plan.join(view.written(other, changed, f"{other}_changed"))
+        return plan

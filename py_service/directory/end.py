@@ -43,6 +43,9 @@ class End:
             if await view.listed(other, listed_key(view.organization, field, self.identifier), 1):
                 raise Problem(409, "in_use", f"A {other} still names this {kind.name}.", members={"used_by": other})
         plan = view.ended(kind.name, document, f"{kind.name}_deleted")
+        plan.cut_subject = self.identifier if kind.connects else None
+        for other, changed in await kind.also(view, None, document):
+            plan.join(view.written(other, changed, f"{other}_changed"))
         for other, field in kind.takes_along:
             # The tombstones travel in one change record: what names more than this is taken apart first.
             gone = await view.listed(other, listed_key(view.organization, field, self.identifier), TAKEN_ALONG_MAX + 1)

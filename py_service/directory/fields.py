@@ -14,7 +14,9 @@ Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
 Clock = Annotated[str, msgspec.Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z", description="Wall clock of the site, HH:MM.")]
 Date = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", description="ISO 8601 date at the site.")]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", description="Ed25519, base64url without padding.")]
+PublicKey = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z", description="Ed25519, base64url without padding.")
+]
 
 
 class Fields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):

@@ -17,8 +17,17 @@ Check = Callable[[View, Document, Document | None], Awaitable[None]]
 """`(view, after, before)`: what else must hold; may put `after` right. Raises Problem."""
 
 
+Also = Callable[[View, Document | None, Document | None], Awaitable[list[tuple[str, Document]]]]
+"""`(view, after, before)`: other objects (kind, document) that change with it; `after` None: it ends. Raises Problem."""
+
+
 async def nothing_else(view: View, after: Document, before: Document | None) -> None:
     """Its fields say it all."""
+
+
+async def nobody_else(view: View, after: Document | None, before: Document | None) -> list[tuple[str, Document]]:
+    """It changes alone."""
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class Kind:
     `starts_as`: what is stored from the beginning and not the caller's to set; `more` are those of them that are shown.
     `used_by`: (kind, field) whose objects name this one: while there are any, it can't be deleted.
     `takes_along`: likewise, but they end with it.
+    `connects`: it holds connections of its own, which end with it, or when one of these fields changes.
     `at_site`: whether a role for a site reaches it. `filters`: what a list can be narrowed by, one at a time.
     `authority`: a change can take somebody's authority, so nothing joins the group after it.
     """
@@ -46,7 +56,9 @@ class Kind:
     filters: tuple[str, ...] = ()
     at_site: bool = False
     authority: bool = False
+    connects: tuple[str, ...] = ()
     check: Check = nothing_else
+    also: Also = nobody_else
 
     def types(self) -> tuple[type[msgspec.Struct], type[msgspec.Struct], type[msgspec.Struct]]:
         """Of POST, of PATCH, of answers."""
@@ -85,13 +97,14 @@ KINDS = (
     Kind(
         "device", "devices", f.DeviceFields, "devices.write", "doors.read",
         references={"door": "door"}, fixed=("public_key", "kind"), filters=("door", "kind"),
+        connects=("active", "door"), also=rules.link_door,
     ),
     Kind(
         "person", "persons", f.PersonFields, "persons.write", "persons.read",
         references={"groups": "group"}, starts_as={"state": "active", "roles": [], "tokens_valid_after": 0},
         more={"state": str, "roles": list[dict[str, Any]]}, takes_along=(("grant", "person"),),
         filters=("group", "state", "kind", "email", "role"),
-        authority=True, check=rules.check_person,
+        authority=True, connects=("valid_from", "valid_until"), check=rules.check_person,
     ),
     Kind(
         "group", "groups", f.GroupFields, "persons.write", "persons.read",

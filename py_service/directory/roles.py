@@ -40,7 +40,9 @@ class SetRoles:
         if before["roles"] == self.roles:
             return Plan(result=before)
         await keep_an_owner(view, after)
-        return view.written("person", after, "roles_set", roles=self.roles)
+        plan = view.written("person", after, "roles_set", roles=self.roles)
+        plan.cut_subject = self.person  # a connection holds what its token allowed when it was opened
+        return plan
 
 
 def _owner(roles: list[Document]) -> bool:

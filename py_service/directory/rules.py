@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import zoneinfo
 
 from py_service.directory.text import clean_email
 from py_service.errors import Problem
@@ -17,7 +16,7 @@ MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
 
 
 async def check_site(view: View, after: Document, before: Document | None) -> None:
-    if after["time_zone"] not in zoneinfo.available_timezones():
+    if not view.index.knows_time_zone(after["time_zone"]):
         raise Problem(422, "time_zone_unknown", "time_zone is not an IANA name.")
 
 
@@ -112,3 +111,23 @@ def _check_date(text: str) -> None:
         datetime.date.fromisoformat(text)
     except ValueError:
         raise Problem(422, "date_invalid", f"{text} is not a date.") from None
+
+
+async def link_door(view: View, after: Document | None, before: Document | None) -> list[tuple[str, Document]]:
+    """A door and its lock name each other: the door that a device leaves forgets it, the one that it comes to must be free."""
+    left = None if before is None else before.get("door")
+    reached = None if after is None else after.get("door")
+    if left == reached:
+        return []
+    device = str((after or before or {})["id"])
+    changed: list[tuple[str, Document]] = []
+    if left is not None:
+        door = await view.find("door", str(left))
+        if door is not None and door.get("lock") == device:
+            changed.append(("door", {**door, "lock": None}))
+    if reached is not None:
+        door = await view.get("door", str(reached))
+        if door.get("lock") not in (None, device):
+            raise Problem(409, "door_has_lock", "Another device is this door's lock.")
+        changed.append(("door", {**door, "lock": device}))
+    return changed

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from py_service.directory.owners import guard_owner, keep_an_owner
 from py_service.errors import Problem
 from py_service.permissions.change import STORED_ONLY, Plan, View
+from py_service.stores.mongo import Document
+
+
+def cut_moment(view: View, person: Document) -> int:
+    """Tokens issued before this are void: also one of this very millisecond, and never fewer than were void already."""
+    return max(int(person["tokens_valid_after"]), view.at_ms + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class SetPersonState:
         if self.state == "suspended":
             guard_owner(view, document)
             await keep_an_owner(view, {**document, "state": "suspended"})
-            body["tokens_valid_after"] = view.at_ms + 1  # a token of this very millisecond goes too
+            body["tokens_valid_after"] = cut_moment(view, document)
             cut = self.person
         event = view.event(f"person_{'suspended' if cut else 'resumed'}", self.person, person=self.person)
         return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=cut)
@@ -46,6 +52,6 @@ class CutTokens:
     async def plan(self, view: View) -> Plan:
         document = await view.get("person", self.person)
         body = {name: value for name, value in document.items() if name not in STORED_ONLY}
-        body["tokens_valid_after"] = view.at_ms + 1  # a token of this very millisecond goes too
+        body["tokens_valid_after"] = cut_moment(view, document)
         event = view.event("tokens_cut", self.person, person=self.person)
         return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=self.person)

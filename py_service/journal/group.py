@@ -45,6 +45,10 @@ class Revisions(Protocol):
 
     def revision(self, organization: str) -> int: ...
 
+    def doubt(self, organizations: list[str]) -> None:
+        """Memory is ahead of what a transaction read: find out which is right, in the background."""
+        ...
+
     async def catch_up(self, targets: dict[str, int], seconds: float) -> set[str]:
         """Bring memory to the targets; the organizations that got there in time."""
         ...
@@ -222,6 +226,11 @@ class CommitGroup:
         behind = {name: revision for name, revision in store.items() if self._revisions.revision(name) < revision}
         if behind:
             raise _Behind(behind)
+        ahead = {name: revision for name, revision in store.items() if self._revisions.revision(name) > revision}
+        if ahead:
+            # A change that came after this transaction's snapshot, or a store that was put back: the next try, or a fresh read, tells.
+            self._revisions.doubt(list(ahead))
+            raise _Behind(ahead)
         for member in [member for member in group if member.fenced]:
             revision = store.get(member.organization)
             if revision is None:

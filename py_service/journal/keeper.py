@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from py_service.journal.event import journal_id
 from py_service.journal.log import document_hash, read_head
-from py_service.stores.mongo import Document, Mongo, now_ms
+from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, now_ms
 from py_service.stores.place import is_gone
 
 DEAD_AFTER_MS = 20_000
@@ -24,9 +24,14 @@ async def live_logs(mongo: Mongo) -> list[Document]:
 async def close_dead_logs(mongo: Mongo, logs: list[Document]) -> None:
     """Insert `closed` at last + 1 of every open log whose process is gone, or hasn't said for 20 s that it lives."""
     limit = now_ms() - DEAD_AFTER_MS
-    for log in logs:
-        if log["state"] != "open" or (log["alive_at"] >= limit and not is_gone(log.get("place"))):
-            continue
+    still_open = [log for log in logs if log["state"] == "open"]
+    gone = [log for log in still_open if is_gone(log.get("place"))]
+    silent = [log for log in still_open if log not in gone and log["alive_at"] < limit]
+    if silent and abs(difference_ms := await mongo.clock_difference_ms()) > CLOCK_DIFFERENCE_MS_MAX:
+        # By a clock that is wrong everybody looks dead.
+        logger.error("clock_differs", difference_ms=difference_ms)
+        silent = []
+    for log in gone + silent:
         try:
             if log.get("session") is not None:
                 # What it was in the middle of: until that is aborted, nobody else can write what it has written, not even this log's end.

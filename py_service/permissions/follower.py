@@ -62,6 +62,19 @@ class PermissionFollower:
         await asyncio.wait(tasks.values(), timeout=seconds)
         return {name for name, task in tasks.items() if task.done() and task.result()}
 
+    def doubt(self, organizations: list[str]) -> None:
+        """Memory was ahead of what a transaction read: a read that begins now tells whether the store was put back."""
+        for organization in organizations:
+            task = asyncio.create_task(self._reassured(organization))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _reassured(self, organization: str) -> bool:
+        with contextlib.suppress(Problem):
+            await self.current(organization)
+            return True
+        return False
+
     async def current(self, organization: str) -> int:
         """The store's revision as read after this call began, and memory brought up to it: one read serves all who wait.
 
@@ -93,7 +106,7 @@ class PermissionFollower:
     async def _nudged(self, data: bytes) -> None:
         """Whoever owns Redis can say anything here, so the number is only a reason to ask the store."""
         organization, _, revision = data[:NUDGE_BYTES_MAX].decode(errors="replace").partition(" ")
-        if organization in self._known and not (revision.isdigit() and int(revision) <= self.revision(organization)):
+        if organization in self._known and not (revision.isascii() and revision.isdigit() and int(revision) <= self.revision(organization)):
             with contextlib.suppress(Problem):
                 await self.current(organization)
 
@@ -101,7 +114,13 @@ class PermissionFollower:
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
             try:
+                before = {name: self.revision(name) for name in waiting}
                 revisions = await store.read_revisions(self._mongo, list(waiting))
+                for name, revision in revisions.items():
+                    if before[name] > revision:
+                        # The store was put back to an earlier day under us: what is in memory never happened.
+                        logger.error("permissions_ahead", organization=name, memory=before[name], store=revision)
+                        self.index.drop(name)
                 behind = {name: revision for name, revision in revisions.items() if self.revision(name) < revision}
                 current = await self.catch_up(behind, CURRENT_SECONDS_MAX) if behind else set()
                 # An organization that the store doesn't know is served too: with -1, and everything in it refused.

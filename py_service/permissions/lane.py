@@ -17,19 +17,22 @@ import structlog
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from py_service._core_rs import SnapshotError
 from py_service.errors import Problem, StoreUnavailable, stores_unavailable
 from py_service.journal.commit import NothingWritten, commit_known
 from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MAX
 from py_service.journal.log import Log, LogTaken
 from py_service.permissions.change import Actor, Change, Changed, Plan, View
 from py_service.permissions.follower import PermissionFollower
-from py_service.permissions.image import Image
+from py_service.permissions.image import Image, encode_images
 from py_service.permissions.listing import stored_object
 from py_service.permissions.store import change_id
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
-from py_service.stores.mongo import Document, Mongo, is_conflict, now_ms
+from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, is_conflict, now_ms
 
+# Who decided, who told the lock the time and who answers here may each be that far off the store's clock.
+PROCESS_CLOCKS_MS_MAX = 3 * CLOCK_DIFFERENCE_MS_MAX
 CHANGES_AT_ONCE_MAX = 64
 QUEUE_CHANGES_MAX = 1_024
 TRY_SECONDS_MAX = 3.0
@@ -167,6 +170,11 @@ class ChangeLane:
             if found is None:
                 raise StoreUnavailable("the organization is not in the store")
             revisions[organization] = int(found["revision"])
+        ahead = [name for name, revision in revisions.items() if self._follower.revision(name) >= revision]
+        if ahead:
+            await self._mongo.abort(session)
+            self._follower.doubt(ahead)
+            raise NothingWritten
         behind = {name: revision - 1 for name, revision in revisions.items() if self._follower.revision(name) < revision - 1}
         if behind:
             await self._mongo.abort(session)
@@ -184,10 +192,23 @@ class ChangeLane:
             except Problem as problem:
                 waiting.problem = problem
                 continue
+            if not self._form_holds(waiting.organization, plan):
+                waiting.problem = Problem(422, "object_invalid", "The permissions can't take this in the form in which it was sent.")
+                continue
             # Written at once, so that the next plan in this transaction sees it.
             for image in plan.images:
                 await self._write_image(session, waiting.organization, image, at_ms)
             waiting.plan = plan
+
+    def _form_holds(self, organization: str, plan: Plan) -> bool:
+        """A record that no process can read would shut the organization out: it is never written."""
+        images = [image for image in plan.images if image["kind"] in INDEXED_KINDS]
+        try:
+            self._follower.index.validate(organization, encode_images(images))
+        except SnapshotError as error:
+            logger.error("plan_refused", organization=organization, code=error.code, kinds=[image["kind"] for image in images])
+            return False
+        return True
 
     async def _write_image(self, session: AsyncClientSession, organization: str, image: Image, at_ms: int) -> None:
         collection = self._mongo.database[OBJECT_COLLECTIONS[image["kind"]]]
@@ -216,7 +237,7 @@ class ChangeLane:
 
     def _answer(self, group: list[_Waiting], good: list[_Waiting], revisions: dict[str, int]) -> None:
         self._answer_refused(group)
-        effective_by_ms = now_ms() + COMMAND_LIFE_MS_MAX + LOCK_CLOCK_ERROR_MS_MAX
+        effective_by_ms = now_ms() + COMMAND_LIFE_MS_MAX + LOCK_CLOCK_ERROR_MS_MAX + PROCESS_CLOCKS_MS_MAX
         for waiting in good:
             if waiting.plan is not None and not waiting.future.done():
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))

@@ -116,7 +116,10 @@ class Bus:
     async def left_reports(self, count: int) -> list[tuple[bytes, dict[str, str]]]:
         """The oldest reports that are still there, with the name of each entry."""
         found: Any = await self.client.xrange("nk:reports", count=count)  # the stubs cover every protocol version at once
-        return [(name, {key.decode(): value.decode(errors="replace") for key, value in fields.items()}) for name, fields in found or []]
+        return [
+            (name, {key.decode(errors="replace"): value.decode(errors="replace") for key, value in fields.items()})
+            for name, fields in found or []
+        ]
 
     async def forget_reports(self, names: list[bytes]) -> None:
         """They are in the journal, or are nobody's word."""

@@ -130,6 +130,9 @@ class Attempt:
         self.judged_revision = decision.revision
         door = self._index.door(self.organization, self.door) if decision.allowed else None
         self.lock = door.lock if door is not None else None
+        device = None if self.lock is None else self._index.device(self.organization, self.lock)
+        if device is None or not device.active or device.door != self.door:
+            self.lock = None  # switched off, or another door's by now: there is nothing to command
         return True
 
     def event(self, at_ms: int, identifier: str) -> Event:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 import pytest_asyncio
+import redis.asyncio
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from tests.e2e.evidence import faults_in_the_books, projected
-from tests.e2e.running import Service, random_key, running_service
+from tests.e2e.running import Service, random_key, running_service, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -165,6 +170,43 @@ async def test_membership_validity_and_schedule_decide_at_once(service: Service,
     assert (answer.status_code, answer.json()["code"]) == (401, "token_revoked")
 
 
+async def test_explain_who_and_what_agree_with_the_door(service: Service, http: httpx.AsyncClient, owner: Manager) -> None:
+    person = stranger(1)
+    asked = f"/v1/access/explain?person={person}&door={DOOR}"
+    assert (await owner("GET", asked, 200))["reason"] == "no_grant"
+    given = await owner("POST", "/v1/grants", 201, {"person": person, "door": DOOR, "valid_until": "2100-01-01T00:00:00Z"})
+    told = await owner("GET", asked, 200)
+    assert (told["allowed"], told["reason"], told["rule"]) == (True, "granted", given["id"])
+    steps = told["steps"]
+    assert isinstance(steps, list) and [step["passed"] for step in steps] == [True] * len(steps) and len(steps) >= 6
+    later = await owner("GET", f"{asked}&at=2100-01-01T00:00:00%2B00:00", 200)
+    assert (later["allowed"], later["reason"]) == (False, "expired")
+    assert await unlocks(service, http, person) == "granted"
+    everybody: list[str] = []
+    cursor = ""
+    while True:
+        page = await owner("GET", f"/v1/access/who?door={DOOR}&limit=3{cursor}", 200)
+        items = page["items"]
+        assert isinstance(items, list) and len(items) <= 3 and all(item["allowed"] for item in items)
+        everybody += [item["id"] for item in items]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert person in everybody and everybody == sorted(set(everybody)) and stranger(5) not in everybody
+    doors = (await owner("GET", f"/v1/access/what?person={person}", 200))["items"]
+    assert doors == [{"id": DOOR, "allowed": True, "reason": "granted", "rule": given["id"]}]
+    await owner("DELETE", f"/v1/grants/{given['id']}", 200)
+    assert (await owner("GET", f"/v1/access/what?person={person}", 200))["items"] == []
+    for query, status, code in (
+        ("explain?door=x", 400, "query_invalid"), ("explain?person=x&door=y&z=1", 400, "query_invalid"),
+        (f"explain?person={person}&door=front-door", 404, "door_unknown"), (f"explain?person=foreign&door={DOOR}", 404, "person_unknown"),
+        (f"who?door={DOOR}&at=yesterday", 400, "query_invalid"), (f"who?door={DOOR}&at=2026-01-01T00:00:00", 400, "query_invalid"),
+        ("who?door=front-door", 404, "door_unknown"), ("what?person=foreign", 404, "person_unknown"),
+        (f"who?door={DOOR}&limit=0", 400, "query_invalid"),
+    ):  # fmt: skip
+        await owner("GET", f"/v1/access/{query}", status, None, code)
+
+
 async def test_what_is_in_use_stays(owner: Manager) -> None:
     await owner("POST", "/v1/sites", 201, {"id": "oslo", "name": "Oslo", "time_zone": "Europe/Oslo"})
     await owner("POST", "/v1/floors", 201, {"id": "oslo-1", "name": "First", "site": "oslo"})
@@ -222,6 +264,92 @@ async def test_groups_never_go_in_circles(owner: Manager) -> None:
     for number in range(4, 18):
         status, code = (201, None) if number <= 16 else (422, "group_too_deep")
         await owner("POST", "/v1/groups", status, {"id": f"ring-{number}", "name": "Ring", "includes": [f"ring-{number - 1}"]}, code)
+
+
+async def test_a_device_is_its_doors_lock_until_it_is_switched_off(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    lock = f"lock-{DOOR}"
+    sent = service.owner() | {"Prefer": "wait=3"}
+
+    async def state() -> str:
+        return str((await http.post(f"/v1/doors/{DOOR}/unlock", headers=sent)).json()["state"])
+
+    assert await state() == "unlocked"
+    await owner("POST", "/v1/devices", 400, {"public_key": "B" * 43}, "field_invalid")  # not canonical: the core wouldn't read it
+    await owner("POST", "/v1/devices", 409, {"public_key": "A" * 43, "door": DOOR}, "door_has_lock")
+    await owner("PATCH", f"/v1/devices/{lock}", 422, {"public_key": "A" * 43}, "field_fixed")
+    await owner("PATCH", f"/v1/devices/{lock}", 200, {"active": False})
+    moved = len(service.moves())
+    assert await state() == "unlocked.failed"
+    await owner("PATCH", f"/v1/devices/{lock}", 200, {"active": True, "door": None})
+    assert (await owner("GET", f"/v1/doors/{DOOR}", 200))["lock"] is None
+    assert await state() == "unlocked.failed"
+    assert len(service.moves()) == moved
+    await owner("PATCH", f"/v1/devices/{lock}", 200, {"door": DOOR})
+    assert (await owner("GET", f"/v1/doors/{DOOR}", 200))["lock"] == lock
+
+    async def opens() -> bool:
+        return await state() == "unlocked"
+
+    await until(opens, 30)  # its line was cut, and comes back
+
+
+async def test_a_connection_ends_when_a_role_is_taken(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    watcher = stranger(5)
+    await owner("PUT", f"/v1/persons/{watcher}/roles", 200, {"roles": [{"role": "auditor", "sites": None}]})
+    taken: list[tuple[str, str, object]] = [
+        ("PUT", f"/v1/persons/{watcher}/roles", {"roles": []}),
+        ("PATCH", f"/v1/persons/{watcher}", {"valid_until": "2020-01-01T00:00:00Z"}),
+    ]
+    for method, path, body in taken:
+        issued = (await http.post("/v1/me/realtime-token", headers=service.headers(watcher))).json()
+        line = connect(f"{service.stack.gateway_url}", subprotocols=[Subprotocol("nexkey.v1.json")], proxy=None)
+        async with line as socket:
+            await socket.send(json.dumps({"type": "authenticate", "token": issued["token"]}))
+            assert json.loads(await socket.recv())["type"] == "authenticated"
+            await asyncio.sleep(0.05)  # the gateway compares milliseconds
+            began = time.monotonic()
+            await owner(method, path, 200, body)
+            await asyncio.wait_for(socket.wait_closed(), 5)
+            assert time.monotonic() - began < 1.0
+    await owner("PATCH", f"/v1/persons/{watcher}", 200, {"valid_until": None})
+
+
+async def test_a_store_that_was_put_back_is_believed(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    """Memory that is ahead of the store never happened: it is dropped and loaded again."""
+    person, organization = stranger(6), service.demo.id
+    given = await owner("POST", "/v1/grants", 201, {"person": person, "door": DOOR})
+    assert await unlocks(service, http, person) == "granted"
+    revision = (await service.database["revisions"].find_one({"_id": organization}) or {})["revision"]
+    await owner("DELETE", f"/v1/grants/{given['id']}", 200)
+    assert await unlocks(service, http, person) == "no_grant"
+    await service.database["revisions"].update_one({"_id": organization}, {"$set": {"revision": revision}})
+    await service.database["changes"].delete_one({"_id": f"{organization}:{revision + 1:012d}"})
+    await service.database["grants"].update_one({"_id": f"{organization}:{given['id']}"}, {"$unset": {"ended_at": ""}})
+
+    async def believed() -> bool:
+        return [await unlocks(service, http, person) for _ in range(4)] == ["granted"] * 4
+
+    await until(believed, 20)
+    await owner("DELETE", f"/v1/grants/{given['id']}", 200)
+    assert await unlocks(service, http, person) == "no_grant"
+
+
+async def test_words_on_the_bus_kill_nobody(service: Service, http: httpx.AsyncClient, owner: Manager) -> None:
+    pids = {*service.worker_pids(), service.supervisor.pid("worker")}
+    async with redis.asyncio.Redis.from_url(service.stack.settings.redis_url or "") as bus:
+        for words in (f"{service.demo.id} \u00b2".encode(), b"\xff", b"", b"x" * 1_000):
+            await bus.publish("nk:changes", words)
+            await bus.publish("nk:control", words)
+            await bus.xadd("nk:reports", {b"\xff": words, b"org": b"\xff", b"report": words})
+            for process in await bus.pubsub_channels("nk:process:*"):
+                await bus.publish(process, words)
+
+        async def taken() -> bool:
+            return await bus.xlen("nk:reports") == 0
+
+        await until(taken, 10)
+    assert await unlocks(service, http, owner.person) == "granted"
+    assert {*service.worker_pids(), service.supervisor.pid("worker")} == pids
 
 
 async def test_there_is_always_an_owner(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:

@@ -112,6 +112,9 @@ async def directory(ask: Asked) -> None:
         for name in BY_NAME[kind].filters:
             await ask("GET", f"/v1/{kind}s", 200, query=f"?{name}=oslo")
     await ask("GET", "/v1/persons", 200, query="?name=no")
+    await ask("GET", "/v1/access/explain", 200, query=f"?person=stranger-0&door={DOOR}")
+    await ask("GET", "/v1/access/who", 200, query=f"?door={DOOR}")
+    await ask("GET", "/v1/access/what", 200, query="?person=stranger-0")
     manager = {"roles": [{"role": "site_manager", "sites": ["oslo"]}]}
     await ask("PUT", "/v1/persons/{person}/roles", 200, json=manager, person="oslo")
     for kind in reversed(created):

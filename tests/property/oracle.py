@@ -130,8 +130,8 @@ class Organization:
         }
         valid = {key: grant for key, grant in rules.items() if has_begun(grant, now_ms) and not is_over(grant, now_ms)}
         open_now = {key: grant for key, grant in valid.items() if self.schedule_is_open(grant, door, now_ms)}
-        for key, grant in open_now.items():
-            if grant["effect"] == "deny":
+        for key, grant in valid.items():
+            if grant["effect"] == "deny" and (key in open_now or not self.schedule_is_known(grant, door, now_ms)):
                 return Answer(False, "denied_by_rule", key)
         allows = {key: grant for key, grant in rules.items() if grant["effect"] == "allow"}
         if not allows:
@@ -186,6 +186,16 @@ class Organization:
         site = self.bag["site"].get(text(door, "site") or "")
         site_zone = None if site is None else zone(text(site, "time_zone") or "")
         return None if site_zone is None else (EPOCH + datetime.timedelta(milliseconds=now_ms)).astimezone(site_zone)
+
+    def schedule_is_known(self, grant: Document, door: Document, now_ms: int) -> bool:
+        """Whether anybody can say if it is open: all that it takes is there."""
+        identifier = text(grant, "schedule")
+        if identifier is None:
+            return True
+        schedule = self.bag["schedule"].get(identifier)
+        calendar = None if schedule is None else text(schedule, "calendar")
+        there = schedule is not None and (calendar is None or calendar in self.bag["calendar"])
+        return there and self.local(door, now_ms) is not None
 
     def schedule_is_open(self, grant: Document, door: Document, now_ms: int) -> bool:
         identifier = text(grant, "schedule")

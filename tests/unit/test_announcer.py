@@ -27,6 +27,7 @@ PERSON: dict[str, object] = {
     "groups": [], "roles": [], "tokens_valid_after": 0,
 }  # fmt: skip
 DOOR: dict[str, object] = {"id": "d", "site": "s", "area": "a", "name": "D", "lock": "l", "mode": "locked", "locked_down": False}
+DEVICE: dict[str, object] = {"id": "l", "kind": "lock", "door": "d", "public_key": "A" * 43, "active": True}
 GRANT: dict[str, object] = {
     "id": "g", "effect": "allow", "person": "ada", "group": None, "door": "d", "area": None, "site": None, "schedule": None,
     "valid_from": None, "valid_until": None,
@@ -84,7 +85,7 @@ def index_with_open_door() -> PermissionIndex:
                 {"kind": "organization", "id": "org", "document": {"id": "org", "name": "Org", "active": True}},
                 {"kind": "site", "id": "s", "document": {"id": "s", "name": "S", "time_zone": "Europe/Berlin", "locked_down": False}},
                 {"kind": "area", "id": "a", "document": {"id": "a", "site": "s", "name": "A", "locked_down": False}},
-                {"kind": "door", "id": "d", "document": DOOR},
+                {"kind": "door", "id": "d", "document": DOOR}, {"kind": "device", "id": "l", "document": DEVICE},
                 {"kind": "person", "id": "ada", "document": PERSON},
                 {"kind": "grant", "id": "g", "document": GRANT},
             ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -216,3 +217,19 @@ def test_ambiguous_routes_are_refused_at_the_start(patterns: list[str]) -> None:
 def test_metered_route_that_does_not_exist_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="POST /v1/sign-in"):
         RouteTable([], RequestMetrics("test"), frozenset({"POST /v1/sign-in"}))
+
+
+async def test_the_fence_is_read_when_the_body_is_whole() -> None:
+    """Seconds can go by while a body arrives: what counts is the permissions after it."""
+    edge = await make_edge()
+    began, read_after = time.monotonic(), list[float]()
+    current = edge.permissions.current
+
+    async def noted(organization: str, /) -> int:
+        read_after.append(time.monotonic() - began)
+        return await current(organization)
+
+    edge.permissions.current = noted  # type: ignore[method-assign]
+    exchange = await edge.ask("POST", "/v1/wishes", chunks=[b'{"name":', b'"x"}'], seconds_between=0.03)
+    assert exchange.status == 201
+    assert len(read_after) == 1 and read_after[0] >= 0.06

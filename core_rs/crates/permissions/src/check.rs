@@ -240,31 +240,31 @@ impl<'a> Hearing<'a> {
             }
             return;
         }
-        let (open, holiday) = self.ask_schedule(grant);
-        let class = match (grant.denies, open, holiday) {
-            (true, true, _) => &mut self.denied,
-            (true, false, _) => return,
-            (false, true, _) => &mut self.open,
-            (false, false, true) => &mut self.holiday,
-            (false, false, false) => &mut self.closed,
+        let class = match (grant.denies, self.ask_schedule(grant)) {
+            // Nobody can say whether it is closed: what takes access away holds then, what gives it doesn't.
+            (true, Schedule::Open | Schedule::Unknown) => &mut self.denied,
+            (true, Schedule::Holiday | Schedule::Closed) => return,
+            (false, Schedule::Open) => &mut self.open,
+            (false, Schedule::Holiday) => &mut self.holiday,
+            (false, Schedule::Closed | Schedule::Unknown) => &mut self.closed,
         };
         keep_smaller(class, grant);
     }
 
-    /// Is the grant's schedule open, and is the day one of its calendar?
-    fn ask_schedule(&self, grant: &Grant) -> (bool, bool) {
+    fn ask_schedule(&self, grant: &Grant) -> Schedule {
         let Some(link) = &grant.schedule else {
-            return (true, false);
+            return Schedule::Open;
         };
         let (state, door, now_ms) = (self.state, self.door, self.now_ms);
         let wall_clock = self
             .wall_clock
             .get_or_init(|| Some(state.site_of(door)?.zone.as_ref()?.wall_clock(now_ms)));
         match (state.schedules.get(link.handle), wall_clock) {
-            (Some(schedule), Some(wall)) => {
-                (schedule.is_open(*wall), schedule.is_holiday(wall.day))
-            }
-            _ => (false, false),
+            (Some(schedule), Some(_)) if !schedule.is_whole() => Schedule::Unknown,
+            (Some(schedule), Some(wall)) if schedule.is_open(*wall) => Schedule::Open,
+            (Some(schedule), Some(wall)) if schedule.is_holiday(wall.day) => Schedule::Holiday,
+            (Some(_), Some(_)) => Schedule::Closed,
+            _ => Schedule::Unknown,
         }
     }
 
@@ -314,6 +314,17 @@ impl<'a> Hearing<'a> {
             |schedule| format!("{} is {words}", schedule.as_str()),
         )
     }
+}
+
+/// What a grant's schedule says of an instant at the door's site.
+enum Schedule {
+    /// Also: there is none.
+    Open,
+    /// Closed, on a day of its calendar.
+    Holiday,
+    Closed,
+    /// Schedule, calendar, site or time zone is missing.
+    Unknown,
 }
 
 fn schedule_of(grant: &Grant) -> Option<Identifier> {

@@ -3,7 +3,7 @@ use crate::check::{Listener, Silent, decide};
 use crate::decision::Decision;
 use crate::model::{Door, State};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 /// One step of a decision.
@@ -69,6 +69,33 @@ pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> 
         local_time: zone.map(|zone| zone.local_time(now_ms)),
         steps,
     }
+}
+
+/// Persons who may pass `door` now, by identifier, after `after`. Asks `check` of everybody: it can't differ from it.
+#[must_use]
+pub fn persons_at(
+    state: &State,
+    door: &str,
+    now_ms: i64,
+    after: &str,
+    limit: usize,
+) -> Vec<(String, Decision)> {
+    let mut found: BinaryHeap<&str> = BinaryHeap::new();
+    state.persons.for_each(|person| {
+        let id = person.id.as_str();
+        let comes =
+            id > after && (found.len() < limit || found.peek().is_some_and(|last| id < *last));
+        if comes && decide(state, id, door, now_ms, &mut Silent).is_allowed() {
+            found.push(id);
+            if found.len() > limit {
+                found.pop();
+            }
+        }
+    });
+    let named = found.into_sorted_vec().into_iter();
+    named
+        .map(|id| (id.to_owned(), decide(state, id, door, now_ms, &mut Silent)))
+        .collect()
 }
 
 /// Doors on which a person holds any allow rule, by identifier, with the decision right now.

@@ -6,12 +6,12 @@ use crate::apply::apply;
 use crate::catalog::Catalog;
 use crate::check::{Silent, decide};
 use crate::decision::Decision;
-use crate::explain::{Explanation, doors_of, explain};
+use crate::explain::{Explanation, doors_of, explain, persons_at};
 use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
 use crate::model::{Device, Door, State};
 use crate::roles::{authenticate, check_role, reach};
-use crate::zone::Zones;
+use crate::zone::{Zones, is_zone};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -165,6 +165,23 @@ impl PermissionIndex {
         }
     }
 
+    /// Whether `apply` would take these images, as far as their form goes: asked before they are written for good.
+    ///
+    /// # Errors
+    /// `ChangeMalformed` as `apply` would say it.
+    pub fn validate(&self, organization: &str, images: &[u8]) -> Result<(), SnapshotError> {
+        parse(organization, images, CHANGE_BYTES_MAX)
+            .map(|_| ())
+            .map_err(|_| SnapshotError::ChangeMalformed)
+    }
+
+    /// Whether the compiled tz database has a zone of exactly this name.
+    #[must_use]
+    #[allow(clippy::unused_self, reason = "the tz database is the index's")]
+    pub fn knows_time_zone(&self, name: &str) -> bool {
+        is_zone(name)
+    }
+
     /// Forgets an organization.
     pub fn drop_organization(&self, organization: &str) {
         let _membership = locked(&self.membership);
@@ -219,6 +236,23 @@ impl PermissionIndex {
     ) -> Vec<(Arc<Door>, Decision)> {
         self.read(organization, |state| {
             state.map_or_else(Vec::new, |state| doors_of(state, person, now_ms, limit))
+        })
+    }
+
+    /// Persons who may pass `door` now, by identifier, after `after`; at most `limit`.
+    #[must_use]
+    pub fn persons_at(
+        &self,
+        organization: &str,
+        door: &str,
+        now_ms: i64,
+        after: &str,
+        limit: usize,
+    ) -> Vec<(String, Decision)> {
+        self.read(organization, |state| {
+            state.map_or_else(Vec::new, |state| {
+                persons_at(state, door, now_ms, after, limit)
+            })
         })
     }
 

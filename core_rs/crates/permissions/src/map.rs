@@ -94,6 +94,17 @@ impl<T: Keyed> Map<T> {
         }
     }
 
+    /// Visits every record once, in no order.
+    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(&'a Arc<T>)) {
+        let mut nodes = vec![&self.root];
+        while let Some(node) = nodes.pop() {
+            match node {
+                Node::Branch(children) => nodes.extend(children.iter()),
+                Node::Leaf(entries) => entries.iter().for_each(|entry| visit(&entry.record)),
+            }
+        }
+    }
+
     /// Puts a record in the place of the one with the same key.
     pub fn insert(&mut self, record: Arc<T>) {
         let entry = Entry {

@@ -125,6 +125,12 @@ impl Schedule {
                     .is_some_and(|windows| windows.holds(wall.minute + DAY_MINUTES)))
     }
 
+    /// Is its calendar there, if it has one?
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.holidays, Holidays::Missing)
+    }
+
     /// Is the day one of its calendar?
     #[must_use]
     pub fn is_holiday(&self, day: i64) -> bool {

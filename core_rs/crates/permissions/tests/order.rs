@@ -91,9 +91,10 @@ fn the_first_step_that_refuses_is_the_reason() {
                 ("site", "hq"),
                 Some("nowhere"),
             )],
-            "no_grant",
-            None,
+            "denied_by_rule", // nobody can say that it is closed
+            Some("g9"),
         ),
+        (vec![tombstone("grant", "g9")], "no_grant", None),
         (
             vec![allow(json!(null), json!(noon), json!(null))],
             "no_grant",

@@ -1,0 +1,141 @@
+"""Who may open what, and why: asked of the same index that decides, at the store's revision of this moment."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from py_service._core_rs import Decision, PermissionIndex
+from py_service.errors import Problem, unknown
+from py_service.exchange import Request, Response, Route, encoded
+from py_service.stores.mongo import now_ms
+
+PERMISSION = "persons.read"
+LIMIT_DEFAULT, LIMIT_MAX = 50, 200
+DOORS_READ_MAX = 10_000
+IDENTIFIER_CHARACTERS_MAX = 64
+MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
+
+
+class Entry(msgspec.Struct):
+    """`rule`: the grant that lets them in, or what refuses."""
+
+    id: str
+    allowed: bool
+    reason: str
+    rule: str | None
+
+
+class Entries(msgspec.Struct):
+    """`at` is the moment that was asked about; `revision` the permissions that answered."""
+
+    items: list[Entry]
+    next_cursor: str | None
+    at: datetime.datetime
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessQuestions:
+    """The routes of explain, who and what. Needs `persons.read` at the door's site."""
+
+    index: PermissionIndex
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/access/explain", self.explain, body_bytes_max=0),
+            Route("GET", "/v1/access/who", self.who, body_bytes_max=0),
+            Route("GET", "/v1/access/what", self.what, body_bytes_max=0),
+        ]
+
+    async def explain(self, request: Request) -> Response:
+        """GET /v1/access/explain?person=&door=&at=: the decision with every step that was looked at."""
+        query = _query(request, {"person", "door"}, {"at"})
+        organization = request.person().organization
+        self._site(request, query["door"])
+        self._person_known(organization, query["person"], now_ms())
+        told = self.index.explain(organization, query["person"], query["door"], _moment(query.get("at")))
+        return Response(200, told)
+
+    async def who(self, request: Request) -> Response:
+        """GET /v1/access/who?door=&at=&limit=&cursor=: everybody who may pass, by id."""
+        query = _query(request, {"door"}, {"at", "limit", "cursor"})
+        organization = request.person().organization
+        self._site(request, query["door"])
+        at_ms, limit = _moment(query.get("at")), _limit(query.get("limit"))
+        found = self.index.persons_at(organization, query["door"], at_ms, query.get("cursor", ""), limit + 1)
+        entries = [_entry(person, decision) for person, decision in found[:limit]]
+        return self._page(organization, entries, entries[-1].id if len(found) > limit else None, at_ms)
+
+    async def what(self, request: Request) -> Response:
+        """GET /v1/access/what?person=&at=&limit=&cursor=: every door on which the person holds a rule, and what it says at that moment."""
+        query = _query(request, {"person"}, {"at", "limit", "cursor"})
+        organization = request.person().organization
+        sites = self._reach(request)
+        at_ms, limit, after = _moment(query.get("at")), _limit(query.get("limit")), query.get("cursor", "")
+        self._person_known(organization, query["person"], at_ms)
+        held = self.index.doors_of(organization, query["person"], at_ms, DOORS_READ_MAX)
+        found = [(door.id, decision) for door, decision in held if door.id > after and (sites is None or door.site in sites)]
+        entries = [_entry(door, decision) for door, decision in found[:limit]]
+        return self._page(organization, entries, entries[-1].id if len(found) > limit else None, at_ms)
+
+    def _page(self, organization: str, entries: list[Entry], cursor: str | None, at_ms: int) -> Response:
+        at = datetime.datetime.fromtimestamp(at_ms / 1_000, datetime.UTC)
+        return encoded(200, Entries(entries, cursor, at, self.index.revision(organization)))
+
+    def _reach(self, request: Request) -> list[str] | None:
+        claims = request.person()
+        decision, sites = self.index.reach(claims.organization, claims.subject, PERMISSION, now_ms())
+        if not decision.allowed:
+            raise Problem(403, decision.reason, f"This needs {PERMISSION}.")
+        return sites
+
+    def _site(self, request: Request, door: str) -> None:
+        """Raises Problem 403, and 404 for a door that isn't there or isn't at one of the caller's sites."""
+        sites = self._reach(request)
+        found = self.index.door(request.person().organization, door)
+        if found is None or (sites is not None and found.site not in sites):
+            raise unknown("door")
+
+    def _person_known(self, organization: str, person: str, at_ms: int) -> None:
+        if self.index.authenticate(organization, person, at_ms) == "person_unknown":
+            raise unknown("person")
+
+
+def _entry(identifier: str, decision: Decision) -> Entry:
+    return Entry(identifier, decision.allowed, decision.reason, decision.rule)
+
+
+def _query(request: Request, needed: set[str], more: set[str]) -> Mapping[str, str]:
+    query = request.query
+    if query.keys() - needed - more:
+        raise Problem(400, "query_invalid", f"Known here: {', '.join(sorted(needed | more))}.")
+    for name in sorted(needed - query.keys()):
+        raise Problem(400, "query_invalid", f"{name} is needed.")
+    if any(len(query.get(name, "")) > IDENTIFIER_CHARACTERS_MAX for name in ("person", "door", "cursor")):
+        raise Problem(400, "query_invalid", "An identifier has 64 characters at most.")
+    return query
+
+
+def _moment(text: str | None) -> int:
+    """Milliseconds since the epoch; now when it isn't given."""
+    if text is None:
+        return now_ms()
+    try:
+        moment = msgspec.convert(text, datetime.datetime)
+    except msgspec.ValidationError:
+        raise Problem(400, "query_invalid", "at is an RFC 3339 moment with its offset.") from None
+    if moment.tzinfo is None or not 0 <= moment.timestamp() * 1_000 < MOMENT_MS_MAX:
+        raise Problem(400, "query_invalid", "at is an RFC 3339 moment with its offset, from 1970 on.")
+    return int(moment.timestamp() * 1_000)
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LIMIT_DEFAULT
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
+        raise Problem(400, "query_invalid", f"limit is a whole number from 1 to {LIMIT_MAX}.")
+    return int(text)
