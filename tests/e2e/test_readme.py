@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+from py_service.cli import application
 from py_service.simulators.moves import read_moves
 from tests.e2e.up_process import nexkey
 
@@ -55,3 +58,17 @@ def answers(printed: str) -> tuple[dict[str, list[dict[str, object]]], dict[str,
     """The bodies of the two calls that print one, which stand on one line."""
     first, end = json.JSONDecoder().raw_decode(printed)
     return first, json.loads(printed[end:])
+
+
+def test_the_tour_names_every_command() -> None:
+    (row,) = [line for line in README.read_text().splitlines() if line.startswith("| `nexkey --help` |")]
+    assert set(re.findall(r"`([a-z ]+)`", row.split("|")[2])) == set(commands(application))
+
+
+def commands(group: typer.Typer, prefix: str = "") -> Iterator[str]:
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield prefix + (command.name or command.callback.__name__)
+    for below in group.registered_groups:
+        assert below.typer_instance is not None
+        yield from commands(below.typer_instance, f"{prefix}{below.name} ")
