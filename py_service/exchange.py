@@ -5,6 +5,7 @@ The edge makes a `Request`, finds the `Route`, and encodes the `Response`. Rooms
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -73,6 +74,16 @@ class Route:
     access: Literal["anyone", "person"] = "person"
     fenced: bool = True
     body_bytes_max: int = 65_536
+
+
+def moment(milliseconds: int) -> datetime.datetime:
+    """A time for an answer; msgspec writes it as RFC 3339 in UTC."""
+    return datetime.datetime.fromtimestamp(milliseconds / 1_000, datetime.UTC)
+
+
+def moment_or_none(milliseconds: int | None) -> datetime.datetime | None:
+    """None stays None."""
+    return None if milliseconds is None else moment(milliseconds)
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -6,10 +6,10 @@ import msgspec
 
 from py_service.access.give import GiveGrant
 from py_service.access.lockdown import SetLockdown
-from py_service.access.messages import ChangeResult, Grant, GrantRequest, to_moment, to_moment_or_none
+from py_service.access.messages import ChangeResult, Grant, GrantRequest
 from py_service.access.read import ReadGrant
 from py_service.access.take import TakeGrant
-from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
 from py_service.stores.mongo import Document
@@ -78,7 +78,7 @@ def _actor(request: Request) -> Actor:
 
 
 def _result(identifier: str, changed: Changed) -> Response:
-    return encoded(200, ChangeResult(id=identifier, revision=changed.revision, effective_by=to_moment(changed.effective_by_ms)))
+    return encoded(200, ChangeResult(id=identifier, revision=changed.revision, effective_by=moment(changed.effective_by_ms)))
 
 
 def grant_of(document: Document) -> Grant:
@@ -92,7 +92,7 @@ def grant_of(document: Document) -> Grant:
         area=document.get("area"),
         site=document.get("site"),
         schedule=document.get("schedule"),
-        valid_from=to_moment_or_none(document.get("valid_from")),
-        valid_until=to_moment_or_none(document.get("valid_until")),
-        ended_at=to_moment_or_none(document.get("ended_at")),
+        valid_from=moment_or_none(document.get("valid_from")),
+        valid_until=moment_or_none(document.get("valid_until")),
+        ended_at=moment_or_none(document.get("ended_at")),
     )

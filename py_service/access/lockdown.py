@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service.permissions.change import STORED_ONLY, Plan, View
+from py_service.permissions.change import Plan, View
+from py_service.permissions.image import body_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class SetLockdown:
         view.require("lockdown.write", self.place if self.kind == "site" else str(document["site"]))
         if bool(document.get("locked_down")) == self.locked_down:
             return Plan()
-        body = {name: value for name, value in document.items() if name not in STORED_ONLY}
+        body = body_of(document)
         body["locked_down"] = self.locked_down
         what = f"{self.kind}_{'locked_down' if self.locked_down else 'released'}"
         door = self.place if self.kind == "door" else None

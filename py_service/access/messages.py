@@ -53,13 +53,3 @@ class ChangeResult(msgspec.Struct, kw_only=True):
 def to_ms(moment: datetime.datetime | None) -> int | None:
     """Milliseconds since the epoch."""
     return None if moment is None else int(moment.timestamp() * 1000)
-
-
-def to_moment(ms: int) -> datetime.datetime:
-    """UTC, millisecond precision."""
-    return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC)
-
-
-def to_moment_or_none(ms: int | None) -> datetime.datetime | None:
-    """None stays None."""
-    return None if ms is None else to_moment(ms)

@@ -15,6 +15,7 @@ import msgspec
 
 from py_service._core_rs import DeviceKey
 from py_service.demo.names import AREAS, FIRST_NAMES, HOLIDAYS, LAST_NAMES, SITES
+from py_service.permissions.image import image_of
 from py_service.simulators.device_api import encode_base64url
 from py_service.simulators.lock import LockIdentity
 
@@ -68,15 +69,7 @@ class DemoOrganization:
     def images(self) -> bytes:
         """The whole organization as a snapshot for `PermissionIndex.load`: JSON array of images."""
         return msgspec.json.encode(
-            [
-                {
-                    "kind": kind,
-                    "id": document["id"],
-                    "document": {key: value for key, value in document.items() if key not in ("_id", "org")},
-                }
-                for collection, kind in IMAGE_KINDS.items()
-                for document in self.documents.get(collection, [])
-            ]
+            [image_of(kind, document) for collection, kind in IMAGE_KINDS.items() for document in self.documents.get(collection, [])]
         )
 
 

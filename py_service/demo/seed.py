@@ -21,7 +21,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from py_service.demo.organization import IMAGE_KINDS, DemoOrganization, Document, Role, build_demo, build_neighbour
 from py_service.errors import SettingsError
 from py_service.identity.passwords import make_hasher
-from py_service.permissions.change import STORED_ONLY
+from py_service.permissions.image import body_of
 from py_service.permissions.listing import stored_object
 from py_service.simulators.lock import LockIdentity
 from py_service.stores.private_file import read_private, write_private
@@ -148,5 +148,5 @@ async def _insert_missing(database: AsyncDatabase[Document], collection: str, do
 def _stored(organization: str, kind: str, document: Document) -> Document:
     """As a change would have written it; times are Int64 in the store, whatever their size."""
     times = ("valid_from", "valid_until", "tokens_valid_after")
-    typed = {key: Int64(value) if key in times and isinstance(value, int) else value for key, value in document.items()}
-    return stored_object(organization, kind, {name: value for name, value in typed.items() if name not in STORED_ONLY})
+    typed = {key: Int64(value) if key in times and isinstance(value, int) else value for key, value in body_of(document).items()}
+    return stored_object(organization, kind, typed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -57,11 +57,6 @@ class Configuration(msgspec.Struct, frozen=True):
 
 TOKEN_BODY = msgspec.json.Decoder(TokenBody)
 TIME_BODY = msgspec.json.Decoder(TimeBody)
-
-
-def moment(milliseconds: int) -> datetime:
-    """A time for an answer; msgspec writes it as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
 
 
 def base64url(value: bytes) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from py_service.devices.messages import GatewayToken, moment
+from py_service.devices.messages import GatewayToken
 from py_service.devices.needs import ClockMs, DeviceSigner
+from py_service.exchange import moment
 
 TOKEN_MS = 300_000
 

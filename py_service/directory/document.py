@@ -10,6 +10,7 @@ import msgspec
 from py_service.directory.kinds import Kind
 from py_service.directory.text import clean_name
 from py_service.errors import Problem
+from py_service.exchange import moment
 from py_service.permissions.change import View
 from py_service.stores.mongo import Document
 
@@ -35,7 +36,7 @@ def shown(kind_type: type[msgspec.Struct], document: Document) -> msgspec.Struct
     for field in msgspec.structs.fields(kind_type):
         value = document.get(field.name, field.default if field.default is not msgspec.NODEFAULT else None)
         if field.name in MOMENTS and value is not None:
-            value = datetime.datetime.fromtimestamp(int(value) / 1_000, datetime.UTC)
+            value = moment(int(value))
         found[field.name] = int(value) if field.name == "revision" and value is not None else value
     found["revision"] = found["revision"] or 0
     return kind_type(**found)

@@ -19,7 +19,7 @@ from py_service.directory.list import ListObjects, read_query
 from py_service.directory.roles import SetRoles
 from py_service.directory.suspend import SetPersonState
 from py_service.errors import Problem, unknown
-from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.exchange import Request, Response, Route, decoded, encoded, moment
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.store import read_object
@@ -173,5 +173,4 @@ def refuse_foreign_filter(chosen: tuple[str, str], sites: list[str] | None) -> N
 
 
 def _ended(identifier: str, changed: Changed) -> Response:
-    effective_by = datetime.datetime.fromtimestamp(changed.effective_by_ms / 1_000, datetime.UTC)
-    return encoded(200, Ended(identifier, changed.revision, effective_by))
+    return encoded(200, Ended(identifier, changed.revision, moment(changed.effective_by_ms)))

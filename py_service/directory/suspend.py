@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from py_service.directory.owners import guard_owner, keep_an_owner
 from py_service.errors import Problem
-from py_service.permissions.change import STORED_ONLY, Plan, View
+from py_service.permissions.change import Plan, View
+from py_service.permissions.image import body_of
 from py_service.stores.mongo import Document
 
 
@@ -30,7 +31,7 @@ class SetPersonState:
             raise Problem(409, "conflict", "Nobody can suspend themselves.")
         if document["state"] == self.state:
             return Plan()
-        body = {name: value for name, value in document.items() if name not in STORED_ONLY}
+        body = body_of(document)
         body["state"] = self.state
         cut = None
         if self.state == "suspended":
@@ -51,7 +52,7 @@ class CutTokens:
 
     async def plan(self, view: View) -> Plan:
         document = await view.get("person", self.person)
-        body = {name: value for name, value in document.items() if name not in STORED_ONLY}
+        body = body_of(document)
         body["tokens_valid_after"] = cut_moment(view, document)
         event = view.event("tokens_cut", self.person, person=self.person)
         return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=self.person)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from py_service.errors import Problem
+from py_service.exchange import moment
 from py_service.stores.mongo import Document, Mongo, find_by_ids, plain, store_errors
 
 LIMIT_DEFAULT = 50
@@ -70,7 +71,7 @@ def _item(document: Document) -> EventItem:
     return EventItem(
         id=document["id"],
         kind=document["kind"],
-        at=datetime.datetime.fromtimestamp(document["at"] / 1000, datetime.UTC),
+        at=moment(document["at"]),
         attempt=document.get("attempt"),
         door=document.get("door"),
         person=document.get("person"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -62,8 +62,3 @@ class MyDoors(msgspec.Struct, frozen=True):
 
 SIGN_IN_BODY = msgspec.json.Decoder(SignInBody)
 REFRESH_BODY = msgspec.json.Decoder(RefreshBody)
-
-
-def moment(milliseconds: int) -> datetime:
-    """A time for an answer; msgspec writes it as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC)

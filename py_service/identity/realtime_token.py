@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from py_service.identity.messages import RealtimeToken, moment
+from py_service.exchange import moment
+from py_service.identity.messages import RealtimeToken
 from py_service.identity.needs import ClockMs, Permissions, TokenSigner
 from py_service.identity.tokens import ACCESS_TOKEN_MS
 

@@ -6,7 +6,8 @@ import hashlib
 import secrets
 
 from py_service.errors import not_standing
-from py_service.identity.messages import SignedIn, moment
+from py_service.exchange import moment
+from py_service.identity.messages import SignedIn
 from py_service.identity.needs import ClockMs, Permissions, TokenSigner
 from py_service.identity.store import Session
 

@@ -14,7 +14,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -71,7 +71,6 @@ class GroupFigures:
     behind: int = 0
     late: int = 0
     unknown: int = 0
-    sizes: deque[int] = field(default_factory=lambda: deque(maxlen=256))
 
 
 class _Behind(Exception):
@@ -285,7 +284,6 @@ class CommitGroup:
         self.figures.groups += 1
         self.figures.events += size
         self.figures.commit_seconds += seconds
-        self.figures.sizes.append(size)
 
     async def _caught_up(self, group: list[Member], targets: dict[str, int], *, may_stay: bool) -> list[Member]:
         """Who isn't caught up in time, or changes all the time, moves to the next group, and holds nobody else up."""

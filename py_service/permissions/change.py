@@ -10,12 +10,10 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, not_standing, unknown
 from py_service.journal.event import Event, make_event
-from py_service.permissions.image import Image
+from py_service.permissions.image import Image, body_of
 from py_service.permissions.store import read_object
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo
-
-STORED_ONLY = ("_id", "org", "by_name", "listed")  # not part of an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +108,7 @@ class View:
 
     def written(self, kind: str, document: Document, what: str, **detail: object) -> Plan:
         """The plan that writes a whole object: its image, its event, and the object as the caller will see it."""
-        body = {name: value for name, value in document.items() if name not in STORED_ONLY}
-        body |= {"revision": self.revision, "changed_at": self.at_ms}
+        body = body_of(document) | {"revision": self.revision, "changed_at": self.at_ms}
         identifier = str(document["id"])
         person = identifier if kind == "person" else None
         event = self.event(what, identifier, person=person, detail=detail or None)

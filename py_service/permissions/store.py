@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from py_service.permissions.image import Image
+from py_service.permissions.image import Image, image_of
 from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
@@ -52,9 +50,3 @@ async def read_snapshot(mongo: Mongo, organization: str) -> list[Image]:
         found = mongo.database[collection].find({"org": organization})
         images.extend([image_of(kind, document) async for document in found if document.get("ended_at") is None])
     return images
-
-
-def image_of(kind: str, document: dict[str, Any]) -> Image:
-    """The image of a stored document."""
-    body = {name: value for name, value in document.items() if name not in ("_id", "org", "by_name", "listed")}
-    return {"kind": kind, "id": str(document["id"]), "document": body}

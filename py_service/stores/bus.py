@@ -125,11 +125,5 @@ class Bus:
         """They are in the journal, or are nobody's word."""
         await self.client.xdel("nk:reports", *names)
 
-    async def ping(self) -> bool:
-        try:
-            return bool(await self.client.ping())
-        except BUS_ERRORS:
-            return False
-
     async def close(self) -> None:
         await self.client.aclose()

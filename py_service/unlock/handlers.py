@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import time
 
 from py_service.errors import Problem
-from py_service.exchange import Request, Response, Route, encoded
+from py_service.exchange import Request, Response, Route, encoded, moment
 from py_service.unlock.attempt import Replay
 from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED, AttemptAnswer, Phase
 from py_service.unlock.recall import RecallAttempt, Recalled, check_same_door
@@ -106,8 +105,8 @@ def _answer(finished: Finished, phases: list[Phase]) -> AttemptAnswer:
         reason=finished.outcome.reason,
         rule=decision.rule,
         revision=decision.revision,
-        decided_at=_moment(commit.at_ms),
-        expires_at=_moment(attempt.expires_at_ms) if decision.allowed else None,
+        decided_at=moment(commit.at_ms),
+        expires_at=moment(attempt.expires_at_ms) if decision.allowed else None,
         phases=phases,
     )
 
@@ -123,8 +122,8 @@ def _recalled_answer(recalled: Recalled) -> AttemptAnswer:
         reason=recalled.outcome.reason,
         rule=None if rule is None else str(rule),
         revision=int(event["revision"]),
-        decided_at=_moment(event["at"]),
-        expires_at=None if recalled.outcome.state == REFUSED else _moment(recalled.expires_at_ms),
+        decided_at=moment(event["at"]),
+        expires_at=None if recalled.outcome.state == REFUSED else moment(recalled.expires_at_ms),
         phases=[],
     )
 
@@ -143,7 +142,3 @@ def _respond(answer: AttemptAnswer) -> Response:
         }  # fmt: skip
         raise Problem(403, answer.reason or "no_grant", "The door stays shut.", members=members)
     return encoded(200 if answer.state in (UNLOCKED, UNLOCKED_FAILED) else 202, answer)
-
-
-def _moment(ms: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC)
