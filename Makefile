@@ -1,5 +1,5 @@
 # The only list of commands. Each does its own set-up on a machine that has Python 3.11 to 3.13, a Rust toolchain (1.89 or newer) and make,
-# and each is safe to run twice. What they leave behind is in .venv, .build, target and .nexkey; `make clean` takes it away.
+# and each is safe to run twice. What they build is in .venv, .build and target, and `make clean` takes it away; what `make run` keeps is in .nexkey, and stays.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -56,7 +56,7 @@ test-rust:  ## the tests of the crates
 	cargo test $(RUST_TESTED) --quiet
 
 .PHONY: test-unit
-test-unit: test-rust build  ## what needs no other process: crates, units, contracts, properties, boundaries
+test-unit: test-rust build  ## what needs no other process: crates, units, properties, boundaries
 	$(BIN)/python -m pytest --ignore=tests/integration --ignore=tests/e2e
 
 .PHONY: test-integration
