@@ -28,9 +28,13 @@ COMPUTED: dict[str, str] = {
 
 
 def listed() -> Codes:
-    """As the protocol has them."""
-    found = {(int(status), code) for status, codes in LISTED.findall(read(HTTP)) for code in re.findall(r"`([a-z_<>]+)`", codes)}
-    return found | {(403, reason) for reason in refusals()}
+    """As the protocol has them: its section of codes, which leaves the 422 of the directory to that section."""
+    directory, _, codes = read(HTTP).partition("## Codes")
+    return {code for code in _codes(directory) if code[0] == 422} | _codes(codes) | {(403, reason) for reason in refusals()}
+
+
+def _codes(text: str) -> Codes:
+    return {(int(status), code) for status, codes in LISTED.findall(text) for code in re.findall(r"`([a-z_<>]+)`", codes)}
 
 
 def refusals() -> set[str]:
