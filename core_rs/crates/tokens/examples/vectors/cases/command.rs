@@ -8,12 +8,7 @@ use super::NOW_MS;
 use super::forge::{
     COMMAND_SEED, Cose, broken_envelopes, broken_payloads, hex, public_key, signing,
 };
-use super::time;
-
-pub const CONTENT_TYPE: &str = "application/nexkey-command+cwt";
-pub const KEY_ID: &str = "acme.1";
-/// The lock's tick when it is told that it is `NOW_MS`.
-pub const TICK: u64 = 1_000_000;
+use super::lock_script::{COMMAND_TYPE, KEY_ID, TICK, TIME_TYPE, script, told_after};
 
 pub fn command() -> Command {
     Command {
@@ -47,12 +42,7 @@ pub fn obey(message: &str, tick: u64, command: &Command) -> Value {
 
 /// A lock that asks and is told at once: `NOW_MS` at `TICK`, unsure by 2 ms.
 pub fn told() -> Vec<Value> {
-    time::told_after(NOW_MS, TICK, 0, 2)
-}
-
-pub fn script(name: &str, before: Vec<Value>, steps: Vec<Value>) -> Value {
-    let steps = [before, steps].concat();
-    json!({"name": name, "memory_commands_max": 2, "steps": steps})
+    told_after(NOW_MS, TICK, 0, 2)
 }
 
 pub fn document() -> Value {
@@ -152,12 +142,12 @@ fn law() -> Vec<Value> {
         ),
         script(
             "round_trip_too_long",
-            time::told_after(NOW_MS, TICK, 998, 1_001),
+            told_after(NOW_MS, TICK, 998, 1_001),
             vec![verify(&message, TICK + 130, "clock_unsure")],
         ),
         script(
             "round_trip_just_short",
-            time::told_after(NOW_MS, TICK, 996, 999),
+            told_after(NOW_MS, TICK, 996, 999),
             vec![obey(&message, TICK + 130, &good)],
         ),
         one(
@@ -247,7 +237,7 @@ fn envelopes() -> Vec<Value> {
         (-70_001, "unlock".into()),
         (-70_002, "front".into()),
     ];
-    let cose = |payload: Vec<u8>| Cose::new(CONTENT_TYPE, KEY_ID, payload, COMMAND_SEED);
+    let cose = |payload: Vec<u8>| Cose::new(COMMAND_TYPE, KEY_ID, payload, COMMAND_SEED);
     let payload = super::forge::cbor(&super::forge::map(claims.clone()));
     assert_eq!(
         hex(&cose(payload.clone()).bytes()),
@@ -270,12 +260,12 @@ fn envelopes() -> Vec<Value> {
         one(
             "key_missing",
             "command_key_unknown",
-            &Cose::new(CONTENT_TYPE, "", payload.clone(), COMMAND_SEED).bytes(),
+            &Cose::new(COMMAND_TYPE, "", payload.clone(), COMMAND_SEED).bytes(),
         ),
         one(
             "key_other",
             "command_key_unknown",
-            &Cose::new(CONTENT_TYPE, "acme.2", payload.clone(), COMMAND_SEED).bytes(),
+            &Cose::new(COMMAND_TYPE, "acme.2", payload.clone(), COMMAND_SEED).bytes(),
         ),
         one("id_a_text", "command_malformed", &by_hand(id_a_text)),
         one("id_too_long", "command_malformed", &by_hand(id_long)),
@@ -285,9 +275,7 @@ fn envelopes() -> Vec<Value> {
             &by_hand(lock_a_path),
         ),
     ];
-    for (name, kind, message) in
-        broken_envelopes(&cose(payload), CONTENT_TYPE, KEY_ID, time::CONTENT_TYPE)
-    {
+    for (name, kind, message) in broken_envelopes(&cose(payload), COMMAND_TYPE, KEY_ID, TIME_TYPE) {
         cases.push(one(name, &format!("command_{kind}"), &message));
     }
     for (name, payload) in broken_payloads(&claims, 2) {

@@ -5,6 +5,7 @@ mod access_token;
 mod command;
 mod device_assertion;
 mod forge;
+mod lock_script;
 mod report;
 mod sealed;
 mod time;

@@ -157,7 +157,7 @@ fn forged() -> Vec<Value> {
         ),
     ];
     for (name, kind, message) in
-        broken_envelopes(&good, CONTENT_TYPE, "", super::command::CONTENT_TYPE)
+        broken_envelopes(&good, CONTENT_TYPE, "", super::lock_script::COMMAND_TYPE)
     {
         cases.push(refused(name, &message, &format!("report_{kind}")));
     }

@@ -1,51 +1,21 @@
 //! Signed time, as scripts: each step asks, answers or commands one fresh lock at a tick.
 
 use coset::cbor::value::Value as Cbor;
-use nexkey_lock::SignedTime;
 use serde_json::{Value, json};
 
 use super::NOW_MS;
-use super::command::{self, KEY_ID, TICK, obey, script, verify};
+use super::command::{self, obey, verify};
 use super::forge::{
     COMMAND_SEED, Cose, broken_envelopes, broken_payloads, cbor, hex, map, public_key, signing,
 };
+use super::lock_script::{
+    COMMAND_TYPE, KEY_ID, NONCE, TICK, TIME_TYPE, answer, ask, script, signed_time, take,
+};
 
-pub const CONTENT_TYPE: &str = "application/nexkey-time+cwt";
-const NONCE: [u8; 16] = [0x0a; 16];
 const LATER: [u8; 32] = [0x0b; 32];
-
-pub fn ask(nonce: &[u8], tick: u64) -> Value {
-    json!({"do": "begin_time", "nonce": hex(nonce), "tick": tick, "code": null})
-}
-
-pub fn take(message: &str, tick: u64, uncertainty_ms: u64) -> Value {
-    json!({"do": "accept_time", "message": message, "tick": tick, "code": null, "uncertainty_ms": uncertainty_ms})
-}
 
 fn refuse(message: &str, tick: u64, code: &str) -> Value {
     json!({"do": "accept_time", "message": message, "tick": tick, "code": code})
-}
-
-pub fn answer(now_ms: i64, nonce: &[u8]) -> String {
-    signed("acme", "lock-1", KEY_ID, now_ms, nonce)
-}
-
-fn signed(organization: &str, lock: &str, key_id: &str, now_ms: i64, nonce: &[u8]) -> String {
-    let time = SignedTime {
-        organization: organization.into(),
-        lock: lock.into(),
-        now_ms,
-        nonce: nonce.into(),
-    };
-    hex(&time.sign(key_id, &signing(COMMAND_SEED)).unwrap())
-}
-
-/// Asked so many ms before `tick`, and told `now_ms` at it.
-pub fn told_after(now_ms: i64, tick: u64, round_trip_ms: u64, uncertainty_ms: u64) -> Vec<Value> {
-    vec![
-        ask(&NONCE, tick - round_trip_ms),
-        take(&answer(now_ms, &NONCE), tick, uncertainty_ms),
-    ]
 }
 
 pub fn document() -> Value {
@@ -110,17 +80,17 @@ fn questions() -> Vec<Value> {
         ),
         one(
             "organization_other",
-            &signed("umbrella", "lock-1", KEY_ID, NOW_MS, &NONCE),
+            &signed_time("umbrella", "lock-1", KEY_ID, NOW_MS, &NONCE),
             "time_malformed",
         ),
         one(
             "lock_other",
-            &signed("acme", "lock-2", KEY_ID, NOW_MS, &NONCE),
+            &signed_time("acme", "lock-2", KEY_ID, NOW_MS, &NONCE),
             "time_malformed",
         ),
         one(
             "key_other",
-            &signed("acme", "lock-1", "acme.2", NOW_MS, &NONCE),
+            &signed_time("acme", "lock-1", "acme.2", NOW_MS, &NONCE),
             "time_signature",
         ),
         one(
@@ -252,7 +222,7 @@ fn envelopes() -> Vec<Value> {
         (6, seconds.into()),
         (10, Cbor::Bytes(NONCE.to_vec())),
     ];
-    let cose = |payload: Vec<u8>| Cose::new(CONTENT_TYPE, KEY_ID, payload, COMMAND_SEED);
+    let cose = |payload: Vec<u8>| Cose::new(TIME_TYPE, KEY_ID, payload, COMMAND_SEED);
     let payload = cbor(&map(claims.clone()));
     assert_eq!(
         hex(&cose(payload.clone()).bytes()),
@@ -268,9 +238,7 @@ fn envelopes() -> Vec<Value> {
         )
     };
     let mut cases = vec![];
-    for (name, kind, message) in
-        broken_envelopes(&cose(payload), CONTENT_TYPE, KEY_ID, command::CONTENT_TYPE)
-    {
+    for (name, kind, message) in broken_envelopes(&cose(payload), TIME_TYPE, KEY_ID, COMMAND_TYPE) {
         // A lock that asks for the time has one answer to all that it can't read.
         let code = if kind == "signature" {
             "time_signature"
