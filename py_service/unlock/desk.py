@@ -9,9 +9,10 @@ KEEP_MS_AFTER_EXPIRY = 2_000
 
 
 class Desk:
-    """By command id, until the lock has spoken or its time is over."""
+    """By command id, until the lock has spoken or its time is over. `received` counts commands that a lock said it has."""
 
     def __init__(self) -> None:
+        self.received = 0
         self._attempts: dict[str, Attempt] = {}
         self._in_flight: set[str] = set()
 

@@ -73,9 +73,11 @@ class ReplyListener:
         except msgspec.MsgspecError:
             logger.warning("reply_malformed")
             return
+        attempt = self._desk.find(message.command or "")
+        if message.type == "received" and attempt is not None:
+            self._desk.received += 1  # nobody's proof: only how many commands reach a lock
         if message.type != "report":
             return
-        attempt = self._desk.find(message.command or "")
         is_ours = attempt is not None and attempt.organization == message.org and attempt.lock == message.lock
         if attempt is None or not is_ours or not self._answer(attempt, message):
             await self._pass_on(message)

@@ -27,6 +27,7 @@ class UnlockMetrics(Collector):
             "nexkey_commit_behind": ("Times memory was behind the fence.", self._figures.behind),
             "nexkey_commit_late": ("Groups whose commit ended too late to act on.", self._figures.late),
             "nexkey_commit_unknown": ("Groups whose commit stayed unknown.", self._figures.unknown),
+            "nexkey_commands_received": ("Commands that a lock said it has, before it acted.", self._desk.received),
         }
         for name, (text, value) in counters.items():
             family = CounterMetricFamily(name, text, labels=["process"])

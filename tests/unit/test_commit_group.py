@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -17,7 +18,7 @@ from py_service.stores.mongo import Mongo
 
 def full_group(members: int) -> CommitGroup:
     """Nobody commits, as when the store stands still: its queue holds `members` and no more."""
-    mongo = cast("Mongo", None)
+    mongo = cast("Mongo", SimpleNamespace(session=lambda: None))
     log = Log(mongo, "plain-1", Head(0, FIRST_HASH))
     group = CommitGroup(mongo, log, cast("Revisions", None), GroupLimits(queue_members_max=members), lambda: None)
     for _ in range(members):
