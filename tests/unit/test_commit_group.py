@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,6 +16,8 @@ from py_service.journal.log import FIRST_HASH, Head, Log
 from py_service.journal.member import Note
 from py_service.stores.mongo import Mongo
 
+NUMBERS = itertools.count(1)
+
 
 def full_group(members: int) -> CommitGroup:
     """Nobody commits, as when the store stands still: its queue holds `members` and no more."""
@@ -27,7 +30,7 @@ def full_group(members: int) -> CommitGroup:
 
 
 def note() -> Note:
-    return Note(make_event("authorized", "acme", 1))
+    return Note(make_event("not_commanded", "acme", 1, attempt=f"plain-1:{next(NUMBERS):012d}:000"))
 
 
 def test_a_full_queue_answers_503_overloaded_with_retry_after() -> None:
