@@ -42,7 +42,7 @@ class Settings:
     mongo_database: str = "nexkey"
     redis_url: str | None = None
     data_folder: Path = Path(".nexkey")
-    master_key: Secret | None = None  # base64, 32 bytes; the api alone needs it
+    master_key: Secret | None = None  # base64, 32 bytes; the api needs it, and `nexkey key rotate`
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     api_workers: int = 2
