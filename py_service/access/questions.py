@@ -11,10 +11,10 @@ import msgspec
 from py_service._core_rs import Decision, PermissionIndex
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, encoded
+from py_service.paging import read_limit
 from py_service.stores.mongo import now_ms
 
 PERMISSION = "persons.read"
-LIMIT_DEFAULT, LIMIT_MAX = 50, 200
 DOORS_READ_MAX = 10_000
 IDENTIFIER_CHARACTERS_MAX = 64
 MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
@@ -53,6 +53,7 @@ class AccessQuestions:
 
     async def explain(self, request: Request) -> Response:
         """GET /v1/access/explain?person=&door=&at=: the decision with every step that was looked at."""
+        self._reach(request)
         query = _query(request, {"person", "door"}, {"at"})
         organization = request.person().organization
         self._site(request, query["door"])
@@ -62,20 +63,21 @@ class AccessQuestions:
 
     async def who(self, request: Request) -> Response:
         """GET /v1/access/who?door=&at=&limit=&cursor=: everybody who may pass, by id."""
+        self._reach(request)
         query = _query(request, {"door"}, {"at", "limit", "cursor"})
         organization = request.person().organization
         self._site(request, query["door"])
-        at_ms, limit = _moment(query.get("at")), _limit(query.get("limit"))
+        at_ms, limit = _moment(query.get("at")), read_limit(query.get("limit"))
         found = self.index.persons_at(organization, query["door"], at_ms, query.get("cursor", ""), limit + 1)
         entries = [_entry(person, decision) for person, decision in found[:limit]]
         return self._page(organization, entries, entries[-1].id if len(found) > limit else None, at_ms)
 
     async def what(self, request: Request) -> Response:
         """GET /v1/access/what?person=&at=&limit=&cursor=: every door on which the person holds a rule, and what it says at that moment."""
+        sites = self._reach(request)
         query = _query(request, {"person"}, {"at", "limit", "cursor"})
         organization = request.person().organization
-        sites = self._reach(request)
-        at_ms, limit, after = _moment(query.get("at")), _limit(query.get("limit")), query.get("cursor", "")
+        at_ms, limit, after = _moment(query.get("at")), read_limit(query.get("limit")), query.get("cursor", "")
         self._person_known(organization, query["person"], at_ms)
         held = self.index.doors_of(organization, query["person"], at_ms, DOORS_READ_MAX)
         found = [(door.id, decision) for door, decision in held if door.id > after and (sites is None or door.site in sites)]
@@ -131,11 +133,3 @@ def _moment(text: str | None) -> int:
     if moment.tzinfo is None or not 0 <= moment.timestamp() * 1_000 < MOMENT_MS_MAX:
         raise Problem(400, "query_invalid", "at is an RFC 3339 moment with its offset, from 1970 on.")
     return int(moment.timestamp() * 1_000)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return LIMIT_DEFAULT
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
-        raise Problem(400, "query_invalid", f"limit is a whole number from 1 to {LIMIT_MAX}.")
-    return int(text)

@@ -5,19 +5,17 @@ All of an organization is one range of `by_name`; a filter is one equality on `l
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from py_service.directory.kinds import Kind
 from py_service.errors import Problem
+from py_service.paging import read_limit, read_place, write_cursor
 from py_service.permissions.listing import folded, listed_key
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 200
+CURSOR_KIND = "n1"
 CURSOR_CHARACTERS_MAX = 2_048
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
 
@@ -46,8 +44,9 @@ def read_query(kind: Kind, query: Mapping[str, str], sites: list[str] | None) ->
     if sort not in ("name", "-name"):
         raise Problem(400, "query_invalid", "sort is name or -name.")
     cursor = query.get("cursor")
+    after = None if cursor is None else read_place(CURSOR_KIND, cursor, CURSOR_CHARACTERS_MAX)
     return Asked(
-        _limit(query.get("limit")), None if cursor is None else read_cursor(cursor), sort == "-name", query.get("name", ""),
+        read_limit(query.get("limit")), after, sort == "-name", query.get("name", ""),
         filters[0] if filters else None, sites,
     )  # fmt: skip
 
@@ -67,7 +66,7 @@ class ListObjects:
                 page = await self._matching(organization, kind, asked)
         more = len(page) > asked.limit
         page = page[: asked.limit]
-        return page, make_cursor(_place(organization, page[-1])) if more else None
+        return page, write_cursor(CURSOR_KIND, _place(organization, page[-1])) if more else None
 
     async def _range(self, organization: str, kind: Kind, asked: Asked) -> list[Document]:
         low, high = f"{organization}:{folded(asked.begins)}", f"{organization}{AFTER_ALL_NAMES}"
@@ -112,30 +111,3 @@ def _follows(organization: str, place: str, asked: Asked) -> bool:
 
 def _place(organization: str, document: Document) -> str:
     return str(document["by_name"])[len(organization) + 1 :]
-
-
-def make_cursor(place: str) -> str:
-    """Opaque to clients: the page ends with this name. It holds no organization; that is the caller's."""
-    return base64.urlsafe_b64encode(f"n1:{place}".encode()).rstrip(b"=").decode()
-
-
-def read_cursor(cursor: str) -> str:
-    """Raises Problem 400 `cursor_invalid`."""
-    problem = Problem(400, "cursor_invalid", "The cursor is not one of ours.")
-    if len(cursor) > CURSOR_CHARACTERS_MAX:
-        raise problem
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise problem from None
-    if not text.startswith("n1:"):
-        raise problem
-    return text[3:]
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return LIMIT_DEFAULT
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
-        raise Problem(400, "query_invalid", f"limit is a whole number from 1 to {LIMIT_MAX}.")
-    return int(text)

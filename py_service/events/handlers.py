@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem
-from py_service.events.list import ListEvents, read_limit
+from py_service.events.list import ListEvents
 from py_service.exchange import Request, Response, Route, encoded
+from py_service.paging import read_limit
 from py_service.stores.mongo import now_ms
 
 

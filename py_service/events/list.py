@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime
 from dataclasses import dataclass
 
 import msgspec
 
-from py_service.errors import Problem
 from py_service.exchange import moment
+from py_service.paging import cursor_invalid, read_place, write_cursor
 from py_service.stores.mongo import Document, Mongo, find_by_ids, plain, store_errors
 
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 200
+CURSOR_KIND = "e1"
 CURSOR_CHARACTERS_MAX = 64
 
 _DETAIL = msgspec.json.Encoder(enc_hook=plain)  # a detail is open: what stands in it comes back as BSON has it
@@ -86,29 +83,13 @@ def _item(document: Document) -> EventItem:
 
 
 def make_cursor(position: int) -> str:
-    """Opaque to clients: the page ends before `position`."""
-    return base64.urlsafe_b64encode(f"e1:{position}".encode()).rstrip(b"=").decode()
+    """The page ends before `position`."""
+    return write_cursor(CURSOR_KIND, str(position))
 
 
 def read_cursor(cursor: str) -> int:
-    """Raises Problem 400."""
-    problem = Problem(400, "cursor_invalid", "The cursor is not one of ours.")
-    if len(cursor) > CURSOR_CHARACTERS_MAX:
-        raise problem
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise problem from None
-    kind, _, number = text.partition(":")
-    if kind != "e1" or not number.isdigit() or len(number) > 12:
-        raise problem
+    """Raises Problem 400 `cursor_invalid`."""
+    number = read_place(CURSOR_KIND, cursor, CURSOR_CHARACTERS_MAX)
+    if not (number.isascii() and number.isdigit() and len(number) <= 12):
+        raise cursor_invalid()
     return int(number)
-
-
-def read_limit(text: str | None) -> int:
-    """Raises Problem 400."""
-    if text is None:
-        return LIMIT_DEFAULT
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= LIMIT_MAX):
-        raise Problem(400, "query_invalid", f"limit takes 1 to {LIMIT_MAX}.")
-    return int(text)
