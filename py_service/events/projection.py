@@ -48,6 +48,7 @@ class Projection:
     async def step(self, logs: list[Document]) -> list[Event]:
         """Project the next window of every log; the events that were projected. Empty: the journal is read to its end."""
         marks = await self._read_marks()
+        await self._finish(logs, marks)
         documents = await self._next(logs, marks)
         if not documents:
             self.lag_ms = 0
@@ -60,7 +61,6 @@ class Projection:
         moved = {log: seq for log, seq, _ in documents}
         await self._write(batch, moved)
         marks.update(moved)
-        await self._finish(documents, marks)
         self.lag_ms = max(0, now_ms() - min(document["at"] for _, _, document in documents))
         await self._publish(batch)
         return [item.event for item in batch]
@@ -150,13 +150,16 @@ class Projection:
         if still_open:
             await self._mongo.database["open_attempts"].insert_many(still_open, ordered=False, session=session)
 
-    async def _finish(self, documents: list[tuple[str, int, Document]], marks: dict[str, int]) -> None:
-        for log, _, document in documents:
-            if document.get("closed"):
-                self._finished.add(log)
-                await finish_log(self._mongo, log)
-                await self._mongo.database["projections"].update_one({"_id": READER}, {"$unset": {f"logs.{log}": ""}})
-                marks.pop(log, None)
+    async def _finish(self, logs: list[Document], marks: dict[str, int]) -> None:
+        """Logs that are read to their end. Not before the register itself calls them closed: whoever says so would say it afterwards."""
+        for log in logs:
+            name = log["_id"]
+            if log["state"] != "closed" or name in self._finished or marks.get(name, 0) < log["closed"]["seq"]:
+                continue
+            await finish_log(self._mongo, name)
+            self._finished.add(name)  # before its mark goes: without one it would be read from its start
+            await self._mongo.database["projections"].update_one({"_id": READER}, {"$unset": {f"logs.{name}": ""}})
+            marks.pop(name, None)
 
     async def _publish(self, batch: list[Projected]) -> None:
         """Again, for what a dead process didn't: Redis drops what it has seen."""

@@ -54,10 +54,17 @@ async def _close(mongo: Mongo, log: str) -> None:
             return  # it lives: it has written since
     seq = int(document["_id"].rpartition(":")[2])
     closed = {"seq": seq, "hash": document["hash"], "at": document["at"]}
+    if await _is_finished(mongo, log):
+        return  # this process stood still meanwhile: a finished log that is called closed would be projected from its start once more
     await mongo.database["logs"].update_one({"_id": log}, {"$set": {"state": "closed", "closed": closed}})
     logger.info("log_closed", log=log, seq=seq)
 
 
+async def _is_finished(mongo: Mongo, log: str) -> bool:
+    found = await mongo.database["logs"].find_one({"_id": log}, {"state": 1})
+    return found is None or found["state"] == "finished"
+
+
 async def finish_log(mongo: Mongo, log: str) -> None:
-    """Read to its end: no reader looks at it any more."""
+    """Closed, and read to its end: no reader looks at it any more."""
     await mongo.database["logs"].update_one({"_id": log}, {"$set": {"state": "finished"}})
