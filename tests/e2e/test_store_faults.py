@@ -19,6 +19,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from py_service.journal.keeper import close_dead_logs
+from py_service.stores.mongo import Mongo
 from py_service.supervise.ready import workers_ready
 from tests.e2e.evidence import faults_in_the_books, projected, read_journal, read_projection, unauthorized_moves
 from tests.e2e.running import Service, random_key, running_service, until
@@ -373,6 +375,31 @@ async def test_a_killed_worker_is_replaced_and_every_event_is_projected_once(ser
     stream.decided()
     await projected(service, PROJECTED_SECONDS_MAX)
     assert await faults_in_the_books(service) == []
+
+
+async def test_a_log_that_was_read_to_its_end_is_not_read_again(service: Service) -> None:
+    """Whoever closes a dead log writes its end, and then that it is closed. The projection may read the end in between."""
+    logs = service.database["logs"]
+    await until(lambda: finished(service), PROJECTED_SECONDS_MAX)
+    register = [log | {"state": "open"} for log in await logs.find({"state": "finished"}).to_list()]
+    settings = service.stack.settings
+    mongo = Mongo(settings.mongo_url or "", settings.mongo_database, settings.store_timeout_ms)
+    try:
+        await close_dead_logs(mongo, register)
+    finally:
+        await mongo.close()
+    restarts = service.supervisor.restarts("worker")
+    os.kill(service.supervisor.pid("worker"), signal.SIGKILL)  # the next one remembers nothing
+    await until(lambda: service.supervisor.restarts("worker") > restarts)
+    async with service.client() as client:
+        await works_again(service, client)
+    await projected(service, PROJECTED_SECONDS_MAX)
+    assert await faults_in_the_books(service) == []
+
+
+async def finished(service: Service) -> bool:
+    """Whether a log of a dead process was read to its end."""
+    return await service.database["logs"].count_documents({"state": "finished"}) > 0
 
 
 async def grown(service: Service, have: int) -> bool:
