@@ -23,6 +23,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type 
 EXTENSION_MISSING := $(if $(wildcard py_service/_core_rs*.so),,extension-missing)
 
 RACE_PAIRS ?= 20000
+CAMPAIGN_KILLS ?= 200
 FUZZ_SECONDS ?= 60
 FUZZ_TOOLCHAIN ?= nightly
 
@@ -92,6 +93,10 @@ loadtest: build  ## the gate: a mixed load, 31 ms on average at most, no failure
 .PHONY: races
 races: build  ## RACE_PAIRS (20000) revokes against unlocks; 2000 of them are part of `make test`
 	RACE_PAIRS=$(RACE_PAIRS) $(BIN)/python -m pytest -m races --override-ini=faulthandler_timeout=0
+
+.PHONY: campaign
+campaign: build  ## CAMPAIGN_KILLS (200) SIGKILLs under load, and nothing that was acknowledged is lost
+	CAMPAIGN_KILLS=$(CAMPAIGN_KILLS) $(BIN)/python -m pytest -s tests/e2e/test_nothing_lost.py --override-ini=faulthandler_timeout=0
 
 .PHONY: fuzz
 fuzz: cargo-fuzz  ## every fuzz target for FUZZ_SECONDS (60)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Coroutine
 import structlog
 from pymongo.errors import PyMongoError
 
-from py_service._core_rs import KeyRing
+from py_service._core_rs import KeyRing, PermissionIndex
 from py_service.access.handlers import AccessHandlers
 from py_service.access.questions import AccessQuestions
-from py_service.access.read import ReadGrant
+from py_service.access.read import ListGrants, ReadGrant
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
 from py_service.devices.handlers import DeviceHandlers
@@ -134,7 +134,12 @@ class Process:
         unlock = await self._unlock()
         self._spawn(lambda: self._beat([changes.log, unlock[1]]))
         events = EventHandlers(self.follower.index, ListEvents(self.mongo))
-        access = AccessHandlers(changes, ReadGrant(self.mongo, lambda: self.follower.index))
+        def index() -> PermissionIndex:
+            return self.follower.index
+
+        access = AccessHandlers(changes, ReadGrant(self.mongo, index), ListGrants(self.mongo, index))
+            changes, ReadGrant(self.mongo, lambda: self.follower.index), ListGrants(self.mongo, lambda: self.follower.index)
+        )
         questions = AccessQuestions(self.follower.index)
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)

@@ -24,7 +24,8 @@ class GiveGrant:
     async def plan(self, view: View) -> Plan:
         document = _document(self.request)
         kind, subject = one_of(document, SUBJECTS)
-        view.require("grants.write", await site_of_grant(view.get, document))
+        document["at_site"] = await site_of_grant(view.get, document)  # the site of a door or an area never changes
+        view.require("grants.write", document["at_site"])
         await view.get(kind, subject)
         if self.request.schedule is not None:
             await view.get("schedule", self.request.schedule)
@@ -55,4 +56,4 @@ def _document(request: GrantRequest) -> Document:
 
 
 def _detail(document: Document) -> Document:
-    return {name: value for name, value in document.items() if value is not None and name != "id"}
+    return {name: value for name, value in document.items() if value is not None and name not in ("id", "at_site")}

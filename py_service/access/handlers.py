@@ -7,7 +7,7 @@ import msgspec
 from py_service.access.give import GiveGrant
 from py_service.access.lockdown import SetLockdown
 from py_service.access.messages import ChangeResult, Grant, GrantRequest
-from py_service.access.read import ReadGrant
+from py_service.access.read import ListGrants, ReadGrant
 from py_service.access.take import TakeGrant
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
 from py_service.permissions.change import Actor, Change, Changed
@@ -21,13 +21,15 @@ PLACES = {"doors": "door", "areas": "area", "sites": "site"}
 class AccessHandlers:
     """The routes of the access room."""
 
-    def __init__(self, lane: ChangeLane, read_grant: ReadGrant) -> None:
+    def __init__(self, lane: ChangeLane, read_grant: ReadGrant, list_grants: ListGrants) -> None:
         self._lane = lane
         self._read_grant = read_grant
+        self._list_grants = list_grants
 
     def routes(self) -> list[Route]:
         """Changes aren't fenced at the edge: their own transaction validates the caller."""
         routes = [
+            Route("GET", "/v1/grants", self.read_list, body_bytes_max=0),
             Route("POST", "/v1/grants", self.give, fenced=False),
             Route("GET", "/v1/grants/{grant}", self.read),
             Route("DELETE", "/v1/grants/{grant}", self.take, fenced=False, body_bytes_max=0),
@@ -43,6 +45,11 @@ class AccessHandlers:
         grant = grant_of(changed.result or {})
         grant.revision = changed.revision
         return encoded(201, grant, {"Location": f"/v1/grants/{grant.id}"})
+
+    async def read_list(self, request: Request) -> Response:
+        """GET /v1/grants"""
+        documents, cursor = await self._list_grants(_actor(request), request.query)
+        return encoded(200, {"items": [grant_of(document) for document in documents], "next_cursor": cursor})
 
     async def read(self, request: Request) -> Response:
         """GET /v1/grants/{grant}"""

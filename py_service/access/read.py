@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from py_service._core_rs import PermissionIndex
 from py_service.access.place import site_of_grant
 from py_service.errors import Problem, unknown
 from py_service.permissions.change import Actor
+from py_service.permissions.pages import ListObjects, read_query, refuse_foreign_filter
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
@@ -36,3 +37,23 @@ class ReadGrant:
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs grants.write.")
         return document
+
+
+GRANT_FILTERS = ("person", "group", "door", "area", "site", "schedule", "effect")
+
+
+@dataclass(frozen=True, slots=True)
+class ListGrants:
+    """The grants at the sites where the caller may write them."""
+
+    mongo: Mongo
+    index: Callable[[], PermissionIndex]
+
+    async def __call__(self, actor: Actor, query: Mapping[str, str]) -> tuple[list[Document], str | None]:
+        """A page, and the cursor of the next one. Raises Problem 400, 403, 404, 503."""
+        decision, sites = self.index().reach(actor.organization, actor.person, "grants.write", now_ms())
+        if not decision.allowed:
+            raise Problem(403, decision.reason, "This needs grants.write.")
+        asked = read_query(GRANT_FILTERS, query, sites)
+        refuse_foreign_filter(asked.filter, sites)
+        return await ListObjects(self.mongo)(actor.organization, "grant", asked)

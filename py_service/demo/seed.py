@@ -115,7 +115,9 @@ async def seed_organization(database: AsyncDatabase[Document], demo: DemoOrganiz
     if await is_seeded(database, demo.id):
         return False
     for collection, documents in demo.documents.items():
-        await _insert_missing(database, collection, [_stored(demo.id, IMAGE_KINDS[collection], document) for document in documents])
+        kind = IMAGE_KINDS[collection]
+        placed = [document | {"at_site": _site_of(demo, document)} for document in documents] if kind == "grant" else documents
+        await _insert_missing(database, collection, [_stored(demo.id, kind, document) for document in placed])
     await _insert_missing(database, "accounts", await asyncio.to_thread(_accounts, demo, passwords))
     durable = WriteConcern(w="majority", j=True)
     try:
@@ -143,6 +145,14 @@ async def _insert_missing(database: AsyncDatabase[Document], collection: str, do
         except BulkWriteError as error:
             if any(failure.get("code") != DUPLICATE_KEY for failure in error.details.get("writeErrors", [])):
                 raise
+
+
+def _site_of(demo: DemoOrganization, grant: Document) -> object:
+    """The site of a grant's door or area; None for a place that isn't there."""
+    if grant["site"] is not None:
+        return grant["site"]
+    kind = "door" if grant["door"] is not None else "area"
+    return next((place["site"] for place in demo.documents[f"{kind}s"] if place["id"] == grant[kind]), None)
 
 
 def _stored(organization: str, kind: str, document: Document) -> Document:

@@ -15,13 +15,13 @@ from py_service.directory.document import etag, read_if_match, shown, values_of
 from py_service.directory.end import End
 from py_service.directory.fields import Identifier
 from py_service.directory.kinds import KINDS, Kind
-from py_service.directory.list import ListObjects, read_query
 from py_service.directory.roles import SetRoles
 from py_service.directory.suspend import SetPersonState
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
+from py_service.permissions.pages import ListObjects, read_query, refuse_foreign_filter
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
@@ -89,10 +89,9 @@ class DirectoryHandlers:
         """GET /v1/<plural>"""
         claims = request.person()
         sites = self._reach(request, kind)
-        asked = read_query(kind, request.query, sites)
-        if asked.filter is not None:
-            refuse_foreign_filter(asked.filter, sites)
-        documents, cursor = await self._list(claims.organization, kind, asked)
+        asked = read_query(kind.filters, request.query, sites)
+        refuse_foreign_filter(asked.filter, sites)
+        documents, cursor = await self._list(claims.organization, kind.name, asked)
         answer = self._types[kind.name].shown
         return encoded(200, {"items": [shown(answer, document) for document in documents], "next_cursor": cursor})
 
@@ -159,17 +158,6 @@ class DirectoryHandlers:
 
     def _shown(self, kind: Kind, status: int, document: Document, headers: dict[str, str]) -> Response:
         return encoded(status, shown(self._types[kind.name].shown, document), {**headers, "ETag": etag(document)})
-
-
-def refuse_foreign_filter(chosen: tuple[str, str], sites: list[str] | None) -> None:
-    """A role that holds at some sites narrows a list by site only, and to one of its own. Raises Problem 400, 404."""
-    if sites is None:
-        return
-    field, value = chosen
-    if field != "site":
-        raise Problem(400, "query_invalid", "A role for some sites can filter by site only.")
-    if value not in sites:
-        raise unknown("site")
 
 
 def _ended(identifier: str, changed: Changed) -> Response:

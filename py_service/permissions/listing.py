@@ -19,6 +19,7 @@ REFERENCES = {
     "schedule": ("calendar",),
     "grant": ("person", "group", "door", "area", "site", "schedule", "effect"),
 }
+AT_SITE = "at"  # whatever is at a site, also what names only a door or an area of it
 MANY = {"person": {"groups": "group"}, "group": {"includes": "group"}}
 
 
@@ -49,6 +50,9 @@ def _keys(organization: str, kind: str, body: Mapping[str, Any]) -> list[str]:
     if body.get("ended_at") is not None:
         return []
     keys = [listed_key(organization, name, str(body[name])) for name in REFERENCES.get(kind, ()) if body.get(name) is not None]
+    site = body["id"] if kind == "site" else body.get("at_site") or body.get("site")
+    if site is not None:
+        keys.append(listed_key(organization, AT_SITE, str(site)))
     for field, name in MANY.get(kind, {}).items():
         keys += [listed_key(organization, name, value) for value in body.get(field) or []]
     if kind == "person":

@@ -400,6 +400,42 @@ async def test_a_manager_of_a_site_sees_and_changes_what_is_there(owner: Manager
     assert len(await manager.names("/v1/persons?name=stranger")) == 8 - 1  # one was deleted above
 
 
+async def test_grants_are_listed_by_what_they_name_and_by_site(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    manager, person = Manager(service, http, stranger(3)), stranger(6)
+    await owner("PUT", f"/v1/persons/{manager.person}/roles", 200, {"roles": [{"role": "site_manager", "sites": ["singapore"]}]})
+    places: list[dict[str, object]] = [
+        {"door": "singapore-main-entrance"},
+        {"area": "singapore-lobby"},
+        {"site": "singapore"},
+        {"site": "berlin"},
+    ]
+    given = [(await owner("POST", "/v1/grants", 201, {"person": person, **place}))["id"] for place in places]
+
+    async def ids(caller: Manager, query: str) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = await caller("GET", f"/v1/grants?limit=3{query}{cursor}", 200)
+            items = page["items"]
+            assert isinstance(items, list)
+            found += [item["id"] for item in items]
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
+    assert sorted(await ids(owner, f"&person={person}")) == sorted(given)
+    everything = await ids(owner, "")
+    assert set(given) <= set(everything) and len(everything) == len(set(everything))
+    own = await ids(manager, "")
+    assert set(given[:3]) <= set(own) and given[3] not in own and set(own) < set(everything)
+    assert given[2] in await ids(manager, "&site=singapore")
+    await manager("GET", "/v1/grants?site=berlin", 404, None, "site_unknown")
+    await manager("GET", f"/v1/grants?person={person}", 400, None, "query_invalid")
+    for identifier in given:
+        await owner("DELETE", f"/v1/grants/{identifier}", 200)
+    assert await ids(owner, f"&person={person}") == []
+
+
 async def test_lists_are_in_the_order_of_names_and_pages_meet(owner: Manager) -> None:
     names = ["ähre", "Zebra", "apple", "Apple", "Éclair", "eclair", "\uff46ull", "\u4e2d\u6587", "a;b", "a:b"]
     for number, name in enumerate(names):

@@ -81,6 +81,9 @@ async def changes(ask: Asked) -> None:
         for place in ({"door": DOOR}, {"area": AREA}, {"site": SITE}):
             given = await ask("POST", "/v1/grants", 201, json={**subject, **place, "schedule": SCHEDULE})
             await ask("GET", "/v1/grants/{grant}", 200, grant=given.json()["id"])
+            named = next(iter(place.items()))
+            await ask("GET", "/v1/grants", 200, query=f"?{named[0]}={named[1]}&limit=2")
+            await ask("GET", "/v1/grants", 200, query="?limit=2")
             await ask("DELETE", "/v1/grants/{grant}", 200, grant=given.json()["id"])
     for verb in ("suspend", "resume"):
         await ask("POST", f"/v1/persons/{{person}}/{verb}", 200, person="stranger-0")

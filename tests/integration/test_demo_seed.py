@@ -67,7 +67,8 @@ async def test_a_broken_seed_is_not_visible_and_a_second_run_completes_it(
         for collection, documents in made_organization.documents.items():
             stored = await database[collection].find({"org": made_organization.id}).to_list()
             kept = {
-                str(document["_id"]): {key: document[key] for key in document if key not in ("by_name", "listed")} for document in stored
+                str(document["_id"]): {key: document[key] for key in document if key not in ("by_name", "listed", "at_site")}
+                for document in stored
             }
             assert kept == {str(document["_id"]): document for document in documents}
             assert all(str(document["by_name"]).startswith(f"{made_organization.id}:") for document in stored)

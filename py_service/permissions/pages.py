@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from py_service.directory.kinds import Kind
-from py_service.errors import Problem
+from py_service.errors import Problem, unknown
 from py_service.paging import read_limit, read_place, write_cursor
-from py_service.permissions.listing import folded, listed_key
+from py_service.permissions.listing import AT_SITE, folded, listed_key
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
@@ -32,12 +31,12 @@ class Asked:
     sites: list[str] | None
 
 
-def read_query(kind: Kind, query: Mapping[str, str], sites: list[str] | None) -> Asked:
+def read_query(filters_known: tuple[str, ...], query: Mapping[str, str], sites: list[str] | None) -> Asked:
     """Raises Problem 400 `query_invalid` or `cursor_invalid`."""
-    known = {"limit", "cursor", "sort", "name", *kind.filters}
+    known = {"limit", "cursor", "sort", "name", *filters_known}
     if query.keys() - known:
         raise Problem(400, "query_invalid", f"Known here: {', '.join(sorted(known))}.")
-    filters = [(name, query[name]) for name in kind.filters if name in query]
+    filters = [(name, query[name]) for name in filters_known if name in query]
     if len(filters) > 1 or (filters and "name" in query):
         raise Problem(400, "query_invalid", "One filter at a time.")
     sort = query.get("sort", "name")
@@ -57,7 +56,7 @@ class ListObjects:
 
     mongo: Mongo
 
-    async def __call__(self, organization: str, kind: Kind, asked: Asked) -> tuple[list[Document], str | None]:
+    async def __call__(self, organization: str, kind: str, asked: Asked) -> tuple[list[Document], str | None]:
         """A page, and the cursor of the next one. Raises Problem 503."""
         async with store_errors():
             if asked.filter is None and asked.sites is None:
@@ -68,7 +67,7 @@ class ListObjects:
         page = page[: asked.limit]
         return page, write_cursor(CURSOR_KIND, _place(organization, page[-1])) if more else None
 
-    async def _range(self, organization: str, kind: Kind, asked: Asked) -> list[Document]:
+    async def _range(self, organization: str, kind: str, asked: Asked) -> list[Document]:
         low, high = f"{organization}:{folded(asked.begins)}", f"{organization}{AFTER_ALL_NAMES}"
         if asked.begins:
             high = low + "\U0010ffff"
@@ -76,16 +75,16 @@ class ListObjects:
         if asked.after is not None:
             place = f"{organization}:{asked.after}"
             bounds = {"$gte": low, "$lt": min(place, high)} if asked.descending else {"$gt": max(place, low), "$lt": high}
-        found = self.mongo.database[OBJECT_COLLECTIONS[kind.name]].find({"by_name": bounds})
+        found = self.mongo.database[OBJECT_COLLECTIONS[kind]].find({"by_name": bounds})
         return await found.sort("by_name", -1 if asked.descending else 1).limit(asked.limit + 1).to_list()
 
-    async def _matching(self, organization: str, kind: Kind, asked: Asked) -> list[Document]:
-        collection = self.mongo.database[OBJECT_COLLECTIONS[kind.name]]
+    async def _matching(self, organization: str, kind: str, asked: Asked) -> list[Document]:
+        collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         places: dict[str, str] = {}
         for key in self._keys(organization, kind, asked):
             async for document in collection.find({"listed": key}, {"by_name": 1}):
                 places[document["_id"]] = document["by_name"]
-        if kind.name == "site" and asked.sites is not None:
+        if kind == "site" and asked.sites is not None:
             found = await find_by_ids(self.mongo.database, "sites", [f"{organization}:{site}" for site in asked.sites])
             places = {document["_id"]: document["by_name"] for document in found if document.get("by_name") is not None}
         ordered = sorted(places.items(), key=lambda item: item[1], reverse=asked.descending)
@@ -96,10 +95,21 @@ class ListObjects:
         return [documents[name] for name in page if name in documents and documents[name].get("by_name") is not None]
 
     @staticmethod
-    def _keys(organization: str, kind: Kind, asked: Asked) -> list[str]:
+    def _keys(organization: str, kind: str, asked: Asked) -> list[str]:
         if asked.filter is not None:
             return [listed_key(organization, *asked.filter)]
-        return [] if kind.name == "site" else [listed_key(organization, "site", site) for site in asked.sites or []]
+        return [] if kind == "site" else [listed_key(organization, AT_SITE, site) for site in asked.sites or []]
+
+
+def refuse_foreign_filter(chosen: tuple[str, str] | None, sites: list[str] | None) -> None:
+    """A role that holds at some sites narrows a list by site only, and to one of its own. Raises Problem 400, 404."""
+    if chosen is None or sites is None:
+        return
+    field, value = chosen
+    if field != "site":
+        raise Problem(400, "query_invalid", "A role for some sites can filter by site only.")
+    if value not in sites:
+        raise unknown("site")
 
 
 def _follows(organization: str, place: str, asked: Asked) -> bool:
