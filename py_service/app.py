@@ -134,12 +134,11 @@ class Process:
         unlock = await self._unlock()
         self._spawn(lambda: self._beat([changes.log, unlock[1]]))
         events = EventHandlers(self.follower.index, ListEvents(self.mongo))
+
         def index() -> PermissionIndex:
             return self.follower.index
 
         access = AccessHandlers(changes, ReadGrant(self.mongo, index), ListGrants(self.mongo, index))
-            changes, ReadGrant(self.mongo, lambda: self.follower.index), ListGrants(self.mongo, lambda: self.follower.index)
-        )
         questions = AccessQuestions(self.follower.index)
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)

