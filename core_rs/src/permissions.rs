@@ -166,8 +166,8 @@ impl PermissionIndex {
             .map_err(|error| snapshot_error(error.code()))
     }
 
-    fn knows_time_zone(&self, py: Python<'_>, name: &str) -> bool {
-        py.detach(|| self.0.knows_time_zone(name))
+    fn knows_time_zone(&self, name: &str) -> bool {
+        core::is_zone(name)
     }
 
     fn drop(&self, py: Python<'_>, organization: &str) {

@@ -12,11 +12,11 @@ OWNERS_READ_MAX = 200
 
 async def keep_an_owner(view: View, after: Document) -> None:
     """`after` is the person as they will be. Raises Problem 409 `last_owner` when nobody else would own the organization."""
-    if _owns_for_good(after):
+    if _owns_for_good(after, view.at_ms):
         return
     owners = await view.listed("person", listed_key(view.organization, "role", "owner"), OWNERS_READ_MAX)
-    were_owner = any(owner["id"] == after["id"] and _owns_for_good(owner) for owner in owners)
-    if were_owner and not any(owner["id"] != after["id"] and _owns_for_good(owner) for owner in owners):
+    were_owner = any(owner["id"] == after["id"] and _owns_for_good(owner, view.at_ms) for owner in owners)
+    if were_owner and not any(owner["id"] != after["id"] and _owns_for_good(owner, view.at_ms) for owner in owners):
         raise Problem(409, "last_owner", "The organization would have no owner left.")
 
 
@@ -26,7 +26,8 @@ def guard_owner(view: View, person: Document) -> None:
         raise Problem(403, "role_missing", "Only an owner can do that to an owner.")
 
 
-def _owns_for_good(person: Document) -> bool:
-    """Active, without an end, and an owner everywhere."""
+def _owns_for_good(person: Document, now_ms: int) -> bool:
+    """Active, begun, without an end, and an owner everywhere."""
     owner = any(role["role"] == "owner" and role["sites"] is None for role in person.get("roles") or [])
-    return owner and person["state"] == "active" and person.get("valid_until") is None and person.get("ended_at") is None
+    stands = person["state"] == "active" and person.get("ended_at") is None
+    return owner and stands and (person.get("valid_from") or 0) <= now_ms and person.get("valid_until") is None

@@ -10,8 +10,6 @@ from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.stores.mongo import Document
 
-ROLES = ("owner", "admin", "site_manager", "reception", "auditor", "installer")
-
 
 @dataclass(frozen=True, slots=True)
 class SetRoles:

@@ -11,7 +11,7 @@ use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
 use crate::model::{Device, Door, State};
 use crate::roles::{authenticate, check_role, reach};
-use crate::zone::{Zones, is_zone};
+use crate::zone::Zones;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -173,13 +173,6 @@ impl PermissionIndex {
         parse(organization, images, CHANGE_BYTES_MAX)
             .map(|_| ())
             .map_err(|_| SnapshotError::ChangeMalformed)
-    }
-
-    /// Whether the compiled tz database has a zone of exactly this name.
-    #[must_use]
-    #[allow(clippy::unused_self, reason = "the tz database is the index's")]
-    pub fn knows_time_zone(&self, name: &str) -> bool {
-        is_zone(name)
     }
 
     /// Forgets an organization.

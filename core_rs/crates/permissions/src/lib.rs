@@ -35,3 +35,4 @@ pub use explain::{Explanation, Step};
 pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};
 pub use index::{PermissionIndex, SnapshotError, tzdata_version};
 pub use model::{Device, Door};
+pub use zone::is_zone;
