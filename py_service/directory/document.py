@@ -1,4 +1,4 @@
-"""Between bodies and stored documents: moments, references, and the revision that an ETag stands for."""
+"""Between bodies and stored documents: moments, names and references."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 
 from py_service.directory.kinds import Kind
-from py_service.directory.text import clean_name
-from py_service.errors import Problem
 from py_service.exchange import moment
 from py_service.permissions.change import View
+from py_service.permissions.text import clean_name
 from py_service.stores.mongo import Document
 
 MOMENTS = ("valid_from", "valid_until", "created_at", "changed_at", "ended_at")
@@ -61,24 +60,3 @@ def _identifiers(value: object) -> set[str]:
     if value is None:
         return set()
     return {str(item) for item in value} if isinstance(value, list) else {str(value)}
-
-
-def check_match(document: Document, if_match: int | None) -> None:
-    """Raises Problem 412 when it has changed since the caller saw it."""
-    if if_match is not None and int(document.get("revision") or 0) != if_match:
-        raise Problem(412, "changed_meanwhile", "This was changed since it was read; read it again.")
-
-
-def etag(document: Document) -> str:
-    """Strong: the revision of the last change."""
-    return f'"{int(document.get("revision") or 0)}"'
-
-
-def read_if_match(header: str | None) -> int | None:
-    """None for a missing header or `*`. Raises Problem 400 for what was never an ETag of ours."""
-    if header is None or header.strip() == "*":
-        return None
-    text = header.strip()
-    if len(text) <= 20 and text.startswith('"') and text.endswith('"') and text[1:-1].isdigit() and text.isascii():
-        return int(text[1:-1])
-    raise Problem(400, "if_match_invalid", "If-Match takes one ETag as it was given, or *.")

@@ -11,7 +11,7 @@ import msgspec
 from py_service._core_rs import PermissionIndex
 from py_service.directory.change import Patch
 from py_service.directory.create import Create
-from py_service.directory.document import etag, read_if_match, shown, values_of
+from py_service.directory.document import shown, values_of
 from py_service.directory.end import End
 from py_service.directory.fields import Identifier
 from py_service.directory.kinds import KINDS, Kind
@@ -21,6 +21,7 @@ from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
+from py_service.permissions.match import etag, read_if_match
 from py_service.permissions.pages import ListObjects, read_query, refuse_foreign_filter
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors

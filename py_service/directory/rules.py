@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 
-from py_service.directory.text import clean_email
 from py_service.errors import Problem
 from py_service.permissions.change import View
 from py_service.permissions.listing import listed_key
+from py_service.permissions.text import clean_email
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, find_by_ids
 
