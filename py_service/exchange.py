@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -56,6 +56,38 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+RequestHeader = Literal["If-Match", "Idempotency-Key", "Prefer", "X-Nexkey-Assertion"]
+
+
+@dataclass(slots=True, frozen=True)
+class Media:
+    """An answer that isn't JSON of ours, by its content type."""
+
+    content_type: str
+
+
+@dataclass(slots=True, frozen=True)
+class Operation:
+    """What a route is to whoever calls it. The OpenAPI document and its tests are made from this, so it says what the handler does.
+
+    `body`: the type that is decoded. `answers`: by status the type that is encoded; None: no body.
+    `query`: parameters and their types; those in `needed` have to be there. `headers`: those that this operation reads.
+    `permission`: what a role of the caller's has to include (docs/protocols/documents.md); None: no role is asked for.
+    `codes`: further problems, as "409 in_use". Those that follow from the route, the body and the parameters aren't repeated here.
+    `etag`: its answers carry an ETag. `example`: a body that is taken, where the examples of its fields don't make one.
+    """
+
+    summary: str
+    tag: str
+    answers: Mapping[int, Any]
+    body: Any = None
+    query: Mapping[str, Any] = field(default_factory=dict)
+    needed: tuple[str, ...] = ()
+    headers: tuple[RequestHeader, ...] = ()
+    permission: str | None = None
+    codes: tuple[str, ...] = ()
+    etag: bool = False
+    example: Mapping[str, object] | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,7 +97,7 @@ class Route:
     `access`: "anyone" (the handler proves what it needs) or "person" (bearer token, verified before the handler runs).
     `fenced`: the edge brings the organization's permissions up to the store's revision before the handler runs, and checks the
     token against them. The unlock is not fenced at the edge: its commit group is.
-    `body_bytes_max`: 0 means that a body is refused.
+    `body_bytes_max`: 0 means that a body is refused. `about`: what is told of it.
     """
 
     method: Literal["GET", "POST", "DELETE", "PATCH", "PUT"]
@@ -74,6 +106,7 @@ class Route:
     access: Literal["anyone", "person"] = "person"
     fenced: bool = True
     body_bytes_max: int = 65_536
+    about: Operation = field(kw_only=True)
 
 
 def moment(milliseconds: int) -> datetime.datetime:

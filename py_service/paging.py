@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Annotated
+
+import msgspec
 
 from py_service.errors import Problem
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
+Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX, description=f"How many at most; {LIMIT_DEFAULT} when it isn't given.")]
+Cursor = Annotated[str, msgspec.Meta(description="`next_cursor` of the page before; opaque.", extra_json_schema={"x-nexkey-cursor": True})]
+NextCursor = Annotated[str | None, msgspec.Meta(description="For the next page; null when this is the last.")]
 
 
 def read_limit(text: str | None) -> int:

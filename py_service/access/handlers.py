@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from py_service.access.give import GiveGrant
 from py_service.access.lockdown import SetLockdown
-from py_service.access.messages import ChangeResult, Grant, GrantRequest
+from py_service.access.messages import ChangeResult, Grant, GrantPage, GrantRequest
+from py_service.access.operations import GIVE, LIST, LOCK_DOWN, READ, RELEASE, TAKE
 from py_service.access.read import ListGrants, ReadGrant
 from py_service.access.take import TakeGrant
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
@@ -29,14 +32,17 @@ class AccessHandlers:
     def routes(self) -> list[Route]:
         """Changes aren't fenced at the edge: their own transaction validates the caller."""
         routes = [
-            Route("GET", "/v1/grants", self.read_list, body_bytes_max=0),
-            Route("POST", "/v1/grants", self.give, fenced=False),
-            Route("GET", "/v1/grants/{grant}", self.read),
-            Route("DELETE", "/v1/grants/{grant}", self.take, fenced=False, body_bytes_max=0),
+            Route("GET", "/v1/grants", self.read_list, body_bytes_max=0, about=LIST),
+            Route("POST", "/v1/grants", self.give, fenced=False, about=GIVE),
+            Route("GET", "/v1/grants/{grant}", self.read, body_bytes_max=0, about=READ),
+            Route("DELETE", "/v1/grants/{grant}", self.take, fenced=False, body_bytes_max=0, about=TAKE),
         ]
-        for place in PLACES:
-            routes.append(Route("POST", f"/v1/{place}/{{place}}/lockdown", self.lock_down, fenced=False, body_bytes_max=0))
-            routes.append(Route("POST", f"/v1/{place}/{{place}}/release", self.release, fenced=False, body_bytes_max=0))
+        for plural, kind in PLACES.items():
+            one = f"/v1/{plural}/{{{kind}}}"
+            routes += [
+                Route("POST", f"{one}/lockdown", partial(self.lock_down, kind), fenced=False, body_bytes_max=0, about=LOCK_DOWN[kind]),
+                Route("POST", f"{one}/release", partial(self.release, kind), fenced=False, body_bytes_max=0, about=RELEASE[kind]),
+            ]
         return routes
 
     async def give(self, request: Request) -> Response:
@@ -49,7 +55,7 @@ class AccessHandlers:
     async def read_list(self, request: Request) -> Response:
         """GET /v1/grants"""
         documents, cursor = await self._list_grants(_actor(request), request.query)
-        return encoded(200, {"items": [grant_of(document) for document in documents], "next_cursor": cursor})
+        return encoded(200, GrantPage([grant_of(document) for document in documents], cursor))
 
     async def read(self, request: Request) -> Response:
         """GET /v1/grants/{grant}"""
@@ -61,17 +67,16 @@ class AccessHandlers:
         grant = request.parameters["grant"]
         return _result(grant, await self._submit(request, TakeGrant(grant)))
 
-    async def lock_down(self, request: Request) -> Response:
-        """POST /v1/{doors,areas,sites}/{place}/lockdown"""
-        return await self._set_lockdown(request, True)
+    async def lock_down(self, kind: str, request: Request) -> Response:
+        """POST /v1/{doors,areas,sites}/{id}/lockdown"""
+        return await self._set_lockdown(kind, request, True)
 
-    async def release(self, request: Request) -> Response:
-        """POST /v1/{doors,areas,sites}/{place}/release"""
-        return await self._set_lockdown(request, False)
+    async def release(self, kind: str, request: Request) -> Response:
+        """POST /v1/{doors,areas,sites}/{id}/release"""
+        return await self._set_lockdown(kind, request, False)
 
-    async def _set_lockdown(self, request: Request, locked_down: bool) -> Response:
-        kind = PLACES[request.path.split("/")[2]]
-        place = request.parameters["place"]
+    async def _set_lockdown(self, kind: str, request: Request, locked_down: bool) -> Response:
+        place = request.parameters[kind]
         return _result(place, await self._submit(request, SetLockdown(kind, place, locked_down)))
 
     async def _submit(self, request: Request, change: Change) -> Changed:

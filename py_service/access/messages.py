@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
-Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]  # not `$`: it lets a line feed through
-Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
+from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PersonId, ScheduleId, SiteId
+from py_service.paging import NextCursor
 
 
 class GrantRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Who x where x when. One of person and group; one of door, area and site."""
 
     effect: Literal["allow", "deny"] = "allow"
-    person: Identifier | None = None
-    group: Identifier | None = None
-    door: Identifier | None = None
-    area: Identifier | None = None
-    site: Identifier | None = None
-    schedule: Identifier | None = None
+    person: PersonId | None = None
+    group: GroupId | None = None
+    door: DoorId | None = None
+    area: AreaId | None = None
+    site: SiteId | None = None
+    schedule: ScheduleId | None = None
     valid_from: Moment | None = None
     valid_until: Moment | None = None
 
@@ -42,12 +42,56 @@ class Grant(msgspec.Struct, kw_only=True):
     revision: int | None = None
 
 
+class GrantPage(msgspec.Struct):
+    """In the order of their identifiers: grants have no name."""
+
+    items: list[Grant]
+    next_cursor: NextCursor
+
+
 class ChangeResult(msgspec.Struct, kw_only=True):
     """`effective_by`: after it not even a command signed before can move a lock."""
 
     id: str
     revision: int
     effective_by: datetime.datetime
+
+
+class Entry(msgspec.Struct):
+    """`rule`: the grant that lets them in, or what refuses."""
+
+    id: str
+    allowed: bool
+    reason: str
+    rule: str | None
+
+
+class Entries(msgspec.Struct):
+    """`at` is the moment that was asked about; `revision` the permissions that answered."""
+
+    items: list[Entry]
+    next_cursor: NextCursor
+    at: datetime.datetime
+    revision: int
+
+
+class Step(msgspec.Struct):
+    """One rule that was looked at; the first that isn't passed is the last."""
+
+    step: str
+    passed: bool
+    detail: str
+
+
+class Explanation(msgspec.Struct):
+    """As the core writes it. `local_time` (RFC 9557) is the wall clock of the door's site."""
+
+    allowed: bool
+    reason: str
+    rule: str | None
+    revision: int
+    local_time: str | None
+    steps: list[Step]
 
 
 def to_ms(moment: datetime.datetime | None) -> int | None:

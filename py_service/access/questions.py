@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from py_service._core_rs import Decision, PermissionIndex
+from py_service.access.messages import Entries, Entry
+from py_service.access.operations import EXPLAIN, WHAT, WHO
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, encoded
 from py_service.paging import read_limit
@@ -20,24 +22,6 @@ IDENTIFIER_CHARACTERS_MAX = 64
 MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
 
 
-class Entry(msgspec.Struct):
-    """`rule`: the grant that lets them in, or what refuses."""
-
-    id: str
-    allowed: bool
-    reason: str
-    rule: str | None
-
-
-class Entries(msgspec.Struct):
-    """`at` is the moment that was asked about; `revision` the permissions that answered."""
-
-    items: list[Entry]
-    next_cursor: str | None
-    at: datetime.datetime
-    revision: int
-
-
 @dataclass(frozen=True, slots=True)
 class AccessQuestions:
     """The routes of explain, who and what. Needs `persons.read` at the door's site."""
@@ -46,9 +30,9 @@ class AccessQuestions:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/v1/access/explain", self.explain, body_bytes_max=0),
-            Route("GET", "/v1/access/who", self.who, body_bytes_max=0),
-            Route("GET", "/v1/access/what", self.what, body_bytes_max=0),
+            Route("GET", "/v1/access/explain", self.explain, body_bytes_max=0, about=EXPLAIN),
+            Route("GET", "/v1/access/who", self.who, body_bytes_max=0, about=WHO),
+            Route("GET", "/v1/access/what", self.what, body_bytes_max=0, about=WHAT),
         ]
 
     async def explain(self, request: Request) -> Response:

@@ -6,13 +6,30 @@ from dataclasses import dataclass
 
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
-from py_service.devices.messages import TIME_BODY, TOKEN_BODY, nonce_of
+from py_service.devices.messages import (
+    TIME_BODY,
+    TOKEN_BODY,
+    Configuration,
+    GatewayToken,
+    OrganizationId,
+    SignedTime,
+    TimeBody,
+    TokenBody,
+    nonce_of,
+)
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.errors import Problem
-from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
 
 _BODY_BYTES_MAX = 8_192
+_REFUSED = ("401 assertion_refused",)
+TOKEN = Operation("A token for the gateway", "Devices at work", {200: GatewayToken}, TokenBody, codes=_REFUSED)
+TIME = Operation("The time, signed for one lock", "Devices at work", {200: SignedTime}, TimeBody, codes=_REFUSED)
+CONFIGURATION = Operation(
+    "What a lock pins at its enrolment", "Devices at work", {200: Configuration}, query={"organization": OrganizationId},
+    needed=("organization",), headers=("X-Nexkey-Assertion",), codes=_REFUSED,
+)  # fmt: skip
 
 
 @dataclass(slots=True, frozen=True)
@@ -24,9 +41,33 @@ class DeviceHandlers:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/v1/devices/{device}/token", self.post_token, access="anyone", fenced=False, body_bytes_max=_BODY_BYTES_MAX),
-            Route("POST", "/v1/devices/{device}/time", self.post_time, access="anyone", fenced=False, body_bytes_max=_BODY_BYTES_MAX),
-            Route("GET", "/v1/devices/{device}/configuration", self.get_configuration, access="anyone", fenced=False, body_bytes_max=0),
+            Route(
+                "POST",
+                "/v1/devices/{device}/token",
+                self.post_token,
+                access="anyone",
+                fenced=False,
+                body_bytes_max=_BODY_BYTES_MAX,
+                about=TOKEN,
+            ),
+            Route(
+                "POST",
+                "/v1/devices/{device}/time",
+                self.post_time,
+                access="anyone",
+                fenced=False,
+                body_bytes_max=_BODY_BYTES_MAX,
+                about=TIME,
+            ),
+            Route(
+                "GET",
+                "/v1/devices/{device}/configuration",
+                self.get_configuration,
+                access="anyone",
+                fenced=False,
+                body_bytes_max=0,
+                about=CONFIGURATION,
+            ),
         ]
 
     async def post_token(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from py_service.errors import Problem
+from py_service.identifiers import KIND
 
 _NONCE_BYTES_MIN = 16
 _NONCE_BYTES_MAX = 32
@@ -18,18 +19,18 @@ _ASSERTION_CHARACTERS_MAX = 4_096
 _BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 Assertion = Annotated[str, msgspec.Meta(min_length=1, max_length=_ASSERTION_CHARACTERS_MAX)]
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+OrganizationId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["nordlicht"], extra_json_schema={KIND: "organization"})]
 
 
 class TokenBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    organization: Identifier
+    organization: OrganizationId
     assertion: Assertion
 
 
 class TimeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`nonce` is base64url without padding, of 16 to 32 bytes."""
 
-    organization: Identifier
+    organization: OrganizationId
     assertion: Assertion
     nonce: Annotated[str, msgspec.Meta(min_length=22, max_length=43)]
 

@@ -7,16 +7,38 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z", description="Chosen by the caller, or made by the service.")]
+from py_service.identifiers import AreaId, CalendarId, DoorId, FloorId, GroupId, Moment, NewIdentifier, SiteId
+from py_service.paging import NextCursor
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]  # cut to 200 characters' rule after normalization (text.py)
 Text = Annotated[str, msgspec.Meta(max_length=400)]
-Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
-Clock = Annotated[str, msgspec.Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z", description="Wall clock of the site, HH:MM.")]
-Date = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", description="ISO 8601 date at the site.")]
+Clock = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z", description="Wall clock of the site, HH:MM.", examples=["08:00"]),
+]
+Date = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", description="ISO 8601 date at the site.", examples=["2027-12-24"])
+]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 PublicKey = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z", description="Ed25519, base64url without padding.")
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z",
+        description="Ed25519, base64url without padding.",
+        examples=["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"],  # of RFC 8037, appendix A.2
+    ),
 ]
+
+
+PersonState = Literal["active", "suspended"]
+Role = Literal["owner", "admin", "site_manager", "reception", "auditor", "installer"]
+
+
+class RoleHeld(msgspec.Struct, forbid_unknown_fields=True):
+    """`sites` null: everywhere."""
+
+    role: Role
+    sites: Annotated[list[SiteId], msgspec.Meta(min_length=1, max_length=100)] | None
 
 
 class Fields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
@@ -31,27 +53,27 @@ class SiteFields(Fields):
 
 class FloorFields(Fields):
     name: Name
-    site: Identifier
+    site: SiteId
     level: Annotated[int, msgspec.Meta(ge=-100, le=1_000)] = 0
 
 
 class AreaFields(Fields):
     name: Name
-    site: Identifier
-    floor: Identifier | None = None
+    site: SiteId
+    floor: FloorId | None = None
 
 
 class DoorFields(Fields):
     name: Name
-    site: Identifier
-    area: Identifier | None = None
+    site: SiteId
+    area: AreaId | None = None
     mode: Literal["locked", "unlocked"] = "locked"
 
 
 class DeviceFields(Fields):
     public_key: PublicKey
     kind: Literal["lock"] = "lock"
-    door: Identifier | None = None
+    door: DoorId | None = None
     active: bool = True
     name: Name | None = None
 
@@ -62,12 +84,12 @@ class PersonFields(Fields):
     kind: Literal["employee", "resident", "contractor", "guest", "visitor"] = "employee"
     valid_from: Moment | None = None
     valid_until: Moment | None = None
-    groups: Annotated[list[Identifier], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=list)
+    groups: Annotated[list[GroupId], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=list)
 
 
 class GroupFields(Fields):
     name: Name
-    includes: Annotated[list[Identifier], msgspec.Meta(max_length=256)] = msgspec.field(default_factory=list)
+    includes: Annotated[list[GroupId], msgspec.Meta(max_length=256)] = msgspec.field(default_factory=list)
 
 
 class Span(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,7 +117,7 @@ class ExceptionDay(msgspec.Struct, forbid_unknown_fields=True):
 class ScheduleFields(Fields):
     name: Name
     windows: Annotated[list[Window], msgspec.Meta(max_length=64)]
-    calendar: Identifier | None = None
+    calendar: CalendarId | None = None
     holiday_windows: Annotated[list[Span], msgspec.Meta(max_length=24)] = msgspec.field(default_factory=list)
     exceptions: Annotated[list[ExceptionDay], msgspec.Meta(max_length=400)] = msgspec.field(default_factory=list)
 
@@ -107,7 +129,7 @@ class CalendarFields(Fields):
 
 def new_type(name: str, fields: type[Fields]) -> type[msgspec.Struct]:
     """A body of POST: the fields, and an identifier if the caller wants to choose it."""
-    return msgspec.defstruct(f"New{name}", [("id", Identifier | None, None)], bases=(fields,), kw_only=True, forbid_unknown_fields=True)
+    return msgspec.defstruct(f"New{name}", [("id", NewIdentifier | None, None)], bases=(fields,), kw_only=True, forbid_unknown_fields=True)
 
 
 def patch_type(name: str, fields: type[Fields]) -> type[msgspec.Struct]:
@@ -128,3 +150,8 @@ def shown_type(name: str, fields: type[Fields], more: dict[str, Any]) -> type[ms
         ("ended_at", datetime.datetime | None),
     ]
     return msgspec.defstruct(name, [*own, *stamps], kw_only=True)
+
+
+def page_type(name: str, item: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """A page of a list."""
+    return msgspec.defstruct(f"{name}Page", [("items", list[item]), ("next_cursor", NextCursor)])  # type: ignore[valid-type]  # made at run time

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 from functools import partial
-from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -13,8 +11,8 @@ from py_service.directory.change import Patch
 from py_service.directory.create import Create
 from py_service.directory.document import shown, values_of
 from py_service.directory.end import End
-from py_service.directory.fields import Identifier
-from py_service.directory.kinds import KINDS, Kind
+from py_service.directory.kinds import BY_NAME, KINDS, Kind
+from py_service.directory.operations import RESUME, SUSPEND, Ended, KindOperations, RolesToHold, set_roles_operation
 from py_service.directory.roles import SetRoles
 from py_service.directory.suspend import SetPersonState
 from py_service.errors import Problem, unknown
@@ -26,38 +24,8 @@ from py_service.permissions.pages import ListObjects, read_query, refuse_foreign
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
-
-class RoleToHold(msgspec.Struct, forbid_unknown_fields=True):
-    """`sites` null: everywhere."""
-
-    role: Literal["owner", "admin", "site_manager", "reception", "auditor", "installer"]
-    sites: Annotated[list[Identifier], msgspec.Meta(min_length=1, max_length=100)] | None
-
-
-class RolesToHold(msgspec.Struct, forbid_unknown_fields=True):
-    """All roles of a person; what isn't in it is taken away."""
-
-    roles: Annotated[list[RoleToHold], msgspec.Meta(max_length=6)]
-
-
-class Ended(msgspec.Struct):
-    """`effective_by`: after it not even a command signed before can move a lock."""
-
-    id: str
-    revision: int
-    effective_by: datetime.datetime
-
-
 _ROLES = msgspec.json.Decoder(RolesToHold)
-
-
-class _Types:
-    """The decoders and the answer's type of one kind."""
-
-    def __init__(self, kind: Kind) -> None:
-        new, patch, self.shown = kind.types()
-        self.new: msgspec.json.Decoder[Any] = msgspec.json.Decoder(new)
-        self.patch: msgspec.json.Decoder[Any] = msgspec.json.Decoder(patch)
+_PERSON = BY_NAME["person"]
 
 
 class DirectoryHandlers:
@@ -68,22 +36,26 @@ class DirectoryHandlers:
         self._index = index
         self._mongo = mongo
         self._list = ListObjects(mongo)
-        self._types = {kind.name: _Types(kind) for kind in KINDS}
+        self._operations = {kind.name: KindOperations(kind) for kind in KINDS}
 
     def routes(self) -> list[Route]:
         routes: list[Route] = []
         for kind in KINDS:
             one, all_of_them = f"/v1/{kind.plural}/{{{kind.name}}}", f"/v1/{kind.plural}"
+            told = self._operations[kind.name]
             routes += [
-                Route("GET", all_of_them, partial(self.read_list, kind), body_bytes_max=0),
-                Route("POST", all_of_them, partial(self.create, kind), fenced=False),
-                Route("GET", one, partial(self.read, kind), body_bytes_max=0),
-                Route("PATCH", one, partial(self.patch, kind), fenced=False),
-                Route("DELETE", one, partial(self.end, kind), fenced=False, body_bytes_max=0),
+                Route("GET", all_of_them, partial(self.read_list, kind), body_bytes_max=0, about=told.list),
+                Route("POST", all_of_them, partial(self.create, kind), fenced=False, about=told.create),
+                Route("GET", one, partial(self.read, kind), body_bytes_max=0, about=told.read),
+                Route("PATCH", one, partial(self.patch, kind), fenced=False, about=told.patch),
+                Route("DELETE", one, partial(self.end, kind), fenced=False, body_bytes_max=0, about=told.end),
             ]
-        routes.append(Route("PUT", "/v1/persons/{person}/roles", self.set_roles, fenced=False))
-        routes.append(Route("POST", "/v1/persons/{person}/suspend", self.suspend, fenced=False, body_bytes_max=0))
-        routes.append(Route("POST", "/v1/persons/{person}/resume", self.resume, fenced=False, body_bytes_max=0))
+        told = self._operations["person"]
+        routes += [
+            Route("PUT", "/v1/persons/{person}/roles", self.set_roles, fenced=False, about=set_roles_operation(told.shown)),
+            Route("POST", "/v1/persons/{person}/suspend", self.suspend, fenced=False, body_bytes_max=0, about=SUSPEND),
+            Route("POST", "/v1/persons/{person}/resume", self.resume, fenced=False, body_bytes_max=0, about=RESUME),
+        ]
         return routes
 
     async def read_list(self, kind: Kind, request: Request) -> Response:
@@ -93,12 +65,12 @@ class DirectoryHandlers:
         asked = read_query(kind.filters, request.query, sites)
         refuse_foreign_filter(asked.filter, sites)
         documents, cursor = await self._list(claims.organization, kind.name, asked)
-        answer = self._types[kind.name].shown
-        return encoded(200, {"items": [shown(answer, document) for document in documents], "next_cursor": cursor})
+        told = self._operations[kind.name]
+        return encoded(200, told.page(items=[shown(told.shown, document) for document in documents], next_cursor=cursor))
 
     async def create(self, kind: Kind, request: Request) -> Response:
         """POST /v1/<plural>"""
-        body = decoded(self._types[kind.name].new, request.body)
+        body = decoded(self._operations[kind.name].new, request.body)
         changed = await self._submit(request, Create(kind, body.id, values_of(body)))
         document = changed.result or {}
         return self._shown(kind, 201, document, {"Location": f"/v1/{kind.plural}/{document['id']}"})
@@ -116,7 +88,7 @@ class DirectoryHandlers:
 
     async def patch(self, kind: Kind, request: Request) -> Response:
         """PATCH /v1/<plural>/{id}"""
-        body = decoded(self._types[kind.name].patch, request.body)
+        body = decoded(self._operations[kind.name].changes, request.body)
         identifier = request.parameters[kind.name]
         if_match = read_if_match(request.headers.get("if-match"))
         changed = await self._submit(request, Patch(kind, identifier, values_of(body), if_match))
@@ -133,7 +105,7 @@ class DirectoryHandlers:
         roles: list[Document] = msgspec.to_builtins(decoded(_ROLES, request.body).roles)
         change = SetRoles(request.parameters["person"], roles, read_if_match(request.headers.get("if-match")))
         changed = await self._submit(request, change)
-        return self._shown(next(kind for kind in KINDS if kind.name == "person"), 200, changed.result or {}, {})
+        return self._shown(_PERSON, 200, changed.result or {}, {})
 
     async def suspend(self, request: Request) -> Response:
         """POST /v1/persons/{person}/suspend"""
@@ -158,7 +130,7 @@ class DirectoryHandlers:
         return await self._lane.submit(claims.organization, Actor(claims.organization, claims.subject, claims.issued_at_ms), change)
 
     def _shown(self, kind: Kind, status: int, document: Document, headers: dict[str, str]) -> Response:
-        return encoded(status, shown(self._types[kind.name].shown, document), {**headers, "ETag": etag(document)})
+        return encoded(status, shown(self._operations[kind.name].shown, document), {**headers, "ETag": etag(document)})
 
 
 def _ended(identifier: str, changed: Changed) -> Response:

@@ -40,6 +40,7 @@ class Kind:
     `connects`: it holds connections of its own, which end with it, or when one of these fields changes.
     `at_site`: whether a role for a site reaches it. `filters`: what a list can be narrowed by, one at a time.
     `authority`: a change can take somebody's authority, so nothing joins the group after it.
+    `codes`: what `check` and `also` refuse, as "422 group_cycle". `example`: a body of POST that is taken.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Kind:
     at_site: bool = False
     authority: bool = False
     connects: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    example: dict[str, object] = field(default_factory=dict)
     check: Check = nothing_else
     also: Also = nobody_else
 
@@ -78,46 +81,61 @@ KINDS = (
         "site", "sites", f.SiteFields, "sites.write", "doors.read",
         starts_as={"locked_down": False}, more={"locked_down": bool},
         used_by=(("floor", "site"), ("area", "site"), ("door", "site"), ("grant", "site")), at_site=True, check=rules.check_site,
+        codes=("422 time_zone_unknown",),
+        example={"name": "Oslo", "time_zone": "Europe/Oslo", "address": "Karl Johans gate 1, Oslo"},
     ),
     Kind(
         "floor", "floors", f.FloorFields, "doors.write", "doors.read",
         references={"site": "site"}, fixed=("site",), used_by=(("area", "floor"),), filters=("site",), at_site=True,
+        example={"name": "First floor", "site": "berlin", "level": 1},
     ),
     Kind(
         "area", "areas", f.AreaFields, "doors.write", "doors.read",
         references={"site": "site", "floor": "floor"}, fixed=("site",), starts_as={"locked_down": False}, more={"locked_down": bool},
         used_by=(("door", "area"), ("grant", "area")), filters=("site", "floor"), at_site=True, check=rules.check_area,
+        codes=("422 site_differs",), example={"name": "Roof", "site": "berlin"},
     ),
     Kind(
         "door", "doors", f.DoorFields, "doors.write", "doors.read",
         references={"site": "site", "area": "area"}, fixed=("site",),
         starts_as={"locked_down": False, "lock": None}, more={"locked_down": bool, "lock": str | None},
         used_by=(("grant", "door"), ("device", "door")), filters=("site", "area"), at_site=True, check=rules.check_door,
+        codes=("422 site_differs",), example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby"},
     ),
     Kind(
         "device", "devices", f.DeviceFields, "devices.write", "doors.read",
         references={"door": "door"}, fixed=("public_key", "kind"), filters=("door", "kind"),
         connects=("active", "door"), also=rules.link_door,
+        codes=("409 door_has_lock",),
+        example={"name": "Roof lock", "public_key": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},  # RFC 8037, appendix A.2
     ),
     Kind(
         "person", "persons", f.PersonFields, "persons.write", "persons.read",
         references={"groups": "group"}, starts_as={"state": "active", "roles": [], "tokens_valid_after": 0},
-        more={"state": str, "roles": list[dict[str, Any]]}, takes_along=(("grant", "person"),),
+        more={"state": f.PersonState, "roles": list[f.RoleHeld]}, takes_along=(("grant", "person"),),
         filters=("group", "state", "kind", "email", "role"),
         authority=True, connects=("valid_from", "valid_until"), check=rules.check_person,
+        codes=("409 email_taken", "409 last_owner", "422 email_invalid", "422 validity_invalid"),
+        example={"name": "Nora Lind", "email": "nora.lind@nordlicht.example", "kind": "employee", "groups": ["everyone"]},
     ),
     Kind(
         "group", "groups", f.GroupFields, "persons.write", "persons.read",
         references={"includes": "group"}, used_by=(("grant", "group"), ("person", "group"), ("group", "group")), filters=("group",),
-        check=rules.check_group,
+        check=rules.check_group, codes=("422 group_cycle", "422 group_too_deep"), example={"name": "Climbers", "includes": ["everyone"]},
     ),
     Kind(
         "schedule", "schedules", f.ScheduleFields, "schedules.write", "doors.read",
         references={"calendar": "calendar"}, used_by=(("grant", "schedule"),), filters=("calendar",), check=rules.check_schedule,
+        codes=("422 date_invalid", "422 window_invalid"),
+        example={
+            "name": "Weekdays", "windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "end": "18:00"}],
+            "calendar": "berlin-holidays", "exceptions": [{"date": "2027-12-24", "windows": [{"start": "08:00", "end": "12:00"}]}],
+        },
     ),
     Kind(
         "calendar", "calendars", f.CalendarFields, "schedules.write", "doors.read", used_by=(("schedule", "calendar"),),
-        check=rules.check_calendar,
+        check=rules.check_calendar, codes=("422 date_invalid",),
+        example={"name": "Holidays in Oslo", "dates": ["2027-05-17", "2027-12-25"]},
     ),
 )  # fmt: skip
 BY_NAME = {kind.name: kind for kind in KINDS}

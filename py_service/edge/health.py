@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
 
 from py_service.errors import Problem
-from py_service.exchange import Request, Response, Route, encoded
+from py_service.exchange import Media, Operation, Request, Response, Route, encoded
 from py_service.telemetry import RequestMetrics
+
+
+class Alive(msgspec.Struct):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(msgspec.Struct):
+    """It can do its work."""
+
+    process: str
+    status: Literal["ready"] = "ready"
+
+
+ALIVE = Operation("Does the process run", "Operation", {200: Alive})
+READY = Operation("Can it do its work", "Operation", {200: Ready})
+METRICS = Operation("Figures for Prometheus", "Operation", {200: Media(RequestMetrics.content_type)})
 
 
 @dataclass(slots=True, frozen=True)
@@ -19,19 +40,19 @@ class HealthHandlers:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/healthz", self.healthz, access="anyone", fenced=False, body_bytes_max=0),
-            Route("GET", "/readyz", self.readyz, access="anyone", fenced=False, body_bytes_max=0),
-            Route("GET", "/metrics", self.prometheus, access="anyone", fenced=False, body_bytes_max=0),
+            Route("GET", "/healthz", self.healthz, access="anyone", fenced=False, body_bytes_max=0, about=ALIVE),
+            Route("GET", "/readyz", self.readyz, access="anyone", fenced=False, body_bytes_max=0, about=READY),
+            Route("GET", "/metrics", self.prometheus, access="anyone", fenced=False, body_bytes_max=0, about=METRICS),
         ]
 
     async def healthz(self, request: Request) -> Response:
-        return Response(200, b'{"status":"ok"}')
+        return encoded(200, Alive())
 
     async def readyz(self, request: Request) -> Response:
         missing = await self.missing()
         if missing:
             raise Problem(503, "stores_unavailable", "Not ready.", retry_after_seconds=1, members={"missing": missing})
-        return encoded(200, {"status": "ready", "process": self.metrics.process})
+        return encoded(200, Ready(self.metrics.process))
 
     async def prometheus(self, request: Request) -> Response:
         return Response(200, self.metrics.exposition(), content_type=self.metrics.content_type)

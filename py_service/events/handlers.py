@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem
-from py_service.events.list import ListEvents
-from py_service.exchange import Request, Response, Route, encoded
-from py_service.paging import read_limit
+from py_service.events.list import EventPage, ListEvents
+from py_service.exchange import Operation, Request, Response, Route, encoded
+from py_service.paging import Cursor, Limit, read_limit
 from py_service.stores.mongo import now_ms
+
+LIST = Operation(
+    "List events, newest first", "Events", {200: EventPage}, query={"limit": Limit, "cursor": Cursor}, permission="events.read"
+)
 
 
 class EventHandlers:
@@ -18,7 +22,7 @@ class EventHandlers:
         self._list_events = list_events
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/v1/events", self.list)]
+        return [Route("GET", "/v1/events", self.list, body_bytes_max=0, about=LIST)]
 
     async def list(self, request: Request) -> Response:
         """GET /v1/events"""

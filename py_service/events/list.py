@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from py_service.exchange import moment
-from py_service.paging import cursor_invalid, read_place, write_cursor
+from py_service.paging import NextCursor, cursor_invalid, read_place, write_cursor
 from py_service.stores.mongo import Document, Mongo, find_by_ids, plain, store_errors
 
 CURSOR_KIND = "e1"
@@ -39,7 +39,7 @@ class EventPage(msgspec.Struct, kw_only=True):
     """`next_cursor` None: the beginning of the log."""
 
     items: list[EventItem]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 @dataclass(frozen=True, slots=True)

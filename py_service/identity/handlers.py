@@ -5,15 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
 from py_service.identity.me import Myself
-from py_service.identity.messages import REFRESH_BODY, SIGN_IN_BODY
+from py_service.identity.messages import (
+    REFRESH_BODY,
+    SIGN_IN_BODY,
+    KeySet,
+    Me,
+    MyDoors,
+    RealtimeToken,
+    RefreshBody,
+    SignedIn,
+    SignInBody,
+)
 from py_service.identity.realtime_token import RealtimeTokens
 from py_service.identity.refresh import Refresh
 from py_service.identity.sign_in import SignIn
 from py_service.identity.sign_out import SignOut
 
 _CREDENTIAL_BYTES_MAX = 4_096
+_NOT_STANDING = ("401 token_revoked", "403 person_suspended", "403 organization_suspended")
+SIGN_IN = Operation("Sign in", "Sign-in", {200: SignedIn}, SignInBody, codes=("401 sign_in_failed", *_NOT_STANDING))
+REFRESH = Operation(
+    "Trade a refresh token for new tokens", "Sign-in", {200: SignedIn}, RefreshBody,
+    codes=("401 refresh_token_unknown", "401 refresh_token_expired", "401 refresh_token_reused", *_NOT_STANDING),
+)  # fmt: skip
+SIGN_OUT = Operation("Sign out", "Sign-in", {204: None}, RefreshBody)
+ME = Operation("Who am I", "Me", {200: Me})
+MY_DOORS = Operation("My doors, and what each would say now", "Me", {200: MyDoors})
+REALTIME_TOKEN = Operation("A token for the gateway's WebSocket", "Me", {200: RealtimeToken})
+KEYS = Operation("Public keys of access tokens", "Operation", {200: KeySet})
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,13 +50,25 @@ class IdentityHandlers:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/v1/sign-in", self.post_sign_in, access="anyone", fenced=False, body_bytes_max=_CREDENTIAL_BYTES_MAX),
-            Route("POST", "/v1/refresh", self.post_refresh, access="anyone", fenced=False, body_bytes_max=_CREDENTIAL_BYTES_MAX),
-            Route("POST", "/v1/sign-out", self.post_sign_out, access="anyone", fenced=False, body_bytes_max=_CREDENTIAL_BYTES_MAX),
-            Route("GET", "/v1/me", self.get_me, body_bytes_max=0),
-            Route("GET", "/v1/me/doors", self.get_doors, body_bytes_max=0),
-            Route("POST", "/v1/me/realtime-token", self.post_realtime_token, body_bytes_max=0),
-            Route("GET", "/.well-known/jwks.json", self.get_jwks, access="anyone", fenced=False, body_bytes_max=0),
+            Route(
+                "POST", "/v1/sign-in", self.post_sign_in, access="anyone", fenced=False, body_bytes_max=_CREDENTIAL_BYTES_MAX, about=SIGN_IN
+            ),
+            Route(
+                "POST", "/v1/refresh", self.post_refresh, access="anyone", fenced=False, body_bytes_max=_CREDENTIAL_BYTES_MAX, about=REFRESH
+            ),
+            Route(
+                "POST",
+                "/v1/sign-out",
+                self.post_sign_out,
+                access="anyone",
+                fenced=False,
+                body_bytes_max=_CREDENTIAL_BYTES_MAX,
+                about=SIGN_OUT,
+            ),
+            Route("GET", "/v1/me", self.get_me, body_bytes_max=0, about=ME),
+            Route("GET", "/v1/me/doors", self.get_doors, body_bytes_max=0, about=MY_DOORS),
+            Route("POST", "/v1/me/realtime-token", self.post_realtime_token, body_bytes_max=0, about=REALTIME_TOKEN),
+            Route("GET", "/.well-known/jwks.json", self.get_jwks, access="anyone", fenced=False, body_bytes_max=0, about=KEYS),
         ]
 
     async def post_sign_in(self, request: Request) -> Response:

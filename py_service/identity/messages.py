@@ -60,5 +60,22 @@ class MyDoors(msgspec.Struct, frozen=True):
     items: list[MyDoor]
 
 
+class Key(msgspec.Struct, frozen=True):
+    """An Ed25519 public key as a JSON Web Key (RFC 7517, RFC 8037)."""
+
+    kty: str
+    crv: str
+    kid: str
+    x: str
+    alg: str
+    use: str
+
+
+class KeySet(msgspec.Struct, frozen=True):
+    """As the core writes it."""
+
+    keys: list[Key]
+
+
 SIGN_IN_BODY = msgspec.json.Decoder(SignInBody)
 REFRESH_BODY = msgspec.json.Decoder(RefreshBody)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from py_service.errors import Problem, unknown
 from py_service.paging import read_limit, read_place, write_cursor
@@ -14,6 +15,7 @@ from py_service.permissions.listing import AT_SITE, folded, listed_key
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
+Sort = Literal["name", "-name"]
 CURSOR_KIND = "n1"
 CURSOR_CHARACTERS_MAX = 2_048
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part

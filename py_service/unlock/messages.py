@@ -11,6 +11,11 @@ UNLOCKED = "unlocked"
 UNLOCKED_FAILED = "unlocked.failed"
 UNCONFIRMED = "unconfirmed"
 REFUSED = "authorized.failed"
+# Why a door stays shut, in the order of `check` (docs/protocols/documents.md).
+REFUSALS = (
+    "organization_suspended", "unknown_credential", "door_locked_down", "area_locked_down", "site_locked_down", "person_suspended",
+    "not_yet_valid", "expired", "denied_by_rule", "no_grant", "holiday", "outside_schedule",
+)  # fmt: skip
 
 
 class Phase(msgspec.Struct, kw_only=True):

@@ -113,17 +113,11 @@ class Asked(NamedTuple):
 
     def path(self, route: Route, ids: dict[str, str]) -> str:
         """The route's path with an id of the right kind in each place."""
-        return "/".join(ids[kind_in(route, part)] if part.startswith("{") else part for part in route.pattern.split("/"))
+        return route.pattern.format(**ids)
 
 
 def name(route: Route) -> str:
     return f"{route.method} {route.pattern}"
-
-
-def kind_in(route: Route, part: str) -> str:
-    """What kind of object a parameter names."""
-    kind = part.strip("{}")
-    return route.pattern.split("/")[2].removesuffix("s") if kind == "place" else kind
 
 
 async def add_foreign_objects(database: AsyncDatabase[Document]) -> None:

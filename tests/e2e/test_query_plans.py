@@ -89,7 +89,7 @@ async def changes(ask: Asked) -> None:
         await ask("POST", f"/v1/persons/{{person}}/{verb}", 200, person="stranger-0")
     for verb in ("lockdown", "release"):
         for kind, identifier in (("doors", DOOR), ("areas", AREA), ("sites", SITE)):
-            await ask("POST", f"/v1/{kind}/{{place}}/{verb}", 200, place=identifier)
+            await ask("POST", f"/v1/{kind}/{{{kind[:-1]}}}/{verb}", 200, **{kind[:-1]: identifier})
 
 
 async def directory(ask: Asked) -> None:

@@ -14,7 +14,7 @@ from py_service._core_rs import TokenError
 from py_service.edge.identity import Authenticator
 from py_service.edge.limits import Limits
 from py_service.edge.server import Composition, EdgeApplication
-from py_service.exchange import Request, Response, Route, decoded, encoded
+from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
 from py_service.telemetry import RequestMetrics
 
 if TYPE_CHECKING:
@@ -148,6 +148,9 @@ class MadePermissions:
         return 1
 
 
+TOLD = Operation("Whatever a test needs", "Tests", {200: None})
+
+
 class Wish(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     count: int = 0
@@ -180,12 +183,12 @@ class Edge:
             self.calls = -1
 
         routes = [
-            Route("POST", "/v1/sign-in", self.wish, access="anyone", fenced=False, body_bytes_max=256),
-            Route("GET", "/v1/me", self.plain, body_bytes_max=0),
-            Route("POST", "/v1/wishes", self.wish, body_bytes_max=256),
-            Route("POST", "/v1/doors/{door}/unlock", self.plain, fenced=False, body_bytes_max=0),
-            Route("DELETE", "/v1/doors/{door}", self.empty),
-            Route("GET", "/healthz", self.plain, access="anyone", fenced=False, body_bytes_max=0),
+            Route("POST", "/v1/sign-in", self.wish, access="anyone", fenced=False, body_bytes_max=256, about=TOLD),
+            Route("GET", "/v1/me", self.plain, body_bytes_max=0, about=TOLD),
+            Route("POST", "/v1/wishes", self.wish, body_bytes_max=256, about=TOLD),
+            Route("POST", "/v1/doors/{door}/unlock", self.plain, fenced=False, body_bytes_max=0, about=TOLD),
+            Route("DELETE", "/v1/doors/{door}", self.empty, about=TOLD),
+            Route("GET", "/healthz", self.plain, access="anyone", fenced=False, body_bytes_max=0, about=TOLD),
         ]
         authenticator = Authenticator(self.ring, self.permissions, reload_keys, lambda: NOW_MS)
         return Composition(routes, authenticator, self.metrics, close, self.limits)

@@ -15,7 +15,7 @@ from py_service.edge.routes import RouteTable
 from py_service.errors import Problem, StoreUnavailable
 from py_service.exchange import Request, Response, Route
 from py_service.telemetry import RequestMetrics
-from tests.unit.edge_support import Edge, MadeExchange, MadeHeaders, MadeScope, make_edge
+from tests.unit.edge_support import TOLD, Edge, MadeExchange, MadeHeaders, MadeScope, make_edge
 
 
 async def test_plain_answer() -> None:
@@ -211,7 +211,7 @@ def test_ambiguous_routes_are_refused_at_the_start(patterns: list[str]) -> None:
         return Response(200)
 
     with pytest.raises(ValueError, match=r"two routes|name and a parameter"):
-        RouteTable([Route("GET", pattern, handler) for pattern in patterns], RequestMetrics("test"), frozenset())
+        RouteTable([Route("GET", pattern, handler, about=TOLD) for pattern in patterns], RequestMetrics("test"), frozenset())
 
 
 def test_metered_route_that_does_not_exist_is_refused_at_the_start() -> None:

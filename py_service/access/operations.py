@@ -1,0 +1,47 @@
+"""What is told of the access room's operations: the API's document is made from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from py_service.access.messages import ChangeResult, Entries, Explanation, Grant, GrantPage, GrantRequest
+from py_service.exchange import Operation
+from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PersonId, ScheduleId, SiteId
+from py_service.paging import Cursor, Limit
+from py_service.permissions.pages import Sort
+
+GRANTS, ACCESS, LOCKDOWN = "Grants", "Who may open what", "Lockdown"
+
+LIST = Operation(
+    "List grants", GRANTS, {200: GrantPage}, permission="grants.write",
+    query={
+        "limit": Limit, "cursor": Cursor, "sort": Sort, "name": str, "person": PersonId, "group": GroupId, "door": DoorId, "area": AreaId,
+        "site": SiteId, "schedule": ScheduleId, "effect": Literal["allow", "deny"],
+    },
+)  # fmt: skip
+GIVE = Operation(
+    "Give access: a grant", GRANTS, {201: Grant}, GrantRequest, permission="grants.write",
+    example={"group": "everyone", "door": "berlin-main-entrance", "schedule": "night-shift", "valid_until": "2027-12-31T22:00:00Z"},
+)  # fmt: skip
+READ = Operation("Read a grant", GRANTS, {200: Grant}, permission="grants.write")
+TAKE = Operation("Take access back: end a grant", GRANTS, {200: ChangeResult}, permission="grants.write")
+
+LOCK_DOWN = {
+    kind: Operation(f"Lock down a {kind}", LOCKDOWN, {200: ChangeResult}, permission="lockdown.write") for kind in ("door", "area", "site")
+}
+RELEASE = {
+    kind: Operation(f"Release a {kind} from its lockdown", LOCKDOWN, {200: ChangeResult}, permission="lockdown.write") for kind in LOCK_DOWN
+}
+
+EXPLAIN = Operation(
+    "Explain a decision, step by step", ACCESS, {200: Explanation}, permission="persons.read",
+    query={"person": PersonId, "door": DoorId, "at": Moment}, needed=("person", "door"),
+)  # fmt: skip
+WHO = Operation(
+    "Who may open a door", ACCESS, {200: Entries}, permission="persons.read",
+    query={"door": DoorId, "at": Moment, "limit": Limit, "cursor": Cursor}, needed=("door",),
+)  # fmt: skip
+WHAT = Operation(
+    "What a person may open", ACCESS, {200: Entries}, permission="persons.read",
+    query={"person": PersonId, "at": Moment, "limit": Limit, "cursor": Cursor}, needed=("person",),
+)  # fmt: skip

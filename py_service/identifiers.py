@@ -1,0 +1,55 @@
+"""Identifiers and moments in bodies and queries: their form, and what kind of object an identifier names.
+
+The kind stands in the schema as `x-nexkey-kind`, and the API's document carries it on: the tests that put another organization's
+identifiers wherever one fits are made from it, so a field that names an object takes one of these types.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+KIND = "x-nexkey-kind"
+PATTERN = r"^[a-z0-9_-]{1,64}\Z"  # not `$`: it lets a line feed through
+
+
+def naming(kind: str, example: str) -> msgspec.Meta:
+    """What makes a string the identifier of an object of this kind. `example` is one of the demonstration's."""
+    return msgspec.Meta(pattern=PATTERN, examples=[example], extra_json_schema={KIND: kind})
+
+
+NewIdentifier = Annotated[str, msgspec.Meta(pattern=PATTERN, description="Chosen by the caller, or made by the service.")]
+SiteId = Annotated[str, naming("site", "berlin")]
+FloorId = Annotated[str, naming("floor", "ground-floor")]
+AreaId = Annotated[str, naming("area", "berlin-lobby")]
+DoorId = Annotated[str, naming("door", "berlin-main-entrance")]
+DeviceId = Annotated[str, naming("device", "lock-berlin-main-entrance")]
+PersonId = Annotated[str, naming("person", "p-0002")]
+GroupId = Annotated[str, naming("group", "everyone")]
+ScheduleId = Annotated[str, naming("schedule", "night-shift")]
+CalendarId = Annotated[str, naming("calendar", "berlin-holidays")]
+GrantId = Annotated[str, naming("grant", "g-0002")]
+
+Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True, examples=["2027-01-31T18:00:00Z"], description="RFC 3339, with its offset.")]
+
+AttemptId = Annotated[
+    str,
+    msgspec.Meta(max_length=96, examples=["unlocks-6bf1c2a09d3e4f58:000000000042:000"], extra_json_schema={KIND: "attempt"}),
+]
+
+# What stands in a path between braces, by its name there. A new one has to be here.
+IN_PATHS: dict[str, Any] = {
+    "site": SiteId,
+    "floor": FloorId,
+    "area": AreaId,
+    "door": DoorId,
+    "device": DeviceId,
+    "person": PersonId,
+    "group": GroupId,
+    "schedule": ScheduleId,
+    "calendar": CalendarId,
+    "grant": GrantId,
+    "attempt": AttemptId,
+}
