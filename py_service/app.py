@@ -26,6 +26,7 @@ from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.directory.handlers import DirectoryHandlers
 from py_service.directory.suspend import CutTokens
+from py_service.edge.documentation import Documentation
 from py_service.edge.health import HealthHandlers
 from py_service.edge.identity import Authenticator
 from py_service.edge.limits import Limits
@@ -120,13 +121,17 @@ class Process:
         await self.follower.start()
         for organization in self.follower.organizations():
             await self.keys.command_key(organization)
-        routes = [*await self._rooms(), *self._health()]
+        limits = Limits(requests_concurrent_max=self._settings.requests_concurrent_max)
+        routes = await self.routes(limits)
         self._spawn(self.follower.listen)
         self._spawn(self.keys.keep_current)
         logger.info("api_started", process=self.name)
-        limits = Limits(requests_concurrent_max=self._settings.requests_concurrent_max)
         authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key)
         return Composition(routes, authenticator, self.metrics, self.close, limits)
+
+    async def routes(self, limits: Limits) -> list[Route]:
+        """Everything that is served, with the document of it."""
+        return Documentation([*await self._rooms(), *self._health()], limits.metered).routes
 
     async def _rooms(self) -> list[Route]:
         changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self.give_up)

@@ -56,7 +56,7 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-RequestHeader = Literal["If-Match", "Idempotency-Key", "Prefer", "X-Nexkey-Assertion"]
+RequestHeader = Literal["If-Match", "If-None-Match", "Idempotency-Key", "Prefer", "X-Nexkey-Assertion"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -74,7 +74,8 @@ class Operation:
     `query`: parameters and their types; those in `needed` have to be there. `headers`: those that this operation reads.
     `permission`: what a role of the caller's has to include (docs/protocols/documents.md); None: no role is asked for.
     `codes`: further problems, as "409 in_use". Those that follow from the route, the body and the parameters aren't repeated here.
-    `etag`: its answers carry an ETag. `example`: a body that is taken, where the examples of its fields don't make one.
+    `members`: by status, what else such a problem may tell. `etag`: its answers carry an ETag.
+    `example`: a body that is taken, where the examples of its fields don't make one. `detail`: what else a reader has to know.
     """
 
     summary: str
@@ -86,8 +87,10 @@ class Operation:
     headers: tuple[RequestHeader, ...] = ()
     permission: str | None = None
     codes: tuple[str, ...] = ()
+    members: Mapping[int, Any] = field(default_factory=dict)
     etag: bool = False
     example: Mapping[str, object] | None = None
+    detail: str = ""
 
 
 @dataclass(slots=True, frozen=True)

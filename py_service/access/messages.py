@@ -36,9 +36,9 @@ class Grant(msgspec.Struct, kw_only=True):
     area: str | None
     site: str | None
     schedule: str | None
-    valid_from: datetime.datetime | None
-    valid_until: datetime.datetime | None
-    ended_at: datetime.datetime | None = None
+    valid_from: Moment | None
+    valid_until: Moment | None
+    ended_at: Moment | None = None
     revision: int | None = None
 
 
@@ -54,7 +54,7 @@ class ChangeResult(msgspec.Struct, kw_only=True):
 
     id: str
     revision: int
-    effective_by: datetime.datetime
+    effective_by: Moment
 
 
 class Entry(msgspec.Struct):
@@ -71,7 +71,7 @@ class Entries(msgspec.Struct):
 
     items: list[Entry]
     next_cursor: NextCursor
-    at: datetime.datetime
+    at: Moment
     revision: int
 
 

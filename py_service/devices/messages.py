@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
 
 from py_service.errors import Problem
-from py_service.identifiers import KIND
+from py_service.identifiers import KIND, Moment
 
 _NONCE_BYTES_MIN = 16
 _NONCE_BYTES_MAX = 32
@@ -37,7 +36,7 @@ class TimeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class GatewayToken(msgspec.Struct, frozen=True):
     token: str
-    expires_at: datetime
+    expires_at: Moment
 
 
 class SignedTime(msgspec.Struct, frozen=True):

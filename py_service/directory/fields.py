@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from py_service.identifiers import AreaId, CalendarId, DoorId, FloorId, GroupId, Moment, NewIdentifier, SiteId
+from py_service.identifiers import IN_PATHS, AreaId, CalendarId, DoorId, FloorId, GroupId, Moment, NewIdentifier, SiteId
 from py_service.paging import NextCursor
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]  # cut to 200 characters' rule after normalization (text.py)
@@ -34,7 +33,7 @@ PersonState = Literal["active", "suspended"]
 Role = Literal["owner", "admin", "site_manager", "reception", "auditor", "installer"]
 
 
-class RoleHeld(msgspec.Struct, forbid_unknown_fields=True):
+class RoleToHold(msgspec.Struct, forbid_unknown_fields=True):
     """`sites` null: everywhere."""
 
     role: Role
@@ -142,12 +141,16 @@ def patch_type(name: str, fields: type[Fields]) -> type[msgspec.Struct]:
 
 def shown_type(name: str, fields: type[Fields], more: dict[str, Any]) -> type[msgspec.Struct]:
     """An answer: identifier, fields, what else is known, and the revision that its ETag is made of."""
-    own: list[tuple[str, Any]] = [("id", str), *((field.name, field.type) for field in msgspec.structs.fields(fields)), *more.items()]
+    own: list[tuple[str, Any]] = [
+        ("id", IN_PATHS[name.lower()]),
+        *((field.name, field.type) for field in msgspec.structs.fields(fields)),
+        *more.items(),
+    ]
     stamps: list[tuple[str, Any]] = [
         ("revision", int),
-        ("created_at", datetime.datetime | None),
-        ("changed_at", datetime.datetime | None),
-        ("ended_at", datetime.datetime | None),
+        ("created_at", Moment | None),
+        ("changed_at", Moment | None),
+        ("ended_at", Moment | None),
     ]
     return msgspec.defstruct(name, [*own, *stamps], kw_only=True)
 

@@ -112,7 +112,7 @@ KINDS = (
     Kind(
         "person", "persons", f.PersonFields, "persons.write", "persons.read",
         references={"groups": "group"}, starts_as={"state": "active", "roles": [], "tokens_valid_after": 0},
-        more={"state": f.PersonState, "roles": list[f.RoleHeld]}, takes_along=(("grant", "person"),),
+        more={"state": f.PersonState, "roles": list[f.RoleToHold]}, takes_along=(("grant", "person"),),
         filters=("group", "state", "kind", "email", "role"),
         authority=True, connects=("valid_from", "valid_until"), check=rules.check_person,
         codes=("409 email_taken", "409 last_owner", "422 email_invalid", "422 validity_invalid"),

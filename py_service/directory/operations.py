@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated, Any, get_type_hints
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from py_service.directory import fields
 from py_service.directory.kinds import Kind
 from py_service.exchange import Operation
-from py_service.identifiers import IN_PATHS
+from py_service.identifiers import IN_PATHS, Moment
 from py_service.paging import Cursor, Limit
 from py_service.permissions.pages import Sort
 
@@ -18,7 +17,7 @@ from py_service.permissions.pages import Sort
 class RolesToHold(msgspec.Struct, forbid_unknown_fields=True):
     """All roles of a person; what isn't in it is taken away."""
 
-    roles: Annotated[list[fields.RoleHeld], msgspec.Meta(max_length=6)]
+    roles: Annotated[list[fields.RoleToHold], msgspec.Meta(max_length=6)]
 
 
 class Ended(msgspec.Struct):
@@ -26,7 +25,13 @@ class Ended(msgspec.Struct):
 
     id: str
     revision: int
-    effective_by: datetime.datetime
+    effective_by: Moment
+
+
+class InUse(msgspec.Struct):
+    """What still names it."""
+
+    used_by: str | msgspec.UnsetType
 
 
 class KindOperations:
@@ -53,6 +58,7 @@ class KindOperations:
         self.end = Operation(
             f"Delete a {kind.name}", tag, {200: Ended}, headers=("If-Match",), permission=kind.write,
             codes=(*(["409 in_use"] if kind.used_by or kind.takes_along else []), *(["409 last_owner"] if last_owner else [])),
+            members={409: InUse},
         )  # fmt: skip
 
 
@@ -75,5 +81,5 @@ def set_roles_operation(person: type[msgspec.Struct]) -> Operation:
     )  # fmt: skip
 
 
-SUSPEND = Operation("Suspend a person", "Persons", {200: Ended}, permission="persons.write", codes=("409 last_owner",))
+SUSPEND = Operation("Suspend a person", "Persons", {200: Ended}, permission="persons.write", codes=("409 conflict", "409 last_owner"))
 RESUME = Operation("Resume a person who was suspended", "Persons", {200: Ended}, permission="persons.write")

@@ -26,8 +26,14 @@ class Ready(msgspec.Struct):
     status: Literal["ready"] = "ready"
 
 
+class Missing(msgspec.Struct):
+    """What the process lacks right now."""
+
+    missing: list[str] | msgspec.UnsetType
+
+
 ALIVE = Operation("Does the process run", "Operation", {200: Alive})
-READY = Operation("Can it do its work", "Operation", {200: Ready})
+READY = Operation("Can it do its work", "Operation", {200: Ready}, members={503: Missing})
 METRICS = Operation("Figures for Prometheus", "Operation", {200: Media(RequestMetrics.content_type)})
 
 

@@ -29,6 +29,7 @@ _DETAILS = {
     "token_issuer": "The access token was made by another issuer.",
     "token_too_long": "The access token is too long.",
 }
+TOKEN_CODES = ("token_missing", *_DETAILS, "token_revoked")
 _LEFT_TO_THE_ROOM = frozenset({"person_suspended", "organization_suspended"})
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 
 import msgspec
 
 from py_service.exchange import moment
+from py_service.identifiers import Moment
 from py_service.paging import NextCursor, cursor_invalid, read_place, write_cursor
 from py_service.stores.mongo import Document, Mongo, find_by_ids, plain, store_errors
 
@@ -22,7 +22,7 @@ class EventItem(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     id: str
     kind: str
-    at: datetime.datetime
+    at: Moment
     attempt: str | None = None
     door: str | None = None
     person: str | None = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
+
+from py_service.identifiers import Moment
 
 
 class SignInBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -21,7 +22,7 @@ class RefreshBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class SignedIn(msgspec.Struct, frozen=True):
     access_token: str
-    expires_at: datetime
+    expires_at: Moment
     refresh_token: str
     person: str
     organization: str
@@ -29,7 +30,7 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 class RealtimeToken(msgspec.Struct, frozen=True):
     token: str
-    expires_at: datetime
+    expires_at: Moment
     topics: list[str]
 
 

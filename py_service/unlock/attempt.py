@@ -14,14 +14,14 @@ from py_service._core_rs import Claims, Decision, PermissionIndex
 from py_service.errors import Problem, not_standing
 from py_service.journal.event import Event, command_expires_at_ms, make_event
 from py_service.stores.mongo import Document
-from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED
+from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED, State
 
 
 @dataclass(slots=True)
 class Outcome:
     """How an attempt stands. `state` as in docs/protocols/http.md."""
 
-    state: str
+    state: State
     reason: str | None = None
 
     @property

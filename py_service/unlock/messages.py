@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
+from typing import Final, Literal
 
 import msgspec
 
-COMMANDED = "commanded"
-UNLOCKED = "unlocked"
-UNLOCKED_FAILED = "unlocked.failed"
-UNCONFIRMED = "unconfirmed"
-REFUSED = "authorized.failed"
+from py_service.identifiers import AttemptId, DoorId, Moment, PersonId
+
+COMMANDED: Final = "commanded"
+UNLOCKED: Final = "unlocked"
+UNLOCKED_FAILED: Final = "unlocked.failed"
+UNCONFIRMED: Final = "unconfirmed"
+REFUSED: Final = "authorized.failed"
+State = Literal["commanded", "unlocked", "unlocked.failed", "unconfirmed", "authorized.failed"]
 # Why a door stays shut, in the order of `check` (docs/protocols/documents.md).
 REFUSALS = (
     "organization_suspended", "unknown_credential", "door_locked_down", "area_locked_down", "site_locked_down", "person_suspended",
@@ -27,16 +30,27 @@ class Phase(msgspec.Struct, kw_only=True):
     milliseconds: float
 
 
+class RefusedAttempt(msgspec.Struct, kw_only=True):
+    """What a refusal tells beside its code. The attempt is in the journal."""
+
+    id: AttemptId
+    door: DoorId
+    state: Literal["authorized.failed"]
+    revision: int
+    rule: str | None
+    phases: list[Phase]
+
+
 class AttemptAnswer(msgspec.Struct, kw_only=True):
     """An attempt as its person sees it (docs/protocols/http.md)."""
 
-    id: str
-    door: str
-    person: str
-    state: str
+    id: AttemptId
+    door: DoorId
+    person: PersonId
+    state: State
     reason: str | None
     rule: str | None
     revision: int
-    decided_at: datetime.datetime
-    expires_at: datetime.datetime | None
+    decided_at: Moment
+    expires_at: Moment | None
     phases: list[Phase]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from py_service.journal.event import Event, EventName
 from py_service.stores.mongo import Mongo
 from py_service.unlock.attempt import Outcome
-from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
+from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED, State
 
 NOT_COMMANDED = "not_commanded"
 ENDS = (UNLOCKED, UNLOCKED_FAILED, NOT_COMMANDED)
@@ -32,5 +32,5 @@ async def read_outcome(mongo: Mongo, organization: str, attempt: str) -> Outcome
     if not ends:
         return None
     ends.sort(key=lambda event: (event["kind"] != UNLOCKED, event.get("reason") == "unconfirmed", event["position"]))
-    state = UNLOCKED if ends[0]["kind"] == UNLOCKED else UNLOCKED_FAILED
+    state: State = UNLOCKED if ends[0]["kind"] == UNLOCKED else UNLOCKED_FAILED
     return Outcome(state, ends[0].get("reason"))

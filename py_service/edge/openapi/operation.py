@@ -1,0 +1,137 @@
+"""One route becomes one operation of the document."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+from py_service.edge.openapi.examples import example_of
+from py_service.edge.openapi.problems import codes_of, problem_example
+from py_service.edge.openapi.schemas import Schema, Schemas
+from py_service.exchange import Media, Route
+from py_service.identifiers import IN_PATHS
+
+PROBLEM_TYPE = "application/problem+json"
+REFERENCE = "#/components"
+# What a request header takes, and whether it has to be there.
+REQUEST_HEADERS: dict[str, tuple[Schema, bool, str]] = {
+    "If-Match": (
+        {"type": "string", "pattern": r'^("[0-9]{1,18}"|\*)$', "examples": ['"1804"']}, False,
+        "The `ETag` that was read: 412 `changed_meanwhile` when it has changed since.",
+    ),
+    "If-None-Match": ({"type": "string", "examples": ['"5f1c..."']}, False, "The `ETag` that is known: 304 when it hasn't changed."),
+    "Idempotency-Key": (
+        {"type": "string", "pattern": "^[!-~]{1,128}$", "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324"]}, False,
+        "Makes a repeat safe: it gets the first answer and does nothing again.",
+    ),
+    "Prefer": (
+        {"type": "string", "pattern": "^wait=([0-9]|10)$", "examples": ["wait=2"]}, False,
+        "`wait=<seconds>` (RFC 7240): wait so long for the lock's answer, 10 at most.",
+    ),
+    "X-Nexkey-Assertion": ({"type": "string", "minLength": 1}, True, "The device's assertion (docs/protocols/tokens.md)."),
+}  # fmt: skip
+ANSWER_HEADERS: dict[str, tuple[Schema, str]] = {
+    "X-Request-Id": ({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "The request's own id if it sent a good one, else a new one."),
+    "ETag": ({"type": "string"}, "Of what was read or written, for `If-Match`."),
+    "Location": ({"type": "string"}, "Of what was made."),
+    "Retry-After": ({"type": "integer", "minimum": 0}, "Seconds after which another try makes sense."),
+    "WWW-Authenticate": ({"type": "string"}, "RFC 6750."),
+    "Idempotent-Replayed": ({"type": "string", "enum": ["true"]}, "This is the recorded answer of an earlier request with the same key."),
+}
+
+
+def operation_id(route: Route) -> str:
+    """From method and path: `get_doors`, `patch_door`, `post_door_unlock`, `get_person_sessions`."""
+    words: list[str] = []
+    for segment in route.pattern.split("/")[1:]:
+        if not segment.startswith("{"):
+            words.append(re.sub("[^a-z0-9]+", "_", segment).strip("_"))
+            continue
+        parameter = segment.strip("{}")
+        if words and words[-1].rstrip("s").replace("_", "").endswith(parameter.replace("_", "")):
+            words[-1] = parameter
+        else:
+            words.append(parameter)
+    return "_".join([route.method.lower(), *(word for word in words if word != "v1")])
+
+
+def make_operation(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
+    """An Operation Object (OpenAPI 3.1.0, 4.8.10), whose problems stand in it whole."""
+    about = route.about
+    made: dict[str, Any] = {
+        "operationId": operation_id(route),
+        "summary": about.summary,
+        "description": _description(route),
+        "tags": [about.tag],
+        "security": [{"bearer": []}] if route.access == "person" else [],
+        "parameters": _parameters(route, schemas),
+    }
+    if about.permission is not None:
+        made["x-nexkey-permission"] = about.permission
+    if about.body is not None:
+        schema = schemas.of(about.body)
+        example = dict(about.example) if about.example is not None else example_of(schemas, schema)
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+    made["responses"] = _responses(route, schemas, metered)
+    return made
+
+
+def _description(route: Route) -> str:
+    about = route.about
+    who = "Open to anyone." if route.access == "anyone" else "For every person."
+    if about.permission is not None:
+        who = f"Needs a role with `{about.permission}`."
+    return f"{who} {about.detail}".strip()
+
+
+def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
+    about = route.about
+    made = [_parameter("path", name, True, schemas.of(IN_PATHS[name])) for name in re.findall(r"{(\w+)}", route.pattern)]
+    made += [_parameter("query", name, name in about.needed, schemas.of(type_)) for name, type_ in about.query.items()]
+    for name in about.headers:
+        schema, required, description = REQUEST_HEADERS[name]
+        made.append(_parameter("header", name, required, {**schema, "description": description}))
+    return made
+
+
+def _parameter(place: str, name: str, required: bool, schema: Schema) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": name, "in": place, "required": required}
+    if "description" in schema:
+        made["description"] = schema["description"]
+    return made | {"schema": {key: value for key, value in schema.items() if key != "description"}}
+
+
+def _responses(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
+    about = route.about
+    made: dict[str, Any] = {}
+    for status, answer in sorted(about.answers.items()):
+        names = ["X-Request-Id", *(["ETag"] if about.etag else []), *(["Location"] if status == 201 else [])]
+        if "Idempotency-Key" in about.headers:
+            names.append("Idempotent-Replayed")
+        response: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
+        if isinstance(answer, Media):
+            response["content"] = {answer.content_type: {"schema": {"type": "string"}}}
+        elif answer is not None:
+            schema = schemas.of(answer)
+            response["content"] = {"application/json": {"schema": schema, "example": example_of(schemas, schema, about.example)}}
+        made[str(status)] = response
+    for status, codes in codes_of(route, schemas, metered).items():
+        members = schemas.of(about.members[status]) if status in about.members else None
+        made[str(status)] = _problem(schemas, status, codes, members)
+    return made
+
+
+def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | None) -> dict[str, Any]:
+    names = ["X-Request-Id", *(["Retry-After"] if status in (429, 503) else []), *(["WWW-Authenticate"] if status == 401 else [])]
+    schema: Schema = {"$ref": f"{REFERENCE}/schemas/Problem", "properties": {"code": {"enum": codes}}}
+    more = {} if members is None else example_of(schemas, members)
+    if members is not None:
+        schema = {"allOf": [schema, members]}
+    content = {"schema": schema, "example": problem_example(status, codes[0], more)}
+    described = ", ".join(f"`{code}`" for code in codes)
+    return {"description": f"{HTTPStatus(status).phrase}: {described}", "headers": _headers(names), "content": {PROBLEM_TYPE: content}}
+
+
+def _headers(names: list[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"{REFERENCE}/headers/{name}"} for name in names}

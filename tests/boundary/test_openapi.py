@@ -1,0 +1,125 @@
+"""The document of the API: valid by the standard's own schema, the same set as the routes, with the protocol's codes and true examples."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jsonschema_rs
+import msgspec
+import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from py_service.edge.documentation import Documentation
+from py_service.edge.limits import Limits
+from py_service.exchange import Request
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from tests.boundary.openapi_document import contents, document, operations, resolved, routes, validator
+from tests.boundary.test_problem_codes import listed
+
+NOT_OF_AN_OPERATION = {(404, "route_unknown"), (405, "method_not_allowed")}
+
+
+def test_the_document_is_valid() -> None:
+    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(document())] == []
+    for name, schema in document()["components"]["schemas"].items():
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+        assert re.fullmatch("[A-Za-z]+", name), f"{name}: two types have one name"
+
+
+def test_a_document_that_is_wrong_is_found() -> None:
+    assert not OPENAPI_31_VALIDATOR.is_valid(document() | {"openapi": "3.0.0"})
+    assert not OPENAPI_31_VALIDATOR.is_valid(document() | {"paths": {"v1/doors": {}}})
+    assert not validator({"$ref": "#/components/schemas/Problem"}).is_valid({"type": "/problems/x"})
+
+
+def test_document_and_routes_are_the_same_set() -> None:
+    described = {(one.method, one.path) for one in operations()}
+    assert described == {(route.method, route.pattern) for route in routes()}
+    assert len(described) == len(routes()) > 60
+    identifiers = [one.operation["operationId"] for one in operations()]
+    assert len(set(identifiers)) == len(identifiers)
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", identifier) for identifier in identifiers)
+
+
+def test_every_parameter_of_a_path_is_described_and_every_operation_says_who_may_ask() -> None:
+    for one in operations():
+        in_path = [parameter["name"] for parameter in one.operation["parameters"] if parameter["in"] == "path"]
+        assert in_path == re.findall(r"{(\w+)}", one.path), one.name
+        assert one.operation["security"] == ([{"bearer": []}] if one.route.access == "person" else []), one.name
+        assert ("401" in one.operation["responses"]) or one.route.access == "anyone", one.name
+    assert any(one.operation["security"] for one in operations())
+
+
+def test_every_answer_names_the_request() -> None:
+    for one in operations():
+        for status, response in one.operation["responses"].items():
+            assert "X-Request-Id" in resolved(response)["headers"], (one.name, status)
+            if status in ("429", "503"):
+                assert "Retry-After" in resolved(response)["headers"], one.name
+
+
+def test_every_example_fits_its_schema() -> None:
+    tried: set[str] = set()
+    for one in operations():
+        for place, media in contents(one):
+            text = json.dumps(media, sort_keys=True)
+            if text in tried:
+                continue  # shared by several operations
+            tried.add(text)
+            if media["schema"] == {"type": "string"} or "example" not in media:
+                assert "example" not in media, place
+                continue
+            errors = [f"{error.instance_path}: {error.message}" for error in validator(media["schema"]).iter_errors(media["example"])]
+            assert errors == [], (place, media["example"])
+        for parameter in one.operation["parameters"]:
+            for example in parameter["schema"].get("examples", []):
+                assert validator(parameter["schema"]).is_valid(example), (one.name, parameter["name"])
+    assert len(tried) > 100
+
+
+def test_every_example_of_a_body_is_taken_by_its_decoder() -> None:
+    bodies = [one for one in operations() if one.route.about.body is not None]
+    for one in bodies:
+        example = one.operation["requestBody"]["content"]["application/json"]["example"]
+        assert example, one.name
+        msgspec.json.decode(msgspec.json.encode(example), type=one.route.about.body)
+    assert len(bodies) > 20
+
+
+def test_the_codes_of_the_document_are_those_of_the_protocol() -> None:
+    """Each in some operation with its status; which operation can answer which is held against the running service."""
+    found: set[tuple[int, str]] = set()
+    for one in operations():
+        for status, response in one.operation["responses"].items():
+            for media in resolved(response).get("content", {}).values():
+                schema = media["schema"]
+                coded = schema["allOf"][0] if "allOf" in schema else schema
+                found |= {(int(status), code) for code in coded.get("properties", {}).get("code", {}).get("enum", [])}
+    kinds = {*OBJECT_COLLECTIONS, "attempt"} - {"door"}
+    unknown = {(404, f"{kind}_unknown") for kind in kinds}
+    assert found - unknown - (listed() - {(404, "<object>_unknown")}) == set(), "not in docs/protocols/http.md"
+    assert listed() - {(404, "<object>_unknown")} - NOT_OF_AN_OPERATION - found == set(), (
+        "in docs/protocols/http.md, and no operation has it"
+    )
+
+
+def asking(**headers: str) -> Request:
+    return Request("GET", "/v1/openapi.json", {}, {}, headers, b"", "test", 0)
+
+
+@pytest.fixture(scope="module")
+def documentation() -> Documentation:
+    own = {"/v1/openapi.json", "/docs"}
+    return Documentation([route for route in routes() if route.pattern not in own], Limits().metered)
+
+
+async def test_the_document_is_served_as_it_is_and_known_by_its_etag(documentation: Documentation) -> None:
+    answer = await documentation.get_document(asking())
+    assert (answer.status, msgspec.json.decode(answer.body)) == (200, document())
+    etag = answer.headers["etag"]
+    assert etag.startswith('"') and "public" in answer.headers["cache-control"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        again = await documentation.get_document(asking(**{"if-none-match": known}))
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
+    assert (await documentation.get_document(asking(**{"if-none-match": '"other"'}))).status == 200
