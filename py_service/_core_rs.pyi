@@ -29,7 +29,7 @@ class KeyRingError(CoreError):
     claims_invalid, randomness_missing."""
 
 class SnapshotError(CoreError):
-    """Codes: snapshot_malformed, change_malformed, revision_gap, revision_old, organization_unknown."""
+    """Codes: snapshot_malformed, change_malformed, revision_gap, revision_old, organization_unknown, records_malformed."""
 
 class LockRefusal(CoreError):
     """Why the lock-side verifier refused. Codes: command_malformed, command_algorithm, command_key_unknown,
@@ -57,6 +57,28 @@ class Decision:
     def rule(self) -> str | None: ...  # id of the grant, schedule, lockdown holder that settled it
     @property
     def revision(self) -> int: ...
+    @property
+    def stateful(self) -> bool: ...  # only what would be so far: `settle` has the last word
+
+@final
+class Settlement:
+    """A decision settled with what was used and who is where; or, while `missing` is not empty, the keys to read for it."""
+
+    @property
+    def missing(self) -> list[str]: ...
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def rule(self) -> str | None: ...
+    @property
+    def taken(self) -> bytes | None: ...  # JSON: what a grant took: passes, entered, left, passed_back, first_person, opened_for_all
+    @property
+    def records(self) -> bytes: ...  # JSON: records to write, by key
+
+def give_back(person: str, door: str, at_ms: int, taken: bytes, records: bytes) -> Settlement:
+    """Undo what the grant of `at_ms` took, because the door did not open. Raises SnapshotError(records_malformed)."""
 
 @final
 class DoorRecord:
@@ -104,6 +126,14 @@ class PermissionIndex:
     def revision(self, organization: str) -> int:
         """Revision in memory, or -1 when the organization is not loaded."""
     def check(self, organization: str, person: str, door: str, now_ms: int) -> Decision: ...
+    def settle(
+        self, organization: str, person: str, door: str, decision: Decision, pin: bool | None, now_ms: int, records: bytes
+    ) -> Settlement:
+        """Settle a `stateful` decision of the same person, door and moment (single use, anti-passback, occupancy, two persons,
+        first person in, PIN). `records`: JSON, by key; `{}` for one that isn't in the store. `pin`: whether it is right; None: none given.
+        Raises SnapshotError(records_malformed)."""
+    def pin(self, organization: str, person: str) -> bytes | None:
+        """The keyed hash of a person's PIN, 32 bytes; None when there is none."""
     def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None:
         """None when a token issued at `issued_at_ms` still stands for `person`; else the reason code
         (`token_revoked`, `person_suspended`, `person_unknown`, `organization_suspended`, `stores_unavailable`)."""

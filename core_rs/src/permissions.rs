@@ -49,11 +49,17 @@ impl Decision {
         self.0.revision
     }
 
+    #[getter]
+    fn stateful(&self) -> bool {
+        self.0.needs.is_some()
+    }
+
     fn __repr__(&self) -> String {
         let core::Decision {
             reason,
             rule,
             revision,
+            needs: _,
         } = &self.0;
         let rule = rule.as_ref().map_or("None", |rule| rule.as_str());
         format!(
@@ -123,6 +129,92 @@ impl DeviceRecord {
     }
 }
 
+/// A decision settled with what the store knows, or what has to be read for it.
+#[pyclass(frozen, module = "py_service._core_rs")]
+struct Settlement {
+    #[pyo3(get)]
+    missing: Vec<String>,
+    reason: core::Reason,
+    rule: Option<core::Identifier>,
+    taken: Option<Vec<u8>>,
+    records: Vec<u8>,
+}
+
+#[pymethods]
+impl Settlement {
+    #[getter]
+    fn allowed(&self) -> bool {
+        self.missing.is_empty() && self.reason == core::Reason::Granted
+    }
+
+    #[getter]
+    fn reason(&self, py: Python<'_>) -> Py<PyString> {
+        reason_text(py, self.reason)
+    }
+
+    #[getter]
+    fn rule(&self) -> Option<&str> {
+        self.rule.as_ref().map(core::Identifier::as_str)
+    }
+
+    #[getter]
+    fn taken<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.taken.as_ref().map(|taken| PyBytes::new(py, taken))
+    }
+
+    #[getter]
+    fn records<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.records)
+    }
+}
+
+fn settlement(settled: core::Settled) -> Settlement {
+    match settled {
+        core::Settled::Missing(keys) => Settlement {
+            missing: keys.into_iter().collect(),
+            reason: core::Reason::StoresUnavailable,
+            rule: None,
+            taken: None,
+            records: b"{}".to_vec(),
+        },
+        core::Settled::Done {
+            reason,
+            rule,
+            taken,
+            changed,
+        } => Settlement {
+            missing: Vec::new(),
+            reason,
+            rule,
+            taken: (!taken.is_empty()).then(|| taken.to_json()),
+            records: core::records_to_json(&changed),
+        },
+    }
+}
+
+fn records_of(records: &[u8]) -> PyResult<core::Records> {
+    core::records_from_json(records).map_err(|_| snapshot_error("records_malformed"))
+}
+
+#[pyfunction]
+fn give_back(
+    person: &str,
+    door: &str,
+    at_ms: i64,
+    taken: &[u8],
+    records: &[u8],
+) -> PyResult<Settlement> {
+    let taken = core::Taken::from_json(taken).map_err(|_| snapshot_error("records_malformed"))?;
+    let asking = core::Asking {
+        person,
+        door,
+        pin: None,
+        now_ms: at_ms,
+    };
+    let records = records_of(records)?;
+    Ok(settlement(core::give_back(asking, &taken, &records)))
+}
+
 /// The permissions of many organizations, in memory. Safe to share between threads; readers never wait for a writer.
 #[pyclass(frozen, module = "py_service._core_rs")]
 struct PermissionIndex(core::PermissionIndex);
@@ -180,6 +272,38 @@ impl PermissionIndex {
 
     fn check(&self, organization: &str, person: &str, door: &str, now_ms: i64) -> Decision {
         Decision(self.0.check(organization, person, door, now_ms))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the signature of Python")]
+    fn settle(
+        &self,
+        organization: &str,
+        person: &str,
+        door: &str,
+        decision: &Decision,
+        pin: Option<bool>,
+        now_ms: i64,
+        records: &[u8],
+    ) -> PyResult<Settlement> {
+        let asking = core::Asking {
+            person,
+            door,
+            pin,
+            now_ms,
+        };
+        let records = records_of(records)?;
+        let settled = self.0.settle(organization, asking, &decision.0, &records);
+        Ok(settlement(settled))
+    }
+
+    fn pin<'py>(
+        &self,
+        py: Python<'py>,
+        organization: &str,
+        person: &str,
+    ) -> Option<Bound<'py, PyBytes>> {
+        let hash = self.0.pin(organization, person)?;
+        Some(PyBytes::new(py, &hash))
     }
 
     fn authenticate(
@@ -273,7 +397,9 @@ impl PermissionIndex {
 
 /// Puts the classes into the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(give_back, module)?)?;
     module.add_class::<Decision>()?;
+    module.add_class::<Settlement>()?;
     module.add_class::<DoorRecord>()?;
     module.add_class::<DeviceRecord>()?;
     module.add_class::<PermissionIndex>()

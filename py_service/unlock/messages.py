@@ -18,6 +18,7 @@ State = Literal["commanded", "unlocked", "unlocked.failed", "unconfirmed", "auth
 REFUSALS = (
     "organization_suspended", "unknown_credential", "door_locked_down", "area_locked_down", "site_locked_down", "person_suspended",
     "not_yet_valid", "expired", "denied_by_rule", "no_grant", "holiday", "outside_schedule",
+    "rate_limited", "pin_needed", "pin_wrong", "anti_passback", "occupancy_full", "pass_used_up", "second_person_needed",
 )  # fmt: skip
 
 

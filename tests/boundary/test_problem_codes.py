@@ -75,7 +75,13 @@ def test_the_codes_of_the_protocol_are_those_of_the_code() -> None:
 
 
 def test_the_reasons_of_a_decision_are_those_of_the_core() -> None:
-    table = read(DOCUMENTS).partition("## Order of `check`")[2].partition("\n\n")[0]
-    named = {reason for line in table.splitlines() for reason in re.findall(r"`([a-z_]+)`", line.rpartition(" | ")[2])}
+    tables = [read(DOCUMENTS).partition(title)[2].partition("\n\n")[0] for title in ("## Order of `check`", "## Stateful rules")]
+    named = {
+        reason
+        for table in tables
+        for line in table.splitlines()
+        if line.startswith("|")
+        for reason in re.findall(r"`([a-z_]+)`", line.rpartition(" | ")[2])
+    }
     assert {reason for reason in refusals() | NOT_REFUSALS if reason not in ("granted", "role_missing")} - named == set()
     assert named - refusals() - NOT_REFUSALS == set()

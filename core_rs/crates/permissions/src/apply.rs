@@ -1,13 +1,14 @@
 //! From one revision to the next: images in, the next `State` out. It cannot fail; what could was refused in `images`.
 use crate::catalog::{Catalog, Closures, Touched};
 use crate::documents::{
-    AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState, PlaceName,
-    SiteDocument,
+    AntiPassback, AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState,
+    PlaceName, ScheduledMode, SiteDocument,
 };
 use crate::identifier::Identifier;
 use crate::images::Image;
 use crate::model::{
-    Device, Door, Extras, GROUPS_INLINE, GroupRule, Person, Place, State, Validity,
+    AreaTerms, Device, Door, DoorTerms, Extras, GROUPS_INLINE, GroupRule, Person, Place,
+    ScheduleLink, State, Validity,
 };
 use crate::zone::Zones;
 use smallvec::SmallVec;
@@ -80,13 +81,13 @@ fn put_site(
     zones: &Zones,
 ) {
     let place = catalog.places.of(&PlaceName::Site(id.clone()));
-    let site = document.map(|document| (zones.named(&document.time_zone), document.locked_down));
-    put_place(
-        next,
-        place,
-        site.map(|(zone, locked_down)| (id, zone, locked_down)),
-        touched,
-    );
+    let facts = document.map(|document| PlaceFacts {
+        id,
+        zone: zones.named(&document.time_zone),
+        locked_down: document.locked_down,
+        terms: None,
+    });
+    put_place(next, place, facts, touched);
 }
 
 fn put_area(
@@ -97,15 +98,37 @@ fn put_area(
     touched: &mut Touched,
 ) {
     let place = catalog.places.of(&PlaceName::Area(id.clone()));
-    put_place(
-        next,
-        place,
-        document.map(|document| (id, None, document.locked_down)),
-        touched,
-    );
+    let facts = document.map(|document| PlaceFacts {
+        id,
+        zone: None,
+        locked_down: document.locked_down,
+        terms: area_terms(&document),
+    });
+    put_place(next, place, facts, touched);
 }
 
-type PlaceFacts = (Identifier, Option<Arc<crate::zone::Zone>>, bool);
+/// `timed` without a number of minutes holds for good, as `hard` does.
+fn area_terms(document: &AreaDocument) -> Option<AreaTerms> {
+    let AreaDocument {
+        anti_passback,
+        anti_passback_minutes,
+        occupancy_max,
+        ..
+    } = *document;
+    let counted = anti_passback != AntiPassback::Off || occupancy_max.is_some();
+    counted.then_some(AreaTerms {
+        anti_passback,
+        anti_passback_minutes: anti_passback_minutes.unwrap_or(u32::MAX),
+        occupancy_max,
+    })
+}
+
+struct PlaceFacts {
+    id: Identifier,
+    zone: Option<Arc<crate::zone::Zone>>,
+    locked_down: bool,
+    terms: Option<AreaTerms>,
+}
 
 /// A place that was there keeps its rules and doors: a lockdown of a site with thousands of them copies neither.
 fn put_place(next: &mut State, handle: u32, facts: Option<PlaceFacts>, touched: &mut Touched) {
@@ -121,11 +144,18 @@ fn put_place(next: &mut State, handle: u32, facts: Option<PlaceFacts>, touched: 
     }
     next.places.set(
         handle,
-        facts.map(|(id, zone, locked_down)| {
+        facts.map(|facts| {
+            let PlaceFacts {
+                id,
+                zone,
+                locked_down,
+                terms,
+            } = facts;
             Arc::new(Place {
                 id,
                 locked_down,
                 zone,
+                terms,
                 rules,
                 doors,
             })
@@ -160,8 +190,13 @@ fn put_door(
         area,
         lock,
         mode,
+        modes,
+        enters,
+        leaves,
+        two_persons_seconds,
         locked_down,
     } = document;
+    let terms = door_terms(catalog, modes, enters, leaves, two_persons_seconds);
     let site_place = catalog.places.of(&PlaceName::Site(site.clone()));
     let area_place = area
         .as_ref()
@@ -185,12 +220,40 @@ fn put_door(
             rules,
             mode,
             locked_down,
+            terms,
             name: name.into(),
             site,
             area,
             lock,
         },
     );
+}
+
+fn door_terms(
+    catalog: &mut Catalog,
+    modes: Vec<ScheduledMode>,
+    enters: Option<Identifier>,
+    leaves: Option<Identifier>,
+    two_persons_seconds: Option<u32>,
+) -> Option<Arc<DoorTerms>> {
+    let any =
+        !modes.is_empty() || enters.is_some() || leaves.is_some() || two_persons_seconds.is_some();
+    let mut area = |id: Option<Identifier>| id.map(|id| catalog.places.of(&PlaceName::Area(id)));
+    let (enters, leaves) = (area(enters), area(leaves));
+    let modes = modes.into_iter().map(|scheduled| {
+        let link = ScheduleLink {
+            handle: catalog.schedules.of(&scheduled.schedule),
+            id: scheduled.schedule,
+        };
+        (link, scheduled.mode)
+    });
+    let terms = DoorTerms {
+        modes: modes.collect(),
+        enters,
+        leaves,
+        two_persons_seconds,
+    };
+    any.then(|| Arc::new(terms))
 }
 
 fn put_settled_door(next: &mut State, door: Door) {
@@ -207,6 +270,7 @@ fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document:
         groups,
         roles,
         tokens_valid_after,
+        pin,
     } = document;
     let mut groups: SmallVec<[u32; GROUPS_INLINE]> = groups
         .iter()
@@ -218,6 +282,7 @@ fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document:
     let extras = Extras {
         rules: catalog.rules_of_person(id.as_str()),
         roles: roles.into(),
+        pin,
     };
     next.persons.insert(Arc::new(Person {
         id,

@@ -180,6 +180,7 @@ impl Catalog {
             schedule,
             valid_from,
             valid_until,
+            pass,
         } = document;
         let schedule = schedule.map(|id| ScheduleLink {
             handle: self.schedules.of(&id),
@@ -196,6 +197,7 @@ impl Catalog {
                 denies: effect == Effect::Deny,
                 validity: Validity::new(valid_from, valid_until),
                 schedule,
+                pass: pass.map(Box::new),
             }),
         }
     }
@@ -344,6 +346,7 @@ impl Catalog {
             let extras = Extras {
                 rules: self.rules_of_person(id.as_str()),
                 roles: person.roles().into(),
+                pin: person.pin(),
             };
             let settled = Person {
                 extras: extras.kept(),

@@ -1,10 +1,10 @@
 //! The one engine that decides: the steps of the protocol in their order; the first that refuses is the reason.
 //!
 //! `explain` runs the same engine and listens to its steps; a silent listener costs nothing.
-use crate::decision::{Decision, Reason};
+use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::DoorMode;
 use crate::identifier::Identifier;
-use crate::model::{Door, Grant, GroupRule, Person, State};
+use crate::model::{Door, Grant, GroupRule, Person, ScheduleLink, State};
 use crate::zone::WallClock;
 use std::cell::OnceCell;
 
@@ -32,12 +32,14 @@ pub fn decide(
     now_ms: i64,
     listener: &mut impl Listener,
 ) -> Decision {
+    let mut needs = None;
     let (reason, rule) =
-        outcome_of(state, person, door, now_ms, listener).unwrap_or_else(|early| early);
+        outcome_of(state, person, door, now_ms, &mut needs, listener).unwrap_or_else(|early| early);
     Decision {
         reason,
         rule,
         revision: state.revision,
+        needs,
     }
 }
 
@@ -47,6 +49,7 @@ fn outcome_of(
     person: &str,
     door: &str,
     now_ms: i64,
+    needs: &mut Option<Box<Needs>>,
     listener: &mut impl Listener,
 ) -> Result<Outcome, Outcome> {
     let person = person_by_id(state, person, listener)?;
@@ -55,16 +58,29 @@ fn outcome_of(
     let door = door.ok_or((Reason::DoorUnknown, None))?;
     not_locked_down(state, door, listener)?;
     person_stands(person, now_ms, listener)?;
-    if door.mode == DoorMode::Unlocked {
-        listener.step("door_mode", true, || {
-            "unlocked for every valid person".into()
-        });
-        return Err((Reason::Granted, Some(door.id.clone())));
-    }
-    listener.step("door_mode", true, || "locked: a grant is needed".into());
     let mut hearing = Hearing::new(state, door, now_ms);
+    let mode = hearing.mode();
+    listener.step("door_mode", true, || mode_detail(mode).into());
+    if mode == DoorMode::Unlocked {
+        let outcome = (Reason::Granted, Some(door.id.clone()));
+        *needs = hearing.needs(mode, &outcome, listener);
+        return Err(outcome);
+    }
     hear_rules(state, person, door, &mut hearing);
-    Ok(hearing.outcome(listener))
+    let outcome = hearing.outcome(listener);
+    *needs = hearing.needs(mode, &outcome, listener);
+    Ok(outcome)
+}
+
+const fn mode_detail(mode: DoorMode) -> &'static str {
+    match mode {
+        DoorMode::Locked => "locked: a grant is needed",
+        DoorMode::Unlocked => "unlocked for every valid person",
+        DoorMode::FirstPersonIn => {
+            "first person in: a grant is needed until somebody with one has come today"
+        }
+        DoorMode::CardAndPin => "card and PIN: a grant and the PIN are needed",
+    }
 }
 
 /// The steps before the door: organization active, person known.
@@ -160,6 +176,10 @@ pub fn hear_rules<'a>(
     }
 }
 
+/// How often a pass may have been passed on: each level asks what its giver may.
+const PASSED_ON_MAX: u8 = 4;
+/// Most limited rules of one person at one door that are tried.
+const CHOICES_MAX: usize = 16;
 /// Below this many rules the list is walked, above it is searched for each group of the person.
 const WALKED_RULES_MAX: usize = 16;
 
@@ -186,9 +206,16 @@ pub struct Hearing<'a> {
     state: &'a State,
     door: &'a Door,
     now_ms: i64,
+    /// How many passes led here: each asks what its giver may.
+    depth: u8,
+    /// Open rules whose uses are limited, and whether there is one whose uses aren't.
+    limited: Vec<&'a Grant>,
+    unlimited: bool,
     /// Looked at once, and only when a schedule asks. `None`: the site or its zone is unknown.
     wall_clock: OnceCell<Option<WallClock>>,
     denied: Option<&'a Grant>,
+    /// A pass whose giver may not pass: as if it weren't there.
+    withheld: Option<&'a Grant>,
     open: Option<&'a Grant>,
     holiday: Option<&'a Grant>,
     closed: Option<&'a Grant>,
@@ -204,8 +231,12 @@ impl<'a> Hearing<'a> {
             state,
             door,
             now_ms,
+            depth: 0,
+            limited: Vec::new(),
+            unlimited: false,
             wall_clock: OnceCell::new(),
             denied: None,
+            withheld: None,
             open: None,
             holiday: None,
             closed: None,
@@ -240,19 +271,134 @@ impl<'a> Hearing<'a> {
             }
             return;
         }
-        let class = match (grant.denies, self.ask_schedule(grant)) {
+        if !self.giver_may(grant) {
+            keep_smaller(&mut self.withheld, grant);
+            return;
+        }
+        let class = match (grant.denies, self.ask_schedule(grant.schedule.as_ref())) {
             // Nobody can say whether it is closed: what takes access away holds then, what gives it doesn't.
             (true, Schedule::Open | Schedule::Unknown) => &mut self.denied,
             (true, Schedule::Holiday | Schedule::Closed) => return,
-            (false, Schedule::Open) => &mut self.open,
+            (false, Schedule::Open) => {
+                self.keep_open(grant);
+                return;
+            }
             (false, Schedule::Holiday) => &mut self.holiday,
             (false, Schedule::Closed | Schedule::Unknown) => &mut self.closed,
         };
         keep_smaller(class, grant);
     }
 
-    fn ask_schedule(&self, grant: &Grant) -> Schedule {
-        let Some(link) = &grant.schedule else {
+    /// A rule that isn't limited comes before one that is: nothing is used up without need.
+    fn keep_open(&mut self, grant: &'a Grant) {
+        let limited = grant
+            .pass
+            .as_ref()
+            .is_some_and(|pass| !pass.counts.is_empty());
+        if limited {
+            self.limited.push(grant);
+        }
+        if !limited && !self.unlimited {
+            self.unlimited = true;
+            self.open = Some(grant);
+        } else if limited != self.unlimited {
+            keep_smaller(&mut self.open, grant);
+        }
+    }
+
+    /// A pass opens nothing that its giver couldn't open now. Whoever made it as a manager gave it for good.
+    fn giver_may(&self, grant: &Grant) -> bool {
+        let Some(giver) = grant.pass.as_ref().and_then(|pass| pass.given_by.as_ref()) else {
+            return true;
+        };
+        let Some(giver) = self.state.persons.get(giver.as_str()) else {
+            return false;
+        };
+        if self.depth >= PASSED_ON_MAX || person_stands(giver, self.now_ms, &mut Silent).is_err() {
+            return false;
+        }
+        let mut hearing = Hearing {
+            depth: self.depth + 1,
+            ..Hearing::new(self.state, self.door, self.now_ms)
+        };
+        hear_rules(self.state, giver, self.door, &mut hearing);
+        hearing.denied.is_none() && hearing.open.is_some()
+    }
+
+    /// The mode that holds now. Nobody can say of a schedule that isn't whole: then only a mode that asks for more holds.
+    fn mode(&self) -> DoorMode {
+        let modes = self.door.terms.as_ref().map(|terms| &*terms.modes);
+        let holding = modes.unwrap_or_default().iter().find(|(link, mode)| {
+            let opens = matches!(mode, DoorMode::Unlocked | DoorMode::FirstPersonIn);
+            match self.ask_schedule(Some(link)) {
+                Schedule::Open => true,
+                Schedule::Unknown => !opens,
+                Schedule::Holiday | Schedule::Closed => false,
+            }
+        });
+        holding.map_or(self.door.mode, |(_, mode)| *mode)
+    }
+
+    /// What memory can't know. A refusal needs nothing, unless a first person may have opened the door for everybody.
+    fn needs(
+        &self,
+        mode: DoorMode,
+        (reason, _): &Outcome,
+        listener: &mut impl Listener,
+    ) -> Option<Box<Needs>> {
+        let granted = *reason == Reason::Granted;
+        let first = mode == DoorMode::FirstPersonIn && *reason != Reason::DeniedByRule;
+        let counted = granted && !self.unlimited && mode != DoorMode::Unlocked;
+        if self.door.terms.is_none()
+            && !first
+            && mode != DoorMode::CardAndPin
+            && self.limited.is_empty()
+        {
+            return None;
+        }
+        if !granted && !first {
+            return None;
+        }
+        let terms = self.door.terms.as_deref();
+        let area = |handle: u32| {
+            let place = self.state.places.get(handle)?;
+            Some((place.id.clone(), place.terms?))
+        };
+        let needs = Needs {
+            choices: if counted { self.choices() } else { Vec::new() },
+            enters: terms.and_then(|terms| area(terms.enters?)),
+            leaves: terms.and_then(|terms| Some(area(terms.leaves?)?.0)),
+            two_persons_seconds: terms
+                .and_then(|terms| terms.two_persons_seconds)
+                .filter(|_| mode != DoorMode::Unlocked),
+            first_person_day: if first { self.day() } else { None },
+            pin: granted && mode == DoorMode::CardAndPin,
+        };
+        if needs == Needs::default() {
+            return None;
+        }
+        if granted {
+            listener.step("settled_with_the_store", true, || needs.to_string());
+        }
+        Some(Box::new(needs))
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        let mut choices: Vec<Choice> = self.limited.iter().map(|grant| choice_of(grant)).collect();
+        choices.sort_unstable_by(|one, other| one.rule.cmp(&other.rule));
+        choices.dedup_by(|one, other| one.rule == other.rule);
+        choices.truncate(CHOICES_MAX);
+        choices
+    }
+
+    fn day(&self) -> Option<i64> {
+        let now_ms = self.now_ms;
+        let zone = self.state.site_of(self.door)?.zone.as_ref()?;
+        Some(zone.wall_clock(now_ms).day)
+    }
+
+    fn ask_schedule(&self, link: Option<&ScheduleLink>) -> Schedule {
+        let Some(link) = link else {
             return Schedule::Open;
         };
         let (state, door, now_ms) = (self.state, self.door, self.now_ms);
@@ -277,7 +423,11 @@ impl<'a> Hearing<'a> {
         if let Some(grant) = self.denied {
             return (Reason::DeniedByRule, Some(grant.id.clone()));
         }
-        listener.step("allow_rules", self.heard_allow(), String::new);
+        listener.step("allow_rules", self.heard_allow(), || {
+            self.withheld.map_or_else(String::new, |grant| {
+                format!("{}: whoever gave it may not pass", grant.id.as_str())
+            })
+        });
         if !self.heard_allow() {
             return (Reason::NoGrant, None);
         }
@@ -325,6 +475,17 @@ enum Schedule {
     Closed,
     /// Schedule, calendar, site or time zone is missing.
     Unknown,
+}
+
+fn choice_of(grant: &Grant) -> Choice {
+    let counts = grant.pass.as_ref().map(|pass| &*pass.counts);
+    let counts = counts.unwrap_or_default().iter();
+    Choice {
+        rule: grant.id.clone(),
+        counts: counts
+            .map(|limit| (limit.pass.clone(), limit.uses))
+            .collect(),
+    }
 }
 
 fn schedule_of(grant: &Grant) -> Option<Identifier> {

@@ -1,5 +1,6 @@
 //! What an answer looks like: the reasons of the protocol and the decision that carries one.
 use crate::identifier::Identifier;
+use crate::model::AreaTerms;
 
 /// Why; the names are those of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,11 +22,18 @@ pub enum Reason {
     Holiday,
     OutsideSchedule,
     RoleMissing,
+    PassUsedUp,
+    AntiPassback,
+    OccupancyFull,
+    SecondPersonNeeded,
+    PinNeeded,
+    PinWrong,
+    RateLimited,
 }
 
 impl Reason {
     /// All of them, in the order in which they are declared.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::Granted,
         Self::StoresUnavailable,
         Self::OrganizationSuspended,
@@ -42,6 +50,13 @@ impl Reason {
         Self::Holiday,
         Self::OutsideSchedule,
         Self::RoleMissing,
+        Self::PassUsedUp,
+        Self::AntiPassback,
+        Self::OccupancyFull,
+        Self::SecondPersonNeeded,
+        Self::PinNeeded,
+        Self::PinWrong,
+        Self::RateLimited,
     ];
 
     /// The stable code.
@@ -64,6 +79,13 @@ impl Reason {
             Self::Holiday => "holiday",
             Self::OutsideSchedule => "outside_schedule",
             Self::RoleMissing => "role_missing",
+            Self::PassUsedUp => "pass_used_up",
+            Self::AntiPassback => "anti_passback",
+            Self::OccupancyFull => "occupancy_full",
+            Self::SecondPersonNeeded => "second_person_needed",
+            Self::PinNeeded => "pin_needed",
+            Self::PinWrong => "pin_wrong",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
@@ -77,6 +99,34 @@ pub struct Decision {
     pub rule: Option<Identifier>,
     /// The revision it was decided on; -1 when the organization isn't loaded.
     pub revision: i64,
+    /// What memory can't know and `settle` has to: then this is only what would be so far.
+    pub needs: Option<Box<Needs>>,
+}
+
+/// What remains to be settled by what was used and who is where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Rules that a use is counted against, by identifier; empty when one holds that isn't limited.
+    pub choices: Vec<Choice>,
+    /// The area that is entered, when it counts.
+    pub enters: Option<(Identifier, AreaTerms)>,
+    /// The area that is left, when it counts.
+    pub leaves: Option<Identifier>,
+    /// A second person has to ask within so many seconds.
+    pub two_persons_seconds: Option<u32>,
+    /// Somebody with a grant opens the door for everybody on this day (days since 1970-01-01 at the site).
+    pub first_person_day: Option<i64>,
+    /// The PIN has to be right.
+    pub pin: bool,
+}
+
+/// One rule that may be used, and what a use of it counts against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The grant.
+    pub rule: Identifier,
+    /// Passes with how often each may be used.
+    pub counts: Vec<(Identifier, u32)>,
 }
 
 impl Decision {
@@ -93,6 +143,7 @@ impl Decision {
             reason: Reason::StoresUnavailable,
             rule: None,
             revision: -1,
+            needs: None,
         }
     }
 }

@@ -42,16 +42,53 @@ pub struct SiteDocument {
 pub struct AreaDocument {
     /// Whether all its doors are locked down.
     pub locked_down: bool,
+    /// Whether somebody who is inside may enter again.
+    #[serde(default)]
+    pub anti_passback: AntiPassback,
+    /// For `timed`: for how long not.
+    #[serde(default)]
+    pub anti_passback_minutes: Option<u32>,
+    /// How many may be inside.
+    #[serde(default)]
+    pub occupancy_max: Option<u32>,
+}
+
+/// Whether somebody who is inside may enter again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AntiPassback {
+    /// Nobody asks.
+    #[default]
+    Off,
+    /// May, and it is noted.
+    Soft,
+    /// May not before leaving.
+    Hard,
+    /// May not for some minutes.
+    Timed,
 }
 
 /// Door mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum DoorMode {
     /// A grant is needed.
     Locked,
     /// Held open for every valid person of the organization.
     Unlocked,
+    /// Like `Locked` until somebody with a grant has come that day, then like `Unlocked`.
+    FirstPersonIn,
+    /// A grant and the person's PIN are needed.
+    CardAndPin,
+}
+
+/// A mode that holds while a schedule is open.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ScheduledMode {
+    /// The schedule.
+    pub schedule: Identifier,
+    /// The mode.
+    pub mode: DoorMode,
 }
 
 /// A door.
@@ -68,8 +105,20 @@ pub struct DoorDocument {
     /// The device that moves it.
     #[serde(default)]
     pub lock: Option<Identifier>,
-    /// Its mode.
+    /// Its mode while none of `modes` holds.
     pub mode: DoorMode,
+    /// The first whose schedule is open holds.
+    #[serde(default)]
+    pub modes: Vec<ScheduledMode>,
+    /// The area into which it leads.
+    #[serde(default)]
+    pub enters: Option<Identifier>,
+    /// The area out of which it leads.
+    #[serde(default)]
+    pub leaves: Option<Identifier>,
+    /// Two persons have to ask within so many seconds.
+    #[serde(default)]
+    pub two_persons_seconds: Option<u32>,
     /// Whether it is locked down itself.
     pub locked_down: bool,
 }
@@ -89,10 +138,7 @@ pub struct DeviceDocument {
 
 fn public_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
     let text = Cow::<'de, str>::deserialize(deserializer)?;
-    let bytes = URL_SAFE_NO_PAD.decode(text.as_bytes()).ok();
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| de::Error::custom("not a public key"))
+    bytes_of(&text).ok_or_else(|| de::Error::custom("not a public key"))
 }
 
 /// Whether a person may pass at all.
@@ -133,6 +179,19 @@ pub struct PersonDocument {
     pub roles: Vec<HeldRole>,
     /// Tokens issued before this millisecond are revoked.
     pub tokens_valid_after: i64,
+    /// A keyed hash of the PIN; without one no PIN is right.
+    #[serde(default, deserialize_with = "pin")]
+    pub pin: Option<[u8; 32]>,
+}
+
+fn pin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>, D::Error> {
+    let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
+    text.map(|text| bytes_of(&text).ok_or_else(|| de::Error::custom("not a hash")))
+        .transpose()
+}
+
+fn bytes_of(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
 /// A group.
@@ -278,7 +337,33 @@ struct RawGrant {
     valid_from: Option<i64>,
     #[serde(deserialize_with = "required")]
     valid_until: Option<i64>,
+    #[serde(default)]
+    pass: Option<PassTerms>,
 }
+
+/// What narrows a grant that came out of a pass.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PassTerms {
+    /// The pass.
+    pub id: Identifier,
+    /// Who gave it: it opens nothing that this person couldn't open at that moment. `None`: a manager did.
+    #[serde(deserialize_with = "required")]
+    pub given_by: Option<Identifier>,
+    /// What each use counts against: the pass itself and those that it was passed on from, as far as they are limited.
+    pub counts: Vec<UseLimit>,
+}
+
+/// A pass, and how often it may be used.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct UseLimit {
+    /// The pass.
+    pub pass: Identifier,
+    /// How often.
+    pub uses: u32,
+}
+
+/// Most passes that one use counts against.
+pub const COUNTS_MAX: usize = 8;
 
 /// Who a grant is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -316,6 +401,8 @@ pub struct GrantDocument {
     pub valid_from: Option<i64>,
     /// First millisecond after it.
     pub valid_until: Option<i64>,
+    /// What narrows it, when it came out of a pass.
+    pub pass: Option<PassTerms>,
 }
 
 impl TryFrom<RawGrant> for GrantDocument {
@@ -338,8 +425,14 @@ impl TryFrom<RawGrant> for GrantDocument {
             schedule,
             valid_from,
             valid_until,
+            pass,
             ..
         } = raw;
+        if pass.as_ref().is_some_and(|pass| {
+            pass.counts.len() > COUNTS_MAX || !matches!(subject, Subject::Person(_))
+        }) {
+            return Err(Malformed);
+        }
         Ok(Self {
             effect,
             subject,
@@ -347,6 +440,7 @@ impl TryFrom<RawGrant> for GrantDocument {
             schedule,
             valid_from,
             valid_until,
+            pass,
         })
     }
 }

@@ -1,5 +1,5 @@
 //! Identifiers of the images: `[a-z0-9_-]{1,64}`, up to 23 bytes without an allocation.
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use smol_str::SmolStr;
 use std::borrow::{Borrow, Cow};
 
@@ -32,6 +32,12 @@ impl Identifier {
 impl Borrow<str> for Identifier {
     fn borrow(&self) -> &str {
         self.as_str()
+    }
+}
+
+impl Serialize for Identifier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

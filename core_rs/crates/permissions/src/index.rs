@@ -5,12 +5,13 @@
 use crate::apply::apply;
 use crate::catalog::Catalog;
 use crate::check::{Silent, decide};
-use crate::decision::Decision;
+use crate::decision::{Decision, Reason};
 use crate::explain::{Explanation, doors_of, explain, persons_at};
 use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
 use crate::model::{Device, Door, State};
 use crate::roles::{authenticate, check_role, reach};
+use crate::settle::{Asking, Records, Settled, Taken, settle};
 use crate::zone::Zones;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -204,6 +205,32 @@ impl PermissionIndex {
                 decide(state, person, door, now_ms, &mut Silent)
             })
         })
+    }
+
+    /// What remains of `decision` once it is known what was used and who is where.
+    #[must_use]
+    pub fn settle(
+        &self,
+        organization: &str,
+        asking: Asking<'_>,
+        decision: &Decision,
+        records: &Records,
+    ) -> Settled {
+        self.read(organization, |state| match state {
+            Some(state) => settle(state, asking, decision, records),
+            None => Settled::Done {
+                reason: Reason::StoresUnavailable,
+                rule: None,
+                taken: Box::new(Taken::default()),
+                changed: Records::new(),
+            },
+        })
+    }
+
+    /// The keyed hash of a person's PIN.
+    #[must_use]
+    pub fn pin(&self, organization: &str, person: &str) -> Option<[u8; 32]> {
+        self.read(organization, |state| state?.persons.get(person)?.pin())
     }
 
     /// What `check` answers, with the way to it.

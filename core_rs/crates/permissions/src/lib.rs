@@ -24,15 +24,20 @@ mod images;
 mod index;
 mod map;
 mod model;
+mod needs;
 mod roles;
 mod schedule;
+mod settle;
 mod slots;
 mod zone;
 
-pub use decision::{Decision, Reason};
-pub use documents::DoorMode;
+pub use decision::{Choice, Decision, Needs, Reason};
+pub use documents::{AntiPassback, DoorMode};
 pub use explain::{Explanation, Step};
 pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};
 pub use index::{PermissionIndex, SnapshotError, tzdata_version};
-pub use model::{Device, Door};
+pub use model::{AreaTerms, Device, Door};
+pub use settle::{
+    Asking, Record, Records, Settled, Taken, give_back, records_from_json, records_to_json,
+};
 pub use zone::is_zone;

@@ -1,7 +1,7 @@
 //! What readers see: one immutable state per revision. `catalog` builds it, `check` asks it; nothing here changes in place.
 //!
 //! Handles are numbers for names, given once by the catalog and never again while the organization stays loaded.
-use crate::documents::{DoorMode, HeldRole};
+use crate::documents::{AntiPassback, DoorMode, HeldRole, PassTerms};
 use crate::identifier::Identifier;
 use crate::map::{Keyed, Map};
 use crate::schedule::Schedule;
@@ -51,10 +51,12 @@ pub struct Grant {
     pub validity: Validity,
     /// When it is open; `None` is always.
     pub schedule: Option<ScheduleLink>,
+    /// What narrows it, when it came out of a pass.
+    pub pass: Option<Box<PassTerms>>,
 }
 
 /// A schedule by name and by handle; the handle may lead to nothing (yet).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ScheduleLink {
     /// Its identifier.
     pub id: Identifier,
@@ -108,13 +110,16 @@ pub struct Extras {
     pub rules: Box<[PersonRule]>,
     /// What the person may administer.
     pub roles: Box<[HeldRole]>,
+    /// Keyed hash of the PIN.
+    pub pin: Option<[u8; 32]>,
 }
 
 impl Extras {
     /// Kept only when there is something to keep.
     #[must_use]
     pub fn kept(self) -> Option<Box<Self>> {
-        (!self.rules.is_empty() || !self.roles.is_empty()).then(|| Box::new(self))
+        let any = !self.rules.is_empty() || !self.roles.is_empty() || self.pin.is_some();
+        any.then(|| Box::new(self))
     }
 }
 
@@ -136,6 +141,12 @@ impl Person {
             .map(|extras| &*extras.roles)
             .unwrap_or_default()
     }
+
+    /// Keyed hash of the PIN.
+    #[must_use]
+    pub fn pin(&self) -> Option<[u8; 32]> {
+        self.extras.as_ref().and_then(|extras| extras.pin)
+    }
 }
 
 /// A door; what `check` needs comes first and together.
@@ -156,6 +167,8 @@ pub struct Door {
     pub mode: DoorMode,
     /// Whether the door itself is locked down.
     pub locked_down: bool,
+    /// What most doors don't have.
+    pub terms: Option<Arc<DoorTerms>>,
     /// What people call it.
     pub name: Arc<str>,
     /// Its site.
@@ -164,6 +177,30 @@ pub struct Door {
     pub area: Option<Identifier>,
     /// The device that moves it.
     pub lock: Option<Identifier>,
+}
+
+/// What most doors don't have: modes by schedule, areas that are counted, a second person.
+#[derive(Clone, Debug)]
+pub struct DoorTerms {
+    /// The first whose schedule is open holds.
+    pub modes: Box<[(ScheduleLink, DoorMode)]>,
+    /// Handle of the area into which it leads.
+    pub enters: Option<u32>,
+    /// Handle of the area out of which it leads.
+    pub leaves: Option<u32>,
+    /// Two persons have to ask within so many seconds.
+    pub two_persons_seconds: Option<u32>,
+}
+
+/// What an area asks of who enters it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AreaTerms {
+    /// Whether somebody who is inside may enter again.
+    pub anti_passback: AntiPassback,
+    /// For `Timed`: for how long not.
+    pub anti_passback_minutes: u32,
+    /// How many may be inside.
+    pub occupancy_max: Option<u32>,
 }
 
 /// A site or an area: what its doors share.
@@ -175,6 +212,8 @@ pub struct Place {
     pub locked_down: bool,
     /// The time zone, of a site, when it is known.
     pub zone: Option<Arc<Zone>>,
+    /// Of an area: what it asks of who enters; `None`: nobody counts.
+    pub terms: Option<AreaTerms>,
     /// Rules on all its doors, sorted by group.
     pub rules: Arc<[GroupRule]>,
     /// Handles of its doors, ascending.

@@ -65,6 +65,7 @@ pub fn check_role(
         reason,
         rule,
         revision: state.revision,
+        needs: None,
     }
 }
 
@@ -106,6 +107,7 @@ pub fn reach(
         reason,
         rule,
         revision: state.revision,
+        needs: None,
     };
     (decision, sites)
 }
