@@ -45,7 +45,7 @@ class Answer:
 
 
 def drift(ticks: int) -> int:
-    return -(-ticks // 10_000)
+    return -(-ticks // 9_999)
 
 
 @dataclass

@@ -16,8 +16,8 @@ pub const NONCE_BYTES_MIN: usize = 16;
 pub const NONCE_BYTES_MAX: usize = 32;
 /// A tick and a signed time are cut to whole milliseconds, each by less than one.
 const GRANULARITY_MS: u64 = 2;
-/// 100 ppm: one millisecond in ten thousand ticks.
-const TICKS_PER_DRIFT_MS: u64 = 10_000;
+/// 100 ppm of true time: a clock that is slow by that much shows 9,999 ticks in 10,000 ms, so the drift is one millisecond in 9,999 ticks.
+const TICKS_PER_DRIFT_MS: u64 = 9_999;
 
 pub(crate) fn is_nonce(nonce: &[u8]) -> bool {
     (NONCE_BYTES_MIN..=NONCE_BYTES_MAX).contains(&nonce.len())
