@@ -140,7 +140,7 @@ def test_a_command_goes_from_ring_to_lock_to_report(ring: KeyRing) -> None:
     lock, device = lock_of(ring), DeviceKey.generate()
     lock.begin_time(NONCE, 100)
     assert lock.accept_time(ring.sign_time("acme", "lock-1", NONCE, NOW_MS), 130) == 33
-    assert (lock.now_ms(130), lock.uncertainty_ms(20_130)) == (NOW_MS, 35)
+    assert (lock.now_ms(130), lock.uncertainty_ms(20_130)) == (NOW_MS, 36)
     message = ring.sign_command("acme", "lock-1", "front", "unlock", "log:000000000001:000", NOW_MS + 5, NOW_MS + 4_005)
     command = lock.verify(message, 140)
     assert isinstance(command, DoorCommand)
