@@ -75,7 +75,8 @@ class Operation:
     `permission`: what a role of the caller's has to include (docs/protocols/documents.md); None: no role is asked for.
     `codes`: further problems, as "409 in_use". Those that follow from the route, the body and the parameters aren't repeated here.
     `members`: by status, what else such a problem may tell. `etag`: its answers carry an ETag.
-    `example`: a body that is taken, where the examples of its fields don't make one. `detail`: what else a reader has to know.
+    `example`: a body that is taken, where the examples of its fields don't make one; `shows`: likewise members of answers, by status.
+    `detail`: what else a reader has to know.
     """
 
     summary: str
@@ -88,6 +89,7 @@ class Operation:
     permission: str | None = None
     codes: tuple[str, ...] = ()
     members: Mapping[int, Any] = field(default_factory=dict)
+    shows: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     etag: bool = False
     example: Mapping[str, object] | None = None
     detail: str = ""

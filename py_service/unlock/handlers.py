@@ -6,25 +6,16 @@ import re
 import time
 
 from py_service.errors import Problem
-from py_service.exchange import Operation, Request, Response, Route, encoded, moment
+from py_service.exchange import Request, Response, Route, encoded, moment
 from py_service.unlock.attempt import Replay
-from py_service.unlock.messages import REFUSALS, REFUSED, UNLOCKED, UNLOCKED_FAILED, AttemptAnswer, Phase, RefusedAttempt
+from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED, AttemptAnswer, Phase
+from py_service.unlock.operations import READ, UNLOCK
 from py_service.unlock.recall import RecallAttempt, Recalled, check_same_door
 from py_service.unlock.request import Finished, RequestUnlock
 
 WAIT_SECONDS_MAX = 10
 _KEY = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _WAIT = re.compile(r"wait=([0-9]{1,3})\Z")
-UNLOCK = Operation(
-    "Open a door", "Unlock", {200: AttemptAnswer, 202: AttemptAnswer}, headers=("Idempotency-Key", "Prefer"),
-    codes=(
-        *(f"403 {reason}" for reason in REFUSALS), "409 conflict", "409 idempotency_key_in_flight", "422 idempotency_key_reused",
-        "503 outcome_unknown",
-    ),
-    members={403: RefusedAttempt},
-    detail="200 when the outcome is known, 202 while it isn't; what each `state` means is in docs/protocols/http.md. A refusal says why.",
-)  # fmt: skip
-READ = Operation("Read an attempt and its latest outcome", "Unlock", {200: AttemptAnswer})
 
 
 class UnlockHandlers:

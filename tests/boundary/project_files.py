@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CODE_SUFFIXES = frozenset({".py", ".pyi", ".rs", ".lua"})
 TEXT_SUFFIXES = CODE_SUFFIXES | {
+    ".css",
     ".md",
     ".toml",
     ".txt",

@@ -7,12 +7,8 @@ import re
 
 import jsonschema_rs
 import msgspec
-import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from py_service.edge.documentation import Documentation
-from py_service.edge.limits import Limits
-from py_service.exchange import Request
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from tests.boundary.openapi_document import contents, document, operations, resolved, routes, validator
 from tests.boundary.test_problem_codes import listed
@@ -102,24 +98,3 @@ def test_the_codes_of_the_document_are_those_of_the_protocol() -> None:
     assert listed() - {(404, "<object>_unknown")} - NOT_OF_AN_OPERATION - found == set(), (
         "in docs/protocols/http.md, and no operation has it"
     )
-
-
-def asking(**headers: str) -> Request:
-    return Request("GET", "/v1/openapi.json", {}, {}, headers, b"", "test", 0)
-
-
-@pytest.fixture(scope="module")
-def documentation() -> Documentation:
-    own = {"/v1/openapi.json", "/docs"}
-    return Documentation([route for route in routes() if route.pattern not in own], Limits().metered)
-
-
-async def test_the_document_is_served_as_it_is_and_known_by_its_etag(documentation: Documentation) -> None:
-    answer = await documentation.get_document(asking())
-    assert (answer.status, msgspec.json.decode(answer.body)) == (200, document())
-    etag = answer.headers["etag"]
-    assert etag.startswith('"') and "public" in answer.headers["cache-control"]
-    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-        again = await documentation.get_document(asking(**{"if-none-match": known}))
-        assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
-    assert (await documentation.get_document(asking(**{"if-none-match": '"other"'}))).status == 200

@@ -71,7 +71,7 @@ async def sessions(service: Service, ask: Asked) -> None:
     again = await ask("POST", "/v1/sign-in", 200, json={"email": account.email, "password": account.password})
     await ask("POST", "/v1/refresh", 200, json={"refresh_token": again.json()["refresh_token"]})
     await ask("POST", "/v1/refresh", 401, json={"refresh_token": again.json()["refresh_token"]})  # twice: the family ends
-    for route in ("/v1/me", "/v1/me/doors", "/v1/openapi.json", "/.well-known/jwks.json", "/healthz", "/readyz", "/metrics"):
+    for route in ("/v1/me", "/v1/me/doors", "/v1/openapi.json", "/docs", "/.well-known/jwks.json", "/healthz", "/readyz", "/metrics"):
         await ask("GET", route, 200)
     await ask("POST", "/v1/me/realtime-token", 200)
 

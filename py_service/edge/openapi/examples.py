@@ -23,6 +23,8 @@ BY_NAME: dict[str, object] = {
     "subject": "p-0002",
     "attempt": "unlocks-6bf1c2a09d3e4f58:000000000042:000",
     "reason": "granted",
+    "used_by": "grant",
+    "missing": "mongo",
     "rule": "g-0002",
     "state": "unlocked",
     "phase": "committed",
@@ -65,9 +67,10 @@ def example_of(schemas: Schemas, schema: Schema, given: Mapping[str, object] | N
             member: known[member] if member in known else example_of(schemas, inner, None, member)
             for member, inner in schema["properties"].items()
         }
-    for keyword in ("examples", "enum"):
-        if schema.get(keyword):
-            return schema[keyword][0]
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "enum" in schema:
+        return BY_NAME[name] if BY_NAME.get(name) in schema["enum"] else schema["enum"][0]
     if "anyOf" in schema:
         if name in NOT_YET:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -114,21 +115,22 @@ def _responses(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
             response["content"] = {answer.content_type: {"schema": {"type": "string"}}}
         elif answer is not None:
             schema = schemas.of(answer)
-            response["content"] = {"application/json": {"schema": schema, "example": example_of(schemas, schema, about.example)}}
+            known = {**(about.example or {}), **about.shows.get(status, {})}
+            response["content"] = {"application/json": {"schema": schema, "example": example_of(schemas, schema, known)}}
         made[str(status)] = response
     for status, codes in codes_of(route, schemas, metered).items():
         members = schemas.of(about.members[status]) if status in about.members else None
-        made[str(status)] = _problem(schemas, status, codes, members)
+        made[str(status)] = _problem(schemas, status, codes, members, about.shows.get(status, {}))
     return made
 
 
-def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | None) -> dict[str, Any]:
+def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | None, known: Mapping[str, object]) -> dict[str, Any]:
     names = ["X-Request-Id", *(["Retry-After"] if status in (429, 503) else []), *(["WWW-Authenticate"] if status == 401 else [])]
     schema: Schema = {"$ref": f"{REFERENCE}/schemas/Problem", "properties": {"code": {"enum": codes}}}
-    more = {} if members is None else example_of(schemas, members)
+    more = {} if members is None else example_of(schemas, members, known)
     if members is not None:
         schema = {"allOf": [schema, members]}
-    content = {"schema": schema, "example": problem_example(status, codes[0], more)}
+    content = {"schema": schema, "example": problem_example(status, str(known.get("code", codes[0])), more)}
     described = ", ".join(f"`{code}`" for code in codes)
     return {"description": f"{HTTPStatus(status).phrase}: {described}", "headers": _headers(names), "content": {PROBLEM_TYPE: content}}
 
