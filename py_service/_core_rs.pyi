@@ -151,6 +151,9 @@ class PermissionIndex:
     def door(self, organization: str, door: str) -> DoorRecord | None: ...
     def device(self, organization: str, device: str) -> DeviceRecord | None: ...
 
+def roles() -> list[tuple[str, list[str]]]:
+    """Every role with the permissions that it includes, the mightiest first; permissions in the order of their names."""
+
 # --- keys and tokens ----------------------------------------------------------------------
 
 @final

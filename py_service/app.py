@@ -25,6 +25,7 @@ from py_service.devices.handlers import DeviceHandlers
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.directory.handlers import DirectoryHandlers
+from py_service.directory.organization_handlers import OrganizationHandlers
 from py_service.directory.suspend import CutTokens
 from py_service.edge.documentation import Documentation
 from py_service.edge.health import HealthHandlers
@@ -105,7 +106,7 @@ class Process:
         self.bus = Bus(need(settings.redis_url, "NEXKEY_REDIS_URL"), settings.bus_timeout_ms)
         self.ring = self._make_ring()
         self.keys = KeyStore(self.mongo.database, self.ring, self._make_ring, now_ms)
-        self.follower = PermissionFollower(self.mongo, self.bus)
+        self.follower = PermissionFollower(self.mongo, self.bus, self.keys.command_key)
         self.metrics = RequestMetrics(self.name)
         self._passwords = Passwords()
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,12 +147,14 @@ class Process:
         access = AccessHandlers(changes, ReadGrant(self.mongo, index), ListGrants(self.mongo, index))
         questions = AccessQuestions(self.follower.index)
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo)
+        organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
         return [
             *unlock[0].routes(),
             *access.routes(),
             *questions.routes(),
             *directory.routes(),
+            *organization.routes(),
             *events.routes(),
             *identity.routes(),
             *self._devices().routes(),

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 
 from py_service.errors import SettingsError
-from py_service.settings import read_settings
+from py_service.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from py_service.simulators.run import Caller
@@ -26,8 +27,11 @@ simulate = typer.Typer(no_args_is_help=True, help="Simulated locks and phones: r
 application.add_typer(simulate, name="simulate")
 key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
 application.add_typer(key, name="key")
+organization = typer.Typer(no_args_is_help=True, help="Organizations, for the operator: found, suspend, resume, list.")
+application.add_typer(organization, name="organization")
 
 WRONG_SETTING = 2
+Answer = TypeVar("Answer")
 
 Api = Annotated[str, typer.Option(help="Address of the HTTP API.")]
 Gateway = Annotated[str, typer.Option(help="Address of the gateway.")]
@@ -105,22 +109,92 @@ def worker() -> None:
 @key.command()
 def rotate() -> None:
     """Publish the next key for access tokens. It signs two minutes later; until then nothing changes for anybody."""
+    from py_service.rotate import rotate_access_key
+
+    made = _operate(rotate_access_key)
+    typer.echo(f"{made.kid} signs from {_utc(made.activate_at)}")
+
+
+@organization.command("create")
+def create_organization(
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    owner_email: Annotated[str, typer.Option(help="The first owner signs in with it.")],
+    owner_name: Annotated[str, typer.Option(help="The first owner's name.")] = "Owner",
+    identifier: Annotated[str | None, typer.Option("--id", help="1 to 64 of a-z, 0-9, _ and -, for good; made from the name else.")] = None,
+) -> None:
+    """Found an organization with its first owner. The owner's password is asked for, or read from standard input."""
+    from py_service import organizations
+    from py_service.errors import Problem
+
+    if sys.stdin.isatty():
+        password = str(typer.prompt("password of the owner", hide_input=True, confirmation_prompt=True))
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        chosen = identifier or organizations.identifier_of(name)
+    except Problem as problem:
+        raise typer.BadParameter(problem.detail) from None
+    wanted = organizations.NewOrganization(chosen, name, owner_email, owner_name, password)
+    changed = _operate(lambda settings: organizations.found_organization(settings, wanted))
+    typer.echo(f"{chosen} stands, at revision {changed.revision}; {owner_email} can sign in")
+
+
+@organization.command("suspend")
+def suspend_organization(identifier: Annotated[str, typer.Argument(help="Its id.")]) -> None:
+    """Refuse everything in an organization, and end its connections, until it is resumed."""
+    from py_service import organizations
+
+    changed = _operate(lambda settings: organizations.set_organization_state(settings, identifier, active=False))
+    typer.echo(f"{identifier} is suspended; no lock moves after {_utc(changed.effective_by_ms)}")
+
+
+@organization.command("resume")
+def resume_organization(identifier: Annotated[str, typer.Argument(help="Its id.")]) -> None:
+    """Let an organization be again what it was."""
+    from py_service import organizations
+
+    _operate(lambda settings: organizations.set_organization_state(settings, identifier, active=True))
+    typer.echo(f"{identifier} is active")
+
+
+@organization.command("list")
+def list_organizations(as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs.")] = False) -> None:
+    """Every organization, by id."""
+    import msgspec
+    from rich.table import Table
+
+    from py_service import organizations
+
+    found = _operate(organizations.list_organizations)
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    table = Table("id", "name", "state", "revision")
+    for one in found:
+        table.add_row(one.id, one.name, one.state, str(one.revision))
+    Console().print(table)
+
+
+def _operate(work: Callable[[Settings], Coroutine[object, object, Answer]]) -> Answer:
+    """What an operator's command does to the stores. A refusal is named on standard error: exit status 1."""
     import asyncio
-    from datetime import UTC, datetime
 
     from py_service.errors import Problem
-    from py_service.rotate import rotate_access_key
     from py_service.telemetry import configure_logging
 
     settings = read_settings()
     configure_logging("warning", settings.environment)  # what is printed is the answer
     try:
-        made = asyncio.run(rotate_access_key(settings))
+        return asyncio.run(work(settings))
     except Problem as problem:
-        typer.echo(f"nexkey: {problem.code}", err=True)
+        typer.echo(f"nexkey: {problem.code}: {problem.detail}", err=True)
         sys.exit(1)
-    signs_at = datetime.fromtimestamp(made.activate_at / 1000, UTC).isoformat(timespec="seconds")
-    typer.echo(f"{made.kid} signs from {signs_at}")
+
+
+def _utc(milliseconds: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
 @application.command()

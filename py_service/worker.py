@@ -39,6 +39,7 @@ CUTTING = {
     "management.person_suspended", "management.tokens_cut", "management.roles_set", "management.person_deleted",
     "management.person_changed", "management.device_changed", "management.device_deleted",
 }  # fmt: skip
+SUSPENDED = "management.organization_suspended"
 
 logger = structlog.get_logger(__name__)
 
@@ -159,9 +160,13 @@ class Worker:
 
     async def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways."""
-        if event["kind"] in CUTTING:
+        kind = event["kind"]
+        if kind in CUTTING or kind == SUSPENDED:
             try:
-                await self.bus.revoked(str(event["org"]), str(event["subject"]), int(event["at"]))
+                if kind == SUSPENDED:
+                    await self.bus.organization_suspended(str(event["org"]))
+                else:
+                    await self.bus.revoked(str(event["org"]), str(event["subject"]), int(event["at"]))
             except BUS_ERRORS as error:
                 logger.warning("cut_failed", error=type(error).__name__)
 

@@ -395,9 +395,16 @@ impl PermissionIndex {
     }
 }
 
+/// The table of roles.
+#[pyfunction]
+fn roles() -> Vec<(&'static str, Vec<&'static str>)> {
+    core::roles()
+}
+
 /// Puts the classes into the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(give_back, module)?)?;
+    module.add_function(wrap_pyfunction!(roles, module)?)?;
     module.add_class::<Decision>()?;
     module.add_class::<Settlement>()?;
     module.add_class::<DoorRecord>()?;

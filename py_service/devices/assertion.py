@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from py_service._core_rs import DeviceAssertionError, verify_device_assertion
 from py_service.devices.needs import ClockMs, Permissions
-from py_service.errors import Problem
+from py_service.errors import Problem, not_standing
 from py_service.telemetry import logger
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _IDENTIFIER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 # The base point of Ed25519: a valid key that nobody holds, so that an unknown device costs the same work as a known one.
 _NOBODY = bytes([0x58]) + bytes([0x66]) * 31
+SUSPENDED = "organization_suspended"
 _LOG = logger("devices")
 
 
@@ -24,7 +25,7 @@ class DeviceProof:
         self._clock_ms = clock_ms
 
     async def prove(self, organization: str, device: str, assertion: str) -> DeviceRecord:
-        """The device, by permissions that are current. Raises Problem 401 `assertion_refused`, 503."""
+        """The device, by permissions that are current. Raises Problem 401 `assertion_refused`, 403 when suspended, 503."""
         if not (_is_identifier(organization) and _is_identifier(device)):
             raise _refused()
         await self._permissions.current(organization)
@@ -36,6 +37,8 @@ class DeviceProof:
             raise _refused() from None
         if record is None or not record.active:
             raise _refused()
+        if self._permissions.index.authenticate(organization, device, 0) == SUSPENDED:  # the organization is looked at before any subject
+            raise not_standing(SUSPENDED)  # told only to who has proved to be of it
         return record
 
 

@@ -17,6 +17,7 @@ class Devices(Protocol):
     """The part of the core's PermissionIndex that knows devices."""
 
     def device(self, organization: str, device: str) -> DeviceRecord | None: ...
+    def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None: ...
 
 
 class Permissions(Protocol):

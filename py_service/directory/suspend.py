@@ -31,8 +31,7 @@ class SetPersonState:
             raise Problem(409, "conflict", "Nobody can suspend themselves.")
         if document["state"] == self.state:
             return Plan()
-        body = body_of(document)
-        body["state"] = self.state
+        body = body_of(document) | {"state": self.state, "revision": view.revision, "changed_at": view.at_ms}
         cut = None
         if self.state == "suspended":
             guard_owner(view, document)

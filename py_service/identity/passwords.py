@@ -23,6 +23,10 @@ PARALLELISM = 1
 HASH_BYTES = 32
 SALT_BYTES = 16
 
+# NIST SP 800-63B, 3.1.1.2: a length, no rules of composition; the upper end bounds what is hashed.
+CHARACTERS_MIN = 12
+CHARACTERS_MAX = 256
+
 Result = TypeVar("Result")
 
 
@@ -31,6 +35,14 @@ def make_hasher() -> PasswordHasher:
     return PasswordHasher(
         time_cost=TIME_COST, memory_cost=MEMORY_KIB, parallelism=PARALLELISM, hash_len=HASH_BYTES, salt_len=SALT_BYTES, type=Type.ID
     )
+
+
+def check_new_password(password: str, email: str, name: str) -> None:
+    """Raises Problem 422 `password_weak`."""
+    if not CHARACTERS_MIN <= len(password) <= CHARACTERS_MAX:
+        raise Problem(422, "password_weak", f"A password has {CHARACTERS_MIN} to {CHARACTERS_MAX} characters.")
+    if password.casefold() in (email.casefold(), email.partition("@")[0].casefold(), name.casefold()):
+        raise Problem(422, "password_weak", "A password is not the e-mail address, and not the name.")
 
 
 class Passwords:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
 
 from py_service.identity.messages import RoleHeld
 from py_service.stores.mongo import MAJORITY, MAJORITY_JOURNALED, Document, store_errors
@@ -59,6 +60,16 @@ class IdentityStore:
         async with store_errors():
             found = await self._accounts.find_one({"_id": email})
         return None if found is None else msgspec.convert(found, Account)
+
+    async def open_account(self, email: str, account: Account) -> Account:
+        """The account that stands under this e-mail address from now on: this one, or the one that was there."""
+        async with store_errors():
+            try:
+                await self._accounts.insert_one({"_id": email, "org": account.org, "person": account.person, "password": account.password})
+            except DuplicateKeyError:
+                standing = await self._accounts.find_one({"_id": email})
+                return account if standing is None else msgspec.convert(standing, Account)
+        return account
 
     async def replace_password(self, email: str, old: str, new: str) -> None:
         """Only while it is still `old`: a password that was changed meanwhile stays changed (a transaction, see `use_session`)."""

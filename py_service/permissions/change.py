@@ -30,12 +30,14 @@ class Plan:
     """`images` become documents and the change record, `events` go to the journal, `result` goes to the caller.
 
     `cut_subject`: this person's connections end (their tokens issued before the change no longer stand).
+    `cut_organization`: every connection of the organization ends.
     """
 
     images: list[Image] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     result: Document | None = None
     cut_subject: str | None = None
+    cut_organization: bool = False
 
     def join(self, other: Plan) -> None:
         """Carry out the other one's images and events too."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+from collections.abc import Awaitable, Callable
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -22,18 +24,20 @@ from py_service.stores.mongo import Mongo
 CURRENT_SECONDS_MAX = 1.0
 LISTEN_AGAIN_SECONDS = 0.5
 NUDGE_BYTES_MAX = 128
+IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
 
 logger = structlog.get_logger(__name__)
 
 
 class PermissionFollower:
-    """One per process."""
+    """One per process. `found` hears of each organization that is made while the process runs."""
 
-    def __init__(self, mongo: Mongo, bus: Bus) -> None:
+    def __init__(self, mongo: Mongo, bus: Bus, found: Callable[[str], Awaitable[object]] | None = None) -> None:
         self.index = PermissionIndex()
         self._mongo = mongo
         self._bus = bus
-        self._known: list[str] = []
+        self._found = found
+        self._known: dict[str, None] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, list[asyncio.Future[int]]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -41,12 +45,17 @@ class PermissionFollower:
 
     async def start(self) -> None:
         """Load every organization."""
-        self._known = await store.read_organizations(self._mongo)
-        for organization in self._known:
+        self._known = dict.fromkeys(await store.read_organizations(self._mongo))
+        for organization in self.organizations():
             await self._load(organization)
 
+    async def load(self, organization: str) -> None:
+        """Load one, however long it takes: for a process that is there for this one only. Raises pymongo errors."""
+        self._known[organization] = None
+        await self._load(organization)
+
     def organizations(self) -> list[str]:
-        """Those that were there at the start."""
+        """Those that this process has met."""
         return list(self._known)
 
     def revision(self, organization: str) -> int:
@@ -96,17 +105,32 @@ class PermissionFollower:
     async def _listen_once(self) -> None:
         client = self._bus.listener()
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as subscription:
+            async with client.pubsub() as subscription:
                 await subscription.subscribe("nk:changes")
                 async for message in subscription.listen():
-                    await self._nudged(message["data"])
+                    if message["type"] == "subscribe":
+                        await self._meet_new()
+                    else:
+                        await self._nudged(message["data"])
         finally:
             await client.aclose()
+
+    async def _meet_new(self) -> None:
+        """Organizations that were made while nobody here listened."""
+        try:
+            made = [name for name in await store.read_organizations(self._mongo) if name not in self._known]
+        except PyMongoError as error:
+            logger.warning("organizations_not_read", error=type(error).__name__)
+            return
+        for organization in made:
+            with contextlib.suppress(Problem):
+                await self.current(organization)
 
     async def _nudged(self, data: bytes) -> None:
         """Whoever owns Redis can say anything here, so the number is only a reason to ask the store."""
         organization, _, revision = data[:NUDGE_BYTES_MAX].decode(errors="replace").partition(" ")
-        if organization in self._known and not (revision.isascii() and revision.isdigit() and int(revision) <= self.revision(organization)):
+        known = revision.isascii() and revision.isdigit() and int(revision) <= self.revision(organization)
+        if IDENTIFIER.match(organization) and not known:
             with contextlib.suppress(Problem):
                 await self.current(organization)
 
@@ -190,3 +214,17 @@ class PermissionFollower:
             return
         if self.revision(organization) < last:
             self.index.drop(organization)
+        elif organization not in self._known:
+            self._known[organization] = None
+            logger.info("organization_met", organization=organization)
+            if self._found is not None:
+                task = asyncio.create_task(self._tell_found(organization, self._found))
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+
+    @staticmethod
+    async def _tell_found(organization: str, found: Callable[[str], Awaitable[object]]) -> bool:
+        with contextlib.suppress(Problem):  # whoever needs it asks again
+            await found(organization)
+            return True
+        return False

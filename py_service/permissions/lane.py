@@ -25,7 +25,7 @@ from py_service.journal.log import Log, LogTaken
 from py_service.permissions.change import Actor, Change, Changed, Plan, View
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.image import Image, encode_images
-from py_service.permissions.listing import stored_object
+from py_service.permissions.listing import object_key, stored_object
 from py_service.permissions.store import change_id
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
@@ -212,7 +212,7 @@ class ChangeLane:
 
     async def _write_image(self, session: AsyncClientSession, organization: str, image: Image, at_ms: int) -> None:
         collection = self._mongo.database[OBJECT_COLLECTIONS[image["kind"]]]
-        identifier = organization if image["kind"] == "organization" else f"{organization}:{image['id']}"
+        identifier = object_key(organization, image["kind"], image["id"])
         body = image["document"]
         if body is None:
             gone = {"$set": {"ended_at": at_ms, "listed": []}, "$unset": {"by_name": ""}}
@@ -242,11 +242,16 @@ class ChangeLane:
             if waiting.plan is not None and not waiting.future.done():
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
         cuts = [(w.organization, w.plan.cut_subject) for w in good if w.plan is not None and w.plan.cut_subject is not None]
-        task = asyncio.create_task(self._tell(revisions, cuts))
+        suspended = {w.organization for w in good if w.plan is not None and w.plan.cut_organization}
+        task = asyncio.create_task(self._tell(revisions, cuts, suspended))
         self._after.add(task)
         task.add_done_callback(self._after.discard)
 
-    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]]) -> None:
+    async def told(self) -> None:
+        """Whoever ends after a change waits for this: every other process has heard of it, as far as the bus carries."""
+        await asyncio.gather(*self._after)
+
+    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]], suspended: set[str]) -> None:
         """After the answer is settled: our own memory, the other processes, the gateways. The fence doesn't need any of it."""
         await self._follower.catch_up(revisions, CATCH_UP_SECONDS)
         try:
@@ -254,6 +259,8 @@ class ChangeLane:
                 await self._bus.nudge(organization, revision)
             for organization, subject in cuts:
                 await self._bus.revoked(organization, subject, now_ms())
+            for organization in suspended:
+                await self._bus.organization_suspended(organization)
         except BUS_ERRORS as error:
             logger.warning("nudge_failed", error=type(error).__name__)
 

@@ -36,10 +36,15 @@ def listed_key(organization: str, field: str, value: str) -> str:
     return f"{organization}:{field}={value}"
 
 
+def object_key(organization: str, kind: str, identifier: str) -> str:
+    """`_id` of an object; the organization is its own."""
+    return organization if kind == "organization" else f"{organization}:{identifier}"
+
+
 def stored_object(organization: str, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The document that stands in the store for an image's body: its `_id`, its organization, and what it is listed by."""
     identifier = str(body["id"])
-    document = {"_id": organization if kind == "organization" else f"{organization}:{identifier}", "org": organization, **body}
+    document = {"_id": object_key(organization, kind, identifier), "org": organization, **body}
     if body.get("ended_at") is None:
         document["by_name"] = name_key(organization, str(body.get("name") or ""), identifier)
     document["listed"] = _keys(organization, kind, body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service.permissions.image import Image, image_of
+from py_service.permissions.listing import object_key
 from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
@@ -38,7 +39,7 @@ async def read_object(
     mongo: Mongo, organization: str, kind: str, identifier: str, session: AsyncClientSession | None = None
 ) -> Document | None:
     """An object of this organization, also one that has ended; None when there is none, or it is another's."""
-    document = await mongo.database[OBJECT_COLLECTIONS[kind]].find_one({"_id": f"{organization}:{identifier}"}, session=session)
+    document = await mongo.database[OBJECT_COLLECTIONS[kind]].find_one({"_id": object_key(organization, kind, identifier)}, session=session)
     return None if document is None or document["org"] != organization else document
 
 

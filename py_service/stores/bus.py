@@ -109,6 +109,10 @@ class Bus:
         message = {"type": "revoked", "org": organization, "subject": subject, "valid_after": valid_after_ms}
         await self.client.publish("nk:control", msgspec.json.encode(message))
 
+    async def organization_suspended(self, organization: str) -> None:
+        """Have the gateways close every connection of the organization."""
+        await self.client.publish("nk:control", msgspec.json.encode({"type": "organization_suspended", "org": organization}))
+
     async def leave_report(self, organization: str, lock: str, report: str) -> None:
         """For the worker: no process here waits for it."""
         await self.client.xadd("nk:reports", {"org": organization, "lock": lock, "report": report}, maxlen=REPORTS_MAX, approximate=True)

@@ -115,6 +115,9 @@ async def directory(ask: Asked) -> None:
         for name in BY_NAME[kind].filters:
             await ask("GET", f"/v1/{kind}s", 200, query=f"?{name}=oslo")
     await ask("GET", "/v1/persons", 200, query="?name=no")
+    await ask("GET", "/v1/organization", 200)
+    await ask("PATCH", "/v1/organization", 200, json={"name": "Nordlicht"})
+    await ask("GET", "/v1/roles", 200)
     await ask("GET", "/v1/access/explain", 200, query=f"?person=stranger-0&door={DOOR}")
     await ask("GET", "/v1/access/who", 200, query=f"?door={DOOR}")
     await ask("GET", "/v1/access/what", 200, query="?person=stranger-0")

@@ -107,6 +107,17 @@ async def test_switched_off_device_by_current_permissions() -> None:
     assert caught.value.code == "assertion_refused"
 
 
+async def test_a_suspended_organization_is_named_to_its_own_devices_only() -> None:
+    room = Room()
+    room.permissions.following = images(organization__acme={"active": False}, device__lock1=device())
+    with pytest.raises(Problem) as caught:
+        await room.post_token("acme", "lock1", assertion())
+    assert (caught.value.status, caught.value.code) == (403, "organization_suspended")
+    with pytest.raises(Problem) as caught:
+        await room.post_token("acme", "lock1", assertion(STRANGER))
+    assert caught.value.code == "assertion_refused"
+
+
 async def test_access_token_of_a_person_is_no_assertion() -> None:
     room = Room()
     token = room.ring.sign_access_token("api", "acme", "lock1", "lock", "s", [], NOW_MS, NOW_MS + 1_000)

@@ -37,6 +37,7 @@ pub use explain::{Explanation, Step};
 pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};
 pub use index::{PermissionIndex, SnapshotError, tzdata_version};
 pub use model::{AreaTerms, Device, Door};
+pub use roles::roles;
 pub use settle::{
     Asking, Record, Records, Settled, Taken, give_back, records_from_json, records_to_json,
 };

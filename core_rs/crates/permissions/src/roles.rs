@@ -5,28 +5,70 @@ use crate::documents::HeldRole;
 use crate::identifier::Identifier;
 use crate::model::State;
 
+/// Everything that a role can allow. `owner` is what only owners may do: make and unmake owners.
+const PERMISSIONS: [&str; 14] = [
+    "devices.write",
+    "doors.read",
+    "doors.write",
+    "events.read",
+    "grants.write",
+    "lockdown.write",
+    "organization.read",
+    "organization.write",
+    "owner",
+    "persons.read",
+    "persons.write",
+    "roles.write",
+    "schedules.write",
+    "sites.write",
+];
+const OWNERS_ONLY: &str = "owner";
+
+/// The roles that don't hold everything, with what they allow.
+const LIMITED_ROLES: [(&str, &[&str]); 4] = [
+    (
+        "site_manager",
+        &[
+            "doors.read",
+            "doors.write",
+            "events.read",
+            "grants.write",
+            "lockdown.write",
+            "persons.read",
+            "persons.write",
+            "schedules.write",
+        ],
+    ),
+    ("reception", &["doors.read", "grants.write", "persons.read"]),
+    ("auditor", &["doors.read", "events.read", "persons.read"]),
+    ("installer", &["devices.write", "doors.read"]),
+];
+
 /// Does the role include the permission? The table of the protocol.
 fn includes(role: &str, permission: &str) -> bool {
     match role {
         "owner" => true,
-        // `owner` itself is what only owners may do: make and unmake owners.
-        "admin" => permission != "owner",
-        "site_manager" => matches!(
-            permission,
-            "grants.write"
-                | "lockdown.write"
-                | "persons.read"
-                | "persons.write"
-                | "schedules.write"
-                | "doors.read"
-                | "doors.write"
-                | "events.read"
-        ),
-        "reception" => matches!(permission, "persons.read" | "grants.write" | "doors.read"),
-        "auditor" => matches!(permission, "events.read" | "persons.read" | "doors.read"),
-        "installer" => matches!(permission, "devices.write" | "doors.read"),
-        _ => false,
+        "admin" => permission != OWNERS_ONLY,
+        _ => LIMITED_ROLES
+            .iter()
+            .any(|(name, allowed)| *name == role && allowed.contains(&permission)),
     }
+}
+
+/// Every role with what it allows, the mightiest first; permissions in the order of their names.
+#[must_use]
+pub fn roles() -> Vec<(&'static str, Vec<&'static str>)> {
+    let whole = ["owner", "admin"].into_iter();
+    let limited = LIMITED_ROLES.iter().map(|(name, _)| *name);
+    whole
+        .chain(limited)
+        .map(|role| {
+            let allowed = PERMISSIONS
+                .into_iter()
+                .filter(|permission| includes(role, permission));
+            (role, allowed.collect())
+        })
+        .collect()
 }
 
 fn reaches(held: &HeldRole, site: Option<&str>) -> bool {

@@ -1,7 +1,7 @@
 //! Roles and tokens, as the protocol says.
 #![allow(clippy::unwrap_used)]
 mod organization;
-use nexkey_permissions::PermissionIndex;
+use nexkey_permissions::{PermissionIndex, roles};
 use organization::*;
 use serde_json::{Value, json};
 
@@ -189,4 +189,29 @@ fn a_token_stands_until_it_is_cut() {
         index.authenticate(ORGANIZATION, "anna", 1_000),
         Some("organization_suspended")
     );
+}
+
+#[test]
+fn the_table_that_is_shown_is_the_one_that_decides() {
+    let table = roles();
+    let (owner, everything) = table.first().unwrap();
+    assert_eq!((*owner, everything.len()), ("owner", 14));
+    assert!(everything.is_sorted());
+    for (role, allowed) in &table {
+        let person = image(
+            "person",
+            "anna",
+            json!({"state": "active", "valid_from": null, "valid_until": null, "groups": [], "roles": [{"role": role, "sites": null}],
+                   "tokens_valid_after": 0}),
+        );
+        let index = loaded(&[organization(true), person]);
+        for permission in everything {
+            let decided = index.check_role(ORGANIZATION, "anna", permission, None, 500);
+            assert_eq!(
+                decided.is_allowed(),
+                allowed.contains(permission),
+                "{role} {permission}"
+            );
+        }
+    }
 }

@@ -1,0 +1,174 @@
+"""The composition root of `nexkey organization ...`: the operator founds, suspends, resumes and lists, beside a running service.
+
+A change goes through a lane of its own, like one that an api process makes: the fence of every process sees it, and its log is closed
+and projected by the worker as that of any process that has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bson.int64 import Int64
+from pymongo.errors import DuplicateKeyError
+
+from py_service._core_rs import KeyRing
+from py_service.directory.organization import FoundOrganization, SetOrganizationState
+from py_service.errors import Problem, SettingsError, stores_unavailable, unknown
+from py_service.identity.keys import KeyStore
+from py_service.identity.passwords import Passwords, check_new_password
+from py_service.identity.store import Account, IdentityStore
+from py_service.journal.log import Log
+from py_service.permissions.change import Change, Changed
+from py_service.permissions.follower import PermissionFollower
+from py_service.permissions.lane import ChangeLane
+from py_service.permissions.store import read_object, read_organizations, read_revisions
+from py_service.permissions.text import clean_email
+from py_service.settings import Secret, Settings, need
+from py_service.stores.bus import BUS_ERRORS, Bus
+from py_service.stores.indexes import make_indexes
+from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, MAJORITY_JOURNALED, Document, Mongo, find_by_ids, now_ms, store_errors
+
+IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
+IDENTIFIER_CHARACTERS_MAX = 40  # of one that is made from a name
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrganization:
+    """What the operator says. `password` is the first owner's."""
+
+    id: str
+    name: str
+    owner_email: str
+    owner_name: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedOrganization:
+    """`state`: active, suspended, or unfinished (founding it broke off, and may be repeated)."""
+
+    id: str
+    name: str
+    state: str
+    revision: int
+
+
+def identifier_of(name: str) -> str:
+    """A readable id from a name. Raises Problem 422 when nothing of it can stand in one."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    identifier = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:IDENTIFIER_CHARACTERS_MAX].strip("-")
+    if not identifier:
+        raise Problem(422, "name_invalid", "No id can be made from this name: choose one.")
+    return identifier
+
+
+async def found_organization(settings: Settings, wanted: NewOrganization) -> Changed:
+    """To repeat one that broke off is safe, with the same id and the same owner.
+
+    Raises Problem 409 `id_taken`, `email_taken`; 422 `name_invalid`, `email_invalid`, `password_weak`; 503; and SettingsError.
+    """
+    if IDENTIFIER.match(wanted.id) is None:
+        raise Problem(400, "field_invalid", "An id has 1 to 64 of a-z, 0-9, _ and -.")
+    if settings.master_key is None:
+        raise SettingsError("NEXKEY_MASTER_KEY: is needed to make the organization's command key; 32 bytes in base64")
+    email = clean_email(wanted.owner_email)
+    check_new_password(wanted.password, email, wanted.owner_name)
+    async with _connected(settings) as mongo, store_errors():
+        await make_indexes(mongo.database)
+        if await read_object(mongo, wanted.id, "organization", wanted.id) is not None:
+            raise Problem(409, "id_taken", "There is an organization with this id.")
+        owner = await _open_account(mongo, wanted, email)
+        await _make_command_key(mongo, wanted.id, settings.master_key)
+        # Last: from here on processes meet it, empty and refusing everything until the change below has founded it.
+        with contextlib.suppress(DuplicateKeyError):
+            revisions = mongo.database.get_collection("revisions", write_concern=MAJORITY_JOURNALED)
+            await revisions.insert_one({"_id": wanted.id, "revision": Int64(0)})
+        return await _carried_out(settings, mongo, wanted.id, FoundOrganization(wanted.name, owner, wanted.owner_name, email))
+
+
+async def set_organization_state(settings: Settings, organization: str, *, active: bool) -> Changed:
+    """Raises Problem 404 `organization_unknown`, 503; SettingsError."""
+    async with _connected(settings) as mongo, store_errors():
+        if IDENTIFIER.match(organization) is None or await read_object(mongo, organization, "organization", organization) is None:
+            raise unknown("organization")
+        return await _carried_out(settings, mongo, organization, SetOrganizationState(active))
+
+
+async def list_organizations(settings: Settings) -> list[ListedOrganization]:
+    """By id. Raises Problem 503."""
+    async with _connected(settings) as mongo, store_errors():
+        names = sorted(await read_organizations(mongo))
+        documents = {document["_id"]: document for document in await find_by_ids(mongo.database, "organizations", names)}
+        revisions = await read_revisions(mongo, names)
+    return [_listed(name, documents.get(name), revisions.get(name, 0)) for name in names]
+
+
+def _listed(name: str, document: Document | None, revision: int) -> ListedOrganization:
+    if document is None:
+        return ListedOrganization(name, "", "unfinished", revision)
+    return ListedOrganization(name, str(document["name"]), "active" if document["active"] else "suspended", revision)
+
+
+async def _open_account(mongo: Mongo, wanted: NewOrganization, email: str) -> str:
+    """The person whose account it is. It opens nothing before the organization stands. Raises Problem 409 `email_taken`."""
+    identity = IdentityStore(mongo.database)
+    passwords = Passwords(threads=1)
+    try:
+        password = await passwords.hash(wanted.password)
+    finally:
+        passwords.close()
+    fresh = Account(wanted.id, f"person_{secrets.token_hex(8)}", password)
+    standing = await identity.open_account(email, fresh)
+    if standing.org != wanted.id:
+        raise Problem(409, "email_taken", "Somebody signs in with this e-mail address already.")
+    if standing.password != password:
+        await identity.replace_password(email, standing.password, password)
+    return standing.person
+
+
+async def _make_command_key(mongo: Mongo, organization: str, master_key: Secret) -> None:
+    def make_ring() -> KeyRing:
+        return KeyRing(master_key.reveal())
+
+    keys = KeyStore(mongo.database, make_ring(), make_ring, now_ms)
+    await keys.reload()
+    await keys.command_key(organization)
+
+
+async def _carried_out(settings: Settings, mongo: Mongo, organization: str, change: Change) -> Changed:
+    """One change, in a log of its own. Raises Problem; a 503 may have happened, and is safe to repeat."""
+    bus = Bus(need(settings.redis_url, "NEXKEY_REDIS_URL"), settings.bus_timeout_ms)
+    taken = asyncio.Event()
+    follower = PermissionFollower(mongo, bus)
+    await follower.load(organization)  # before the log: a large one takes long, and a silent log is closed
+    lane = ChangeLane(mongo, await Log.birth(mongo, "changes", f"operator-{os.getpid()}-{secrets.token_hex(4)}"), follower, bus, taken.set)
+    running = asyncio.create_task(lane.run())
+    try:
+        changed = await lane.submit(organization, None, change)
+        with contextlib.suppress(*BUS_ERRORS):
+            await lane.told()
+        return changed
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Mongo]:
+    mongo = Mongo(need(settings.mongo_url, "NEXKEY_MONGO_URL"), settings.mongo_database, settings.store_timeout_ms)
+    try:
+        async with store_errors():
+            await mongo.refuse_unfit_server()
+            if abs(await mongo.clock_difference_ms()) > CLOCK_DIFFERENCE_MS_MAX:
+                raise stores_unavailable("This machine's clock and the store's differ by more than a second; nothing was changed.")
+        yield mongo
+    finally:
+        await mongo.close()
