@@ -13,7 +13,8 @@ from py_service.stores.indexes import OBJECT_COLLECTIONS
 from tests.boundary.openapi_document import contents, document, operations, resolved, routes, validator
 from tests.boundary.test_problem_codes import listed
 
-NOT_OF_AN_OPERATION = {(404, "route_unknown"), (405, "method_not_allowed"), (422, "password_weak")}  # the last: `nexkey organization create`
+# The last is what `nexkey organization create` says.
+NOT_OF_AN_OPERATION = {(404, "route_unknown"), (405, "method_not_allowed"), (422, "password_weak")}
 
 
 def test_the_document_is_valid() -> None:
