@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from py_service.access.messages import GrantRequest, to_ms
 from py_service.access.place import SUBJECTS, one_of, site_of_grant
-from py_service.errors import Problem
+from py_service.access.validity import check_validity
 from py_service.permissions.change import Plan, View
 from py_service.stores.mongo import Document
-
-MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +28,13 @@ class GiveGrant:
         if self.request.schedule is not None:
             await view.get("schedule", self.request.schedule)
         identifier, request = str(document["id"]), self.request
-        event = view.event("grant_given", identifier, person=request.person, door=request.door, detail=_detail(document))
-        return Plan([{"kind": "grant", "id": identifier, "document": document}], [event], document)
+        plan = view.written("grant", {**document, "created_at": view.at_ms}, "grant_given")
+        plan.events = [view.event("grant_given", identifier, person=request.person, door=request.door, detail=_detail(document))]
+        return plan
 
 
 def _document(request: GrantRequest) -> Document:
-    valid_from, valid_until = to_ms(request.valid_from), to_ms(request.valid_until)
-    for moment in (valid_from, valid_until):
-        if moment is not None and not 0 <= moment < MOMENT_MS_MAX:
-            raise Problem(400, "field_invalid", "A moment lies outside 1970 to 9999.")
-    if valid_from is not None and valid_until is not None and valid_until <= valid_from:
-        raise Problem(400, "field_invalid", "valid_until must come after valid_from.")
-    return {
+    document: Document = {
         "id": f"grant_{secrets.token_hex(8)}",
         "effect": request.effect,
         "person": request.person,
@@ -50,9 +43,11 @@ def _document(request: GrantRequest) -> Document:
         "area": request.area,
         "site": request.site,
         "schedule": request.schedule,
-        "valid_from": valid_from,
-        "valid_until": valid_until,
+        "valid_from": to_ms(request.valid_from),
+        "valid_until": to_ms(request.valid_until),
     }
+    check_validity(document)
+    return document
 
 
 def _detail(document: Document) -> Document:

@@ -6,18 +6,21 @@ from functools import partial
 
 import msgspec
 
+from py_service.access.change import ChangeGrant
 from py_service.access.give import GiveGrant
 from py_service.access.lockdown import SetLockdown
-from py_service.access.messages import ChangeResult, Grant, GrantPage, GrantRequest
-from py_service.access.operations import GIVE, LIST, LOCK_DOWN, READ, RELEASE, TAKE
+from py_service.access.messages import ChangeResult, Grant, GrantChanged, GrantPage, GrantPatch, GrantRequest, patch_values
+from py_service.access.operations import CHANGE, GIVE, LIST, LOCK_DOWN, READ, RELEASE, TAKE
 from py_service.access.read import ListGrants, ReadGrant
 from py_service.access.take import TakeGrant
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
+from py_service.permissions.match import etag, read_if_match
 from py_service.stores.mongo import Document
 
 _GRANT = msgspec.json.Decoder(GrantRequest)
+_PATCH = msgspec.json.Decoder(GrantPatch)
 PLACES = {"doors": "door", "areas": "area", "sites": "site"}
 
 
@@ -35,6 +38,7 @@ class AccessHandlers:
             Route("GET", "/v1/grants", self.read_list, body_bytes_max=0, about=LIST),
             Route("POST", "/v1/grants", self.give, fenced=False, about=GIVE),
             Route("GET", "/v1/grants/{grant}", self.read, body_bytes_max=0, about=READ),
+            Route("PATCH", "/v1/grants/{grant}", self.change, fenced=False, about=CHANGE),
             Route("DELETE", "/v1/grants/{grant}", self.take, fenced=False, body_bytes_max=0, about=TAKE),
         ]
         for plural, kind in PLACES.items():
@@ -49,8 +53,7 @@ class AccessHandlers:
         """POST /v1/grants"""
         changed = await self._submit(request, GiveGrant(decoded(_GRANT, request.body)))
         grant = grant_of(changed.result or {})
-        grant.revision = changed.revision
-        return encoded(201, grant, {"Location": f"/v1/grants/{grant.id}"})
+        return encoded(201, grant, {"Location": f"/v1/grants/{grant.id}", "ETag": etag(changed.result or {})})
 
     async def read_list(self, request: Request) -> Response:
         """GET /v1/grants"""
@@ -60,12 +63,21 @@ class AccessHandlers:
     async def read(self, request: Request) -> Response:
         """GET /v1/grants/{grant}"""
         document = await self._read_grant(_actor(request), request.parameters["grant"])
-        return encoded(200, grant_of(document))
+        return encoded(200, grant_of(document), {"ETag": etag(document)})
+
+    async def change(self, request: Request) -> Response:
+        """PATCH /v1/grants/{grant}"""
+        if_match = read_if_match(request.headers.get("if-match"))
+        change = ChangeGrant(request.parameters["grant"], patch_values(decoded(_PATCH, request.body)), if_match)
+        changed = await self._submit(request, change)
+        document = changed.result or {}
+        grant = GrantChanged(**msgspec.structs.asdict(grant_of(document)), effective_by=moment(changed.effective_by_ms))
+        return encoded(200, grant, {"ETag": etag(document)})
 
     async def take(self, request: Request) -> Response:
         """DELETE /v1/grants/{grant}"""
         grant = request.parameters["grant"]
-        return _result(grant, await self._submit(request, TakeGrant(grant)))
+        return _result(grant, await self._submit(request, TakeGrant(grant, read_if_match(request.headers.get("if-match")))))
 
     async def lock_down(self, kind: str, request: Request) -> Response:
         """POST /v1/{doors,areas,sites}/{id}/lockdown"""
@@ -106,5 +118,8 @@ def grant_of(document: Document) -> Grant:
         schedule=document.get("schedule"),
         valid_from=moment_or_none(document.get("valid_from")),
         valid_until=moment_or_none(document.get("valid_until")),
+        revision=int(document.get("revision") or 0),
+        created_at=moment_or_none(document.get("created_at")),
+        changed_at=moment_or_none(document.get("changed_at")),
         ended_at=moment_or_none(document.get("ended_at")),
     )

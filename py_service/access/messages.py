@@ -25,6 +25,20 @@ class GrantRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     valid_until: Moment | None = None
 
 
+class GrantPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What isn't sent isn't touched. Who it is for and where are fixed: they may be sent as they are."""
+
+    effect: Literal["allow", "deny"] | msgspec.UnsetType = msgspec.UNSET
+    person: PersonId | msgspec.UnsetType | None = msgspec.UNSET
+    group: GroupId | msgspec.UnsetType | None = msgspec.UNSET
+    door: DoorId | msgspec.UnsetType | None = msgspec.UNSET
+    area: AreaId | msgspec.UnsetType | None = msgspec.UNSET
+    site: SiteId | msgspec.UnsetType | None = msgspec.UNSET
+    schedule: ScheduleId | msgspec.UnsetType | None = msgspec.UNSET
+    valid_from: Moment | msgspec.UnsetType | None = msgspec.UNSET
+    valid_until: Moment | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class Grant(msgspec.Struct, kw_only=True):
     """A grant as it is read; `ended_at` when it was taken back."""
 
@@ -38,8 +52,16 @@ class Grant(msgspec.Struct, kw_only=True):
     schedule: str | None
     valid_from: Moment | None
     valid_until: Moment | None
-    ended_at: Moment | None = None
-    revision: int | None = None
+    revision: int
+    created_at: Moment | None
+    changed_at: Moment | None
+    ended_at: Moment | None
+
+
+class GrantChanged(Grant, kw_only=True):
+    """What the change took away is gone: `effective_by` as in every answer to a revoke."""
+
+    effective_by: Moment
 
 
 class GrantPage(msgspec.Struct):
@@ -97,3 +119,9 @@ class Explanation(msgspec.Struct):
 def to_ms(moment: datetime.datetime | None) -> int | None:
     """Milliseconds since the epoch."""
     return None if moment is None else int(moment.timestamp() * 1000)
+
+
+def patch_values(patch: GrantPatch) -> dict[str, object]:
+    """The fields that were sent, as they are stored."""
+    sent = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET}
+    return {name: to_ms(value) if isinstance(value, datetime.datetime) else value for name, value in sent.items()}

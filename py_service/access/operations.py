@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from py_service.access.messages import ChangeResult, Entries, Explanation, Grant, GrantPage, GrantRequest
+from py_service.access.messages import ChangeResult, Entries, Explanation, Grant, GrantChanged, GrantPage, GrantPatch, GrantRequest
 from py_service.exchange import Operation
 from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PersonId, ScheduleId, SiteId
 from py_service.paging import Cursor, Limit
@@ -20,11 +20,15 @@ LIST = Operation(
     },
 )  # fmt: skip
 GIVE = Operation(
-    "Give access: a grant", GRANTS, {201: Grant}, GrantRequest, permission="grants.write",
+    "Give access: a grant", GRANTS, {201: Grant}, GrantRequest, permission="grants.write", etag=True,
     example={"group": "everyone", "door": "berlin-main-entrance", "schedule": "night-shift", "valid_until": "2027-12-31T22:00:00Z"},
 )  # fmt: skip
-READ = Operation("Read a grant", GRANTS, {200: Grant}, permission="grants.write")
-TAKE = Operation("Take access back: end a grant", GRANTS, {200: ChangeResult}, permission="grants.write")
+READ = Operation("Read a grant", GRANTS, {200: Grant}, permission="grants.write", etag=True)
+CHANGE = Operation(
+    "Change when a grant holds", GRANTS, {200: GrantChanged}, GrantPatch, headers=("If-Match",), permission="grants.write", etag=True,
+    codes=("422 field_fixed",), example={"valid_until": "2027-12-31T22:00:00Z"},
+)  # fmt: skip
+TAKE = Operation("Take access back: end a grant", GRANTS, {200: ChangeResult}, headers=("If-Match",), permission="grants.write")
 
 LOCK_DOWN = {
     kind: Operation(f"Lock down a {kind}", LOCKDOWN, {200: ChangeResult}, permission="lockdown.write") for kind in ("door", "area", "site")

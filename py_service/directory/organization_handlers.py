@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-
 import msgspec
 
 from py_service import _core_rs
@@ -13,6 +11,7 @@ from py_service.directory.fields import Name, Role
 from py_service.directory.organization import READ, WRITE, ChangeOrganization
 from py_service.errors import Problem, unknown
 from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
+from py_service.identifiers import Moment
 from py_service.permissions.change import Actor
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.match import etag, read_if_match
@@ -34,8 +33,8 @@ class Organization(msgspec.Struct, kw_only=True):
     id: str
     name: str
     revision: int
-    created_at: datetime.datetime | None
-    changed_at: datetime.datetime | None
+    created_at: Moment | None
+    changed_at: Moment | None
 
 
 class RoleInTable(msgspec.Struct):

@@ -63,6 +63,7 @@ WEEK: dict[str, object] = {"name": "Week", "windows": [{"days": ["mon"], "start"
 # A body that the route takes, for what is refused for another reason.
 GOOD_BODIES: dict[str, dict[str, object]] = {
     "POST /v1/grants": {"person": STRANGER, "door": DOOR},
+    "PATCH /v1/grants/{grant}": {"effect": "deny"},
     "POST /v1/sites": {"name": "Oslo", "time_zone": "Europe/Oslo"},
     "POST /v1/floors": {"name": "First", "site": "berlin"},
     "POST /v1/areas": {"name": "Roof", "site": "berlin"},
@@ -312,6 +313,7 @@ NAMING: list[tuple[str, str, dict[str, object], str]] = [  # method, path, body 
     ("PATCH", "/v1/groups/everyone", {"includes": ["{}"]}, "group"),
     ("POST", "/v1/schedules", WEEK | {"calendar": "{}"}, "calendar"),
     ("PATCH", "/v1/schedules/night-shift", {"calendar": "{}"}, "calendar"),
+    ("PATCH", "/v1/grants/g-0002", {"schedule": "{}"}, "schedule"),
     ("PUT", f"/v1/persons/{STRANGER}/roles", {"roles": [{"role": "reception", "sites": ["{}"]}]}, "site"),
 ]
 

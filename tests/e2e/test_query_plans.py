@@ -81,6 +81,8 @@ async def changes(ask: Asked) -> None:
         for place in ({"door": DOOR}, {"area": AREA}, {"site": SITE}):
             given = await ask("POST", "/v1/grants", 201, json={**subject, **place, "schedule": SCHEDULE})
             await ask("GET", "/v1/grants/{grant}", 200, grant=given.json()["id"])
+            await ask("PATCH", "/v1/grants/{grant}", 200, json={"schedule": None, "effect": "deny"}, grant=given.json()["id"])
+            await ask("PATCH", "/v1/grants/{grant}", 200, json={"schedule": SCHEDULE}, grant=given.json()["id"])
             named = next(iter(place.items()))
             await ask("GET", "/v1/grants", 200, query=f"?{named[0]}={named[1]}&limit=2")
             await ask("GET", "/v1/grants", 200, query="?limit=2")
