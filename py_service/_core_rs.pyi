@@ -105,6 +105,18 @@ class DeviceRecord:
     def public_key(self) -> bytes: ...  # Ed25519, 32 bytes
 
 @final
+class SnapshotLoad:
+    """A snapshot on its way into an index (`PermissionIndex.begin_load`). Nobody sees it before `finish`. Safe to call from any thread."""
+
+    def add(self, kind: str, documents: bytes) -> int:
+        """Takes stored documents of one kind, concatenated as BSON (what `find_raw_batches` yields), and says how many of them have not
+        ended. At most 48 MiB at once. Decodes with the interpreter released.
+        Raises SnapshotError(snapshot_malformed), also for a document of another organization; then the load is lost."""
+    def finish(self) -> None:
+        """Replaces the organization by what was added, once. Raises SnapshotError: snapshot_malformed when an `add` was refused (or after
+        a `finish`), revision_old when what is in memory is newer; nothing is changed then."""
+
+@final
 class PermissionIndex:
     """The permissions of many organizations, in memory. Safe to share between threads; readers never wait for a writer."""
 
@@ -114,6 +126,9 @@ class PermissionIndex:
     def load(self, organization: str, revision: int, images: bytes) -> None:
         """Replace an organization by a snapshot: JSON array of images (docs/protocols/documents.md), as of `revision`.
         Images that are superseded by records applied later are the caller's business. Raises SnapshotError."""
+    def begin_load(self, organization: str, revision: int) -> SnapshotLoad:
+        """Begins what `load` does at once, from documents as they stand in the store, in parts.
+        Raises SnapshotError(snapshot_malformed) for a negative revision."""
     def apply(self, organization: str, revision: int, images: bytes) -> bool:
         """Apply change record `revision`. True when applied, False when it was already in.
         Raises SnapshotError(revision_gap) when records between are missing (nothing is changed then)."""

@@ -4,7 +4,7 @@ use nexkey_permissions as core;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The reasons as Python strings, made once: every decision of a process shares them.
 static REASONS: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
@@ -215,6 +215,43 @@ fn give_back(
     Ok(settlement(core::give_back(asking, &taken, &records)))
 }
 
+/// A snapshot on its way into an index; empty once it was finished.
+#[pyclass(frozen, module = "py_service._core_rs")]
+struct SnapshotLoad {
+    index: Py<PermissionIndex>,
+    load: Mutex<Option<core::SnapshotLoad>>,
+}
+
+#[pymethods]
+impl SnapshotLoad {
+    fn add(&self, py: Python<'_>, kind: &str, documents: &[u8]) -> PyResult<usize> {
+        py.detach(|| {
+            let mut waiting = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+            // Taken out meanwhile: should this thread die of it, nobody finishes what is half done.
+            let mut load = waiting
+                .take()
+                .ok_or(core::SnapshotError::SnapshotMalformed)?;
+            let added = load.add(kind, documents);
+            *waiting = Some(load);
+            added
+        })
+        .map_err(|error| snapshot_error(error.code()))
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            let load = self
+                .load
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+                .ok_or(core::SnapshotError::SnapshotMalformed)?;
+            self.index.get().0.finish_load(load)
+        })
+        .map_err(|error| snapshot_error(error.code()))
+    }
+}
+
 /// The permissions of many organizations, in memory. Safe to share between threads; readers never wait for a writer.
 #[pyclass(frozen, module = "py_service._core_rs")]
 struct PermissionIndex(core::PermissionIndex);
@@ -240,6 +277,19 @@ impl PermissionIndex {
     ) -> PyResult<()> {
         py.detach(|| self.0.load(organization, revision, images))
             .map_err(|error| snapshot_error(error.code()))
+    }
+
+    fn begin_load(
+        slf: Bound<'_, Self>,
+        organization: &str,
+        revision: i64,
+    ) -> PyResult<SnapshotLoad> {
+        let load = slf.get().0.begin_load(organization, revision);
+        let load = load.map_err(|error| snapshot_error(error.code()))?;
+        Ok(SnapshotLoad {
+            index: slf.unbind(),
+            load: Mutex::new(Some(load)),
+        })
     }
 
     fn apply(
@@ -409,5 +459,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Settlement>()?;
     module.add_class::<DoorRecord>()?;
     module.add_class::<DeviceRecord>()?;
+    module.add_class::<SnapshotLoad>()?;
     module.add_class::<PermissionIndex>()
 }

@@ -14,17 +14,19 @@ from collections.abc import Awaitable, Callable
 import structlog
 from pymongo.errors import PyMongoError
 
-from py_service._core_rs import PermissionIndex, SnapshotError
+from py_service._core_rs import PermissionIndex, SnapshotError, SnapshotLoad
 from py_service.errors import Problem, stores_unavailable
 from py_service.permissions import store
 from py_service.permissions.image import encode_images
 from py_service.stores.bus import BUS_ERRORS, Bus
+from py_service.stores.indexes import INDEXED_KINDS
 from py_service.stores.mongo import Mongo
 
 CURRENT_SECONDS_MAX = 1.0
 LISTEN_AGAIN_SECONDS = 0.5
 NUDGE_BYTES_MAX = 128
 IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
+ADDED_AT_ONCE_BYTES_MAX = 65_536  # decoded in less time than a thread takes to be asked
 
 logger = structlog.get_logger(__name__)
 
@@ -201,11 +203,13 @@ class PermissionFollower:
         first = (await store.read_revisions(self._mongo, [organization])).get(organization)
         if first is None:
             return
-        images = await store.read_snapshot(self._mongo, organization)
-        last = (await store.read_revisions(self._mongo, [organization])).get(organization, first)
-        records = await store.read_records(self._mongo, organization, first + 1, last)
         try:
-            self.index.load(organization, first, encode_images(images))
+            load = self.index.begin_load(organization, first)
+            for kind in INDEXED_KINDS:
+                await self._add(load, organization, kind)
+            last = (await store.read_revisions(self._mongo, [organization])).get(organization, first)
+            records = await store.read_records(self._mongo, organization, first + 1, last)
+            await asyncio.to_thread(load.finish)
             for record in records:
                 self.index.apply(organization, int(record["revision"]), encode_images(record["images"]))
         except SnapshotError as error:
@@ -228,3 +232,19 @@ class PermissionFollower:
             await found(organization)
             return True
         return False
+
+    async def _add(self, load: SnapshotLoad, organization: str, kind: str) -> None:
+        """All objects of a kind: while the core decodes one batch, the store hands over the next. Raises SnapshotError, PyMongoError."""
+        adding: asyncio.Task[int] | None = None
+        try:
+            async for batch in store.read_batches(self._mongo, organization, kind):
+                if adding is not None:
+                    await adding
+                    adding = None
+                if len(batch) <= ADDED_AT_ONCE_BYTES_MAX:
+                    load.add(kind, batch)
+                else:
+                    adding = asyncio.create_task(asyncio.to_thread(load.add, kind, batch))
+        finally:
+            if adding is not None:
+                await adding

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import cast
+
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from py_service.permissions.image import Image, image_of
 from py_service.permissions.listing import object_key
-from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
+from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 RECORDS_AT_ONCE_MAX = 512
@@ -43,11 +45,9 @@ async def read_object(
     return None if document is None or document["org"] != organization else document
 
 
-async def read_snapshot(mongo: Mongo, organization: str) -> list[Image]:
-    """Every object of an organization, without a snapshot: the records that follow put right what moved meanwhile."""
-    images: list[Image] = []
-    for kind in INDEXED_KINDS:
-        collection = OBJECT_COLLECTIONS[kind]
-        found = mongo.database[collection].find({"org": organization})
-        images.extend([image_of(kind, document) async for document in found if document.get("ended_at") is None])
-    return images
+async def read_batches(mongo: Mongo, organization: str, kind: str) -> AsyncIterator[bytes]:
+    """Every object of a kind, also those that have ended, as raw BSON and without a snapshot: the records that follow put right what moved
+    meanwhile. The driver decodes nothing."""
+    found = mongo.database[OBJECT_COLLECTIONS[kind]].find_raw_batches({"org": organization})
+    async for batch in cast("AsyncIterator[bytes]", found):  # the driver's types say documents
+        yield batch

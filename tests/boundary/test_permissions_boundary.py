@@ -2,8 +2,10 @@
 
 import json
 import threading
+import time
 import typing
 
+import bson
 import pytest
 
 from py_service._core_rs import (
@@ -146,6 +148,94 @@ def test_loads_and_changes_without_their_organization(index: PermissionIndex) ->
     index.drop(ORGANIZATION)
     assert index.revision(ORGANIZATION) == -1
     assert index.check(ORGANIZATION, "anna", "front", 0).reason == "stores_unavailable"
+
+
+def stored(*images: Image, organization: str = ORGANIZATION) -> bytes:
+    """Documents as the driver hands them over."""
+    return b"".join(
+        bson.encode(
+            {"_id": f"{organization}:{image['id']}", "org": organization, "id": image["id"], **typing.cast("Image", image["document"])}
+        )
+        for image in images
+    )
+
+
+def test_a_load_from_the_store_is_seen_when_it_is_finished(index: PermissionIndex) -> None:
+    load = index.begin_load(ORGANIZATION, 4)
+    assert load.add("organization", stored(image("organization", ORGANIZATION, active=True))) == 1
+    assert load.add("site", stored(image("site", "hq", time_zone="Europe/Berlin", locked_down=False))) == 1
+    ended = person(["even"])
+    typing.cast("Image", ended["document"])["ended_at"] = bson.Int64(1)
+    ben = image("person", "ben", state="active", groups=["even"], roles=[], tokens_valid_after=bson.Int64(2**40), **ALWAYS)
+    assert load.add("person", stored(ended, ben)) == 1
+    assert load.add("group", b"") == 0
+    assert (index.revision(ORGANIZATION), index.authenticate(ORGANIZATION, "anna", 0)) == (1, None)
+    load.finish()
+    assert (index.revision(ORGANIZATION), index.authenticate(ORGANIZATION, "anna", 0)) == (4, "person_unknown")
+    assert [index.authenticate(ORGANIZATION, "ben", at_ms) for at_ms in (2**40 - 1, 2**40)] == ["token_revoked", None]
+    with pytest.raises(SnapshotError) as finished:
+        load.finish()
+    assert finished.value.code == "snapshot_malformed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "documents"),
+    [
+        ("person", stored(person(["odd"]))[:-1]),
+        ("person", stored(person(["odd"])) + b"\0"),
+        ("person", stored(person(["odd"]), organization="other")),
+        ("person", stored(person(["odd"], state="happy"))),
+        ("person", stored(person(["odd"], valid_until=1.5))),
+        ("person", bson.encode({"id": "anna"})),
+        ("castle", stored(person(["odd"]))),
+        ("organization", stored(image("organization", "other", active=True))),
+        ("floor", b"\xff" * 64),
+    ],
+)
+def test_one_refused_document_loses_the_load_and_nothing_else(index: PermissionIndex, kind: str, documents: bytes) -> None:
+    load = index.begin_load(ORGANIZATION, 2)
+    load.add("organization", stored(image("organization", ORGANIZATION, active=False)))
+    for attempt in (lambda: load.add(kind, documents), lambda: load.add("person", b""), load.finish):
+        with pytest.raises(SnapshotError) as refusal:
+            attempt()
+        assert refusal.value.code == "snapshot_malformed"
+    assert index.revision(ORGANIZATION) == 1
+    assert index.check(ORGANIZATION, "anna", "front", 0).allowed
+
+
+def test_an_older_load_from_the_store_replaces_nothing(index: PermissionIndex) -> None:
+    with pytest.raises(SnapshotError) as negative:
+        index.begin_load(ORGANIZATION, -1)
+    assert negative.value.code == "snapshot_malformed"
+    load = index.begin_load(ORGANIZATION, 1)
+    assert index.apply(ORGANIZATION, 2, b"[]")
+    with pytest.raises(SnapshotError) as old:
+        load.finish()
+    assert (old.value.code, index.revision(ORGANIZATION)) == ("revision_old", 2)
+    assert index.check(ORGANIZATION, "anna", "front", 0).allowed
+
+
+def test_the_interpreter_is_free_while_a_batch_is_decoded(index: PermissionIndex) -> None:
+    """Another thread asks meanwhile. Held, it would have no answer between the beginning and the end of the call."""
+    batch = stored(person(["odd"])) * 100_000
+    asked: list[float] = []
+    finished = threading.Event()
+
+    def ask() -> None:
+        while not finished.is_set():
+            asked.append(time.perf_counter())
+            assert index.check(ORGANIZATION, "anna", "front", 0).allowed
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    load = index.begin_load(ORGANIZATION, 2)
+    began = time.perf_counter()
+    assert load.add("person", batch) == 100_000
+    ended = time.perf_counter()
+    finished.set()
+    thread.join()
+    middle = [at for at in asked if began + (ended - began) / 4 < at < ended - (ended - began) / 4]
+    assert len(middle) > 10
 
 
 def test_records_roles_and_tokens(index: PermissionIndex) -> None:

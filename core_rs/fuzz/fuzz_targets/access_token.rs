@@ -10,7 +10,8 @@ const NOW_MS: i64 = 1_795_420_800_000;
 
 static RING: LazyLock<KeyRing> = LazyLock::new(|| {
     let ring = KeyRing::new(&[7; 32]).unwrap();
-    ring.generate_from_seed("access", "", "a1", [1; 32], [0; 12]).unwrap();
+    ring.generate_from_seed("access", "", "a1", [1; 32], [0; 12])
+        .unwrap();
     ring.activate("access", "", "a1").unwrap();
     ring
 });
@@ -30,15 +31,22 @@ static TOKEN: LazyLock<String> = LazyLock::new(|| {
     RING.sign_access_token(&claims).unwrap()
 });
 
-static GATEWAY: LazyLock<GatewayVerifier> = LazyLock::new(|| GatewayVerifier::from_jwks(&RING.jwks()).unwrap());
+static GATEWAY: LazyLock<GatewayVerifier> =
+    LazyLock::new(|| GatewayVerifier::from_jwks(&RING.jwks()).unwrap());
 
 fuzz_target!(|data: &[u8]| {
     let _ = GatewayVerifier::from_jwks(data);
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     for token in [text.to_owned(), spliced(text)] {
         let found = RING.verify_access_token(&token, "api", NOW_MS);
         assert_eq!(found.is_ok(), token == *TOKEN);
-        assert_eq!(found.map(|claims| (*claims).clone()), GATEWAY.verify(&token, "api", NOW_MS), "ring and gateway agree");
+        assert_eq!(
+            found.map(|claims| (*claims).clone()),
+            GATEWAY.verify(&token, "api", NOW_MS),
+            "ring and gateway agree"
+        );
         let public_key = RING.public_key("access", "", "a1").unwrap();
         assert!(verify_device_assertion(&public_key, &token, "acme", "lock-1", NOW_MS).is_err());
     }
@@ -47,7 +55,9 @@ fuzz_target!(|data: &[u8]| {
 /// The signed token with a piece replaced: the first character says where.
 fn spliced(text: &str) -> String {
     let mut characters = text.chars();
-    let place = characters.next().map_or(0, |character| character as usize % (TOKEN.len() + 1));
+    let place = characters
+        .next()
+        .map_or(0, |character| character as usize % (TOKEN.len() + 1));
     let piece = characters.as_str();
     let end = (place + piece.len()).min(TOKEN.len());
     format!("{}{piece}{}", &TOKEN[..place], &TOKEN[end..])

@@ -18,9 +18,15 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let ring = KeyRing::new(&[7; 32]).unwrap();
-    ring.generate_from_seed("command", "acme", "acme.1", [2; 32], [1; 12]).unwrap();
+    ring.generate_from_seed("command", "acme", "acme.1", [2; 32], [1; 12])
+        .unwrap();
     ring.activate("command", "acme", "acme.1").unwrap();
-    let time = |nonce: u8| SignedTime { organization: "acme".into(), lock: "lock-1".into(), now_ms: NOW_MS, nonce: vec![nonce; 16] };
+    let time = |nonce: u8| SignedTime {
+        organization: "acme".into(),
+        lock: "lock-1".into(),
+        now_ms: NOW_MS,
+        nonce: vec![nonce; 16],
+    };
     let command = Command {
         organization: "acme".into(),
         lock: "lock-1".into(),
@@ -40,7 +46,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 
 /// The fuzzer knows no key, so it mutates a signed message: the first byte says which and where to cut it, the rest follows the cut.
 fn mutated(data: &[u8]) -> Vec<u8> {
-    let [which, place, rest @ ..] = data else { return data.to_vec() };
+    let [which, place, rest @ ..] = data else {
+        return data.to_vec();
+    };
     let base = match which % 3 {
         0 => return rest.to_vec(),
         1 => &WORLD.command,
@@ -59,6 +67,12 @@ fuzz_target!(|data: &[u8]| {
     lock.begin_time(&[6; 16], 5).unwrap();
     let obeyed = lock.verify(&message, 10).is_ok();
     assert_eq!(obeyed, message == WORLD.command);
-    assert!(!obeyed || lock.verify(&message, 11).is_err(), "obeyed twice");
-    assert_eq!(lock.accept_time(&message, 12).is_ok(), message == WORLD.later);
+    assert!(
+        !obeyed || lock.verify(&message, 11).is_err(),
+        "obeyed twice"
+    );
+    assert_eq!(
+        lock.accept_time(&message, 12).is_ok(),
+        message == WORLD.later
+    );
 });

@@ -33,7 +33,8 @@ pub fn apply(
     next
 }
 
-fn take_in(
+/// What one image says, as far as it can be said before all of them are in.
+pub fn take_in(
     catalog: &mut Catalog,
     next: &mut State,
     image: Image,
@@ -294,7 +295,8 @@ fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document:
     }));
 }
 
-fn settle(catalog: &Catalog, next: &mut State, touched: Touched) {
+/// What the images mean together, once all of them are in.
+pub fn settle(catalog: &Catalog, next: &mut State, touched: Touched) {
     let Touched {
         mut places,
         groups,

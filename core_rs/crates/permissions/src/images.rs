@@ -1,4 +1,5 @@
-//! Images as they arrive: one bounded JSON array of them. Their documents live in `documents`.
+//! Images as they arrive: one bounded JSON array of them, or documents as they stand in the store. What is in them lives in `documents`.
+use crate::bson;
 use crate::documents::{
     AreaDocument, CalendarDocument, DeviceDocument, DoorDocument, GrantDocument, GroupDocument,
     Malformed, OrganizationDocument, PersonDocument, ScheduleDocument, SiteDocument,
@@ -10,6 +11,8 @@ use std::borrow::Cow;
 
 /// Longest snapshot, in bytes of JSON.
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+/// Longest batch of stored documents, in bytes: what one message of the store can hold.
+pub const BATCH_BYTES_MAX: usize = 48 << 20;
 /// Longest change record, in bytes of JSON: what one document of the store can hold.
 pub const CHANGE_BYTES_MAX: usize = 16 << 20;
 
@@ -56,27 +59,73 @@ pub fn parse(organization: &str, images: &[u8], bytes_max: usize) -> Result<Vec<
     }
     let raw: Vec<RawImage<'_>> = serde_json::from_slice(images).map_err(|_| Malformed)?;
     raw.into_iter()
-        .map(|image| typed(organization, image))
+        .map(|RawImage { kind, id, document }| typed(organization, &kind, id, document))
         .collect()
 }
 
-fn typed(organization: &str, image: RawImage<'_>) -> Result<Image, Malformed> {
-    let RawImage { kind, id, document } = image;
-    Ok(match &*kind {
-        "organization" if id.as_str() == organization => Image::Organization(read(document)?),
-        "site" => Image::Site(id, read(document)?),
-        "area" => Image::Area(id, read(document)?),
-        "door" => Image::Door(id, read(document)?),
-        "device" => Image::Device(id, read(document)?),
-        "person" => Image::Person(id, read(document)?),
-        "group" => Image::Group(id, read(document)?),
-        "schedule" => Image::Schedule(id, read(document)?),
-        "calendar" => Image::Calendar(id, read(document)?),
-        "grant" => Image::Grant(id, read(document)?),
-        _ => return Err(Malformed),
-    })
+/// The image of one stored document; `None` when the object has ended.
+///
+/// # Errors
+/// When it is another organization's, or not as the protocol says.
+pub fn stored(
+    organization: &str,
+    kind: &str,
+    document: bson::Document<'_>,
+) -> Result<Option<Image>, Malformed> {
+    let (mut owner, mut id, mut ended) = (None, None, false);
+    for element in document.elements() {
+        let (name, value) = element?;
+        match name {
+            b"org" => owner = value.text(),
+            b"id" => id = value.text().and_then(Identifier::new),
+            b"ended_at" => ended = !value.is_null(),
+            _ => {}
+        }
+    }
+    if owner != Some(organization) {
+        return Err(Malformed);
+    }
+    if ended {
+        return Ok(None);
+    }
+    typed(organization, kind, id.ok_or(Malformed)?, document).map(Some)
 }
 
-fn read<'a, T: Deserialize<'a>>(document: &'a RawValue) -> Result<Option<T>, Malformed> {
-    serde_json::from_str(document.get()).map_err(|_| Malformed)
+/// Where a document comes from.
+trait Source<'a> {
+    /// The document as a type; `None` for a tombstone.
+    fn read<T: Deserialize<'a>>(self) -> Result<Option<T>, Malformed>;
+}
+
+impl<'a> Source<'a> for &'a RawValue {
+    fn read<T: Deserialize<'a>>(self) -> Result<Option<T>, Malformed> {
+        serde_json::from_str(self.get()).map_err(|_| Malformed)
+    }
+}
+
+impl<'a> Source<'a> for bson::Document<'a> {
+    fn read<T: Deserialize<'a>>(self) -> Result<Option<T>, Malformed> {
+        self.typed().map(Some)
+    }
+}
+
+fn typed<'a>(
+    organization: &str,
+    kind: &str,
+    id: Identifier,
+    document: impl Source<'a>,
+) -> Result<Image, Malformed> {
+    Ok(match kind {
+        "organization" if id.as_str() == organization => Image::Organization(document.read()?),
+        "site" => Image::Site(id, document.read()?),
+        "area" => Image::Area(id, document.read()?),
+        "door" => Image::Door(id, document.read()?),
+        "device" => Image::Device(id, document.read()?),
+        "person" => Image::Person(id, document.read()?),
+        "group" => Image::Group(id, document.read()?),
+        "schedule" => Image::Schedule(id, document.read()?),
+        "calendar" => Image::Calendar(id, document.read()?),
+        "grant" => Image::Grant(id, document.read()?),
+        _ => return Err(Malformed),
+    })
 }

@@ -9,6 +9,7 @@ use crate::decision::{Decision, Reason};
 use crate::explain::{Explanation, doors_of, explain, persons_at};
 use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
+use crate::load::SnapshotLoad;
 use crate::model::{Device, Door, State};
 use crate::roles::{authenticate, check_role, reach};
 use crate::settle::{Asking, Records, Settled, Taken, settle};
@@ -51,7 +52,7 @@ pub struct PermissionIndex {
     organizations: ArcSwap<Organizations>,
     /// Held while an organization comes or goes.
     membership: Mutex<()>,
-    zones: Zones,
+    zones: Arc<Zones>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,7 +81,7 @@ impl PermissionIndex {
         Self::default()
     }
 
-    /// Replaces an organization by a snapshot as of `revision`.
+    /// Replaces an organization by a snapshot as of `revision`, a JSON array of images.
     ///
     /// # Errors
     /// `SnapshotMalformed`, or `RevisionOld` when what is in memory is newer; nothing is changed then.
@@ -90,19 +91,41 @@ impl PermissionIndex {
         revision: i64,
         images: &[u8],
     ) -> Result<(), SnapshotError> {
+        let mut load = self.begin_load(organization, revision)?;
+        let images = parse(organization, images, SNAPSHOT_BYTES_MAX)
+            .map_err(|_| SnapshotError::SnapshotMalformed)?;
+        for image in images {
+            load.take_in(image);
+        }
+        self.finish_load(load)
+    }
+
+    /// Begins a snapshot as of `revision` that arrives as stored documents. Nobody sees it before it is finished.
+    ///
+    /// # Errors
+    /// `SnapshotMalformed` when there is no such revision.
+    pub fn begin_load(
+        &self,
+        organization: &str,
+        revision: i64,
+    ) -> Result<SnapshotLoad, SnapshotError> {
         if revision < 0 {
             return Err(SnapshotError::SnapshotMalformed);
         }
-        let images = parse(organization, images, SNAPSHOT_BYTES_MAX)
-            .map_err(|_| SnapshotError::SnapshotMalformed)?;
-        let mut catalog = Catalog::default();
-        let state = apply(
-            &mut catalog,
-            &State::default(),
+        Ok(SnapshotLoad::new(
+            organization,
             revision,
-            images,
-            &self.zones,
-        );
+            Arc::clone(&self.zones),
+        ))
+    }
+
+    /// Replaces the organization by what was loaded.
+    ///
+    /// # Errors
+    /// `SnapshotMalformed` when a batch of it was refused, or `RevisionOld` when what is in memory is newer; nothing is changed then.
+    pub fn finish_load(&self, load: SnapshotLoad) -> Result<(), SnapshotError> {
+        let (organization, state, catalog) = load.finish()?;
+        let revision = state.revision;
         let loaded = Organization {
             state: ArcSwap::from_pointee(state),
             catalog: Mutex::new(catalog),
@@ -110,7 +133,7 @@ impl PermissionIndex {
 
         let _membership = locked(&self.membership);
         let known = self.organizations.load();
-        let old = known.get(organization);
+        let old = known.get(&organization);
         let mut old_catalog = old.map(|old| locked(&old.catalog));
         if old.is_some_and(|old| old.state.load().revision > revision) {
             return Err(SnapshotError::RevisionOld);
@@ -119,7 +142,7 @@ impl PermissionIndex {
             catalog.retired = true;
         }
         let mut next = Organizations::clone(&known);
-        next.insert(organization.into(), Arc::new(loaded));
+        next.insert(organization, Arc::new(loaded));
         self.organizations.store(Arc::new(next));
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The permission index: who may pass which door now, and why not.
 //!
 //! No network, no clock, no environment, no Python: `now` is passed in. The way of a change is `images` (with
-//! `documents`) -> `catalog` -> `apply` -> a new `model::State`; the way of a question is `index` -> `check` or `roles`.
+//! `documents`, and `bson` for a snapshot, which `load` gathers) -> `catalog` -> `apply` -> a new `model::State`; the way of a question is `index` -> `check` or `roles`.
 //! `schedule` and `zone` know weeks and time zones, `map` and `slots` are the persistent collections below it all.
 #![cfg_attr(
     test,
@@ -14,6 +14,7 @@
 )]
 
 mod apply;
+mod bson;
 mod catalog;
 mod check;
 mod decision;
@@ -22,6 +23,7 @@ mod explain;
 mod identifier;
 mod images;
 mod index;
+mod load;
 mod map;
 mod model;
 mod needs;
@@ -36,6 +38,7 @@ pub use documents::{AntiPassback, DoorMode};
 pub use explain::{Explanation, Step};
 pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};
 pub use index::{PermissionIndex, SnapshotError, tzdata_version};
+pub use load::SnapshotLoad;
 pub use model::{AreaTerms, Device, Door};
 pub use roles::roles;
 pub use settle::{

@@ -114,3 +114,79 @@ pub fn answer(decision: &Decision) -> (&'static str, Option<&str>) {
             .map(nexkey_permissions::Identifier::as_str),
     )
 }
+
+/// The document of an image as it stands in the store: BSON (bsonspec.org), with what it is found by.
+pub fn stored(image: &Value) -> Vec<u8> {
+    stored_of(ORGANIZATION, image)
+}
+
+/// The same, of any organization.
+pub fn stored_of(organization: &str, image: &Value) -> Vec<u8> {
+    let id = image["id"].as_str().unwrap();
+    let mut fields = vec![
+        ("_id".to_owned(), json!(format!("{organization}:{id}"))),
+        ("org".to_owned(), json!(organization)),
+        ("id".to_owned(), json!(id)),
+        (
+            "listed".to_owned(),
+            json!([format!("{organization}:at=hq")]),
+        ),
+    ];
+    let document = image["document"].as_object().cloned().unwrap_or_default();
+    fields.extend(document);
+    bson_fields(fields.iter().map(|(name, value)| (name.as_str(), value)))
+}
+
+fn bson_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a Value)>) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        let (kind, bytes) = bson_value(value);
+        body.push(kind);
+        body.extend(name.bytes().chain([0]));
+        body.extend(bytes);
+    }
+    let length = i32::try_from(body.len() + 5).unwrap();
+    length
+        .to_le_bytes()
+        .into_iter()
+        .chain(body)
+        .chain([0])
+        .collect()
+}
+
+fn bson_value(value: &Value) -> (u8, Vec<u8>) {
+    match value {
+        Value::Null => (0x0A, Vec::new()),
+        Value::Bool(value) => (0x08, vec![u8::from(*value)]),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => i32::try_from(whole).map_or_else(
+                |_| (0x12, whole.to_le_bytes().to_vec()),
+                |short| (0x10, short.to_le_bytes().to_vec()),
+            ),
+            (None, fraction) => (0x01, fraction.unwrap().to_le_bytes().to_vec()),
+        },
+        Value::String(text) => {
+            let length = i32::try_from(text.len() + 1).unwrap();
+            (
+                0x02,
+                length
+                    .to_le_bytes()
+                    .into_iter()
+                    .chain(text.bytes())
+                    .chain([0])
+                    .collect(),
+            )
+        }
+        Value::Array(items) => {
+            let names: Vec<String> = (0..items.len()).map(|number| number.to_string()).collect();
+            (
+                0x04,
+                bson_fields(names.iter().map(String::as_str).zip(items)),
+            )
+        }
+        Value::Object(fields) => (
+            0x03,
+            bson_fields(fields.iter().map(|(name, value)| (name.as_str(), value))),
+        ),
+    }
+}
