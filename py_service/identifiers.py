@@ -22,7 +22,7 @@ def naming(kind: str, example: str) -> msgspec.Meta:
 
 NewIdentifier = Annotated[str, msgspec.Meta(pattern=PATTERN, description="Chosen by the caller, or made by the service.")]
 SiteId = Annotated[str, naming("site", "berlin")]
-FloorId = Annotated[str, naming("floor", "ground-floor")]
+FloorId = Annotated[str, naming("floor", "berlin-ground")]
 AreaId = Annotated[str, naming("area", "berlin-lobby")]
 DoorId = Annotated[str, naming("door", "berlin-main-entrance")]
 DeviceId = Annotated[str, naming("device", "lock-berlin-main-entrance")]

@@ -126,8 +126,11 @@ class _Builder:
     def places(self, doors: int) -> None:
         for site, (name, address, zone) in SITES.items():
             self.put("sites", site, {"name": name, "address": address, "time_zone": zone, "locked_down": False})
+            ground = f"{site}-ground"
+            self.put("floors", ground, {"site": site, "name": f"{name} ground floor", "level": 0})
             for area, (area_name, _) in AREAS.items():
-                self.put("areas", f"{site}-{area}", {"site": site, "name": f"{name} {area_name.lower()}", "locked_down": False})
+                at: Document = {"site": site, "floor": ground}
+                self.put("areas", f"{site}-{area}", {**at, "name": f"{name} {area_name.lower()}", "locked_down": False})
         openings = [(site, area, door) for area, (_, names) in AREAS.items() for door in names for site in SITES]
         for number in range(doors):
             site, area, opening = openings[number % len(openings)]

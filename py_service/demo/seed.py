@@ -18,18 +18,20 @@ from pymongo import WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from py_service.demo.organization import IMAGE_KINDS, DemoOrganization, Document, Role, build_demo, build_neighbour
+from py_service.demo.organization import DemoOrganization, Document, Role, build_demo, build_neighbour
 from py_service.errors import SettingsError
 from py_service.identity.passwords import make_hasher
 from py_service.permissions.image import body_of
 from py_service.permissions.listing import stored_object
 from py_service.simulators.lock import LockIdentity
+from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.private_file import read_private, write_private
 
 SEED_BYTES = 32
 PASSWORD_BYTES = 12
 DUPLICATE_KEY = 11_000
 BATCH_DOCUMENTS = 1_000
+KINDS = {collection: kind for kind, collection in OBJECT_COLLECTIONS.items()}
 
 
 class DemoAccount(msgspec.Struct):
@@ -115,7 +117,7 @@ async def seed_organization(database: AsyncDatabase[Document], demo: DemoOrganiz
     if await is_seeded(database, demo.id):
         return False
     for collection, documents in demo.documents.items():
-        kind = IMAGE_KINDS[collection]
+        kind = KINDS[collection]
         placed = [document | {"at_site": _site_of(demo, document)} for document in documents] if kind == "grant" else documents
         await _insert_missing(database, collection, [_stored(demo.id, kind, document) for document in placed])
     await _insert_missing(database, "accounts", await asyncio.to_thread(_accounts, demo, passwords))

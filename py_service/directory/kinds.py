@@ -121,7 +121,7 @@ KINDS = (
     Kind(
         "group", "groups", f.GroupFields, "persons.write", "persons.read",
         references={"includes": "group"}, used_by=(("grant", "group"), ("person", "group"), ("group", "group")), filters=("group",),
-        check=rules.check_group, codes=("422 group_cycle", "422 group_too_deep"), example={"name": "Climbers", "includes": ["everyone"]},
+        check=rules.check_group, codes=("422 group_cycle", "422 group_too_deep"), example={"name": "Climbers", "includes": []},
     ),
     Kind(
         "schedule", "schedules", f.ScheduleFields, "schedules.write", "doors.read",

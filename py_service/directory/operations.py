@@ -31,7 +31,7 @@ class Ended(msgspec.Struct):
 class InUse(msgspec.Struct):
     """What still names it."""
 
-    used_by: str | msgspec.UnsetType
+    used_by: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class KindOperations:

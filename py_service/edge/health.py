@@ -29,7 +29,7 @@ class Ready(msgspec.Struct):
 class Missing(msgspec.Struct):
     """What the process lacks right now."""
 
-    missing: list[str] | msgspec.UnsetType
+    missing: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 ALIVE = Operation("Does the process run", "Operation", {200: Alive})

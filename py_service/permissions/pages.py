@@ -12,6 +12,7 @@ from typing import Literal
 from py_service.errors import Problem, unknown
 from py_service.paging import read_limit, read_place, write_cursor
 from py_service.permissions.listing import AT_SITE, folded, listed_key
+from py_service.permissions.store import read_object
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
@@ -59,8 +60,9 @@ class ListObjects:
     mongo: Mongo
 
     async def __call__(self, organization: str, kind: str, asked: Asked) -> tuple[list[Document], str | None]:
-        """A page, and the cursor of the next one. Raises Problem 503."""
+        """A page, and the cursor of the next one. Raises Problem 404 for a filter that names nothing of this organization, 503."""
         async with store_errors():
+            await self._named(organization, asked)
             if asked.filter is None and asked.sites is None:
                 page = await self._range(organization, kind, asked)
             else:
@@ -68,6 +70,14 @@ class ListObjects:
         more = len(page) > asked.limit
         page = page[: asked.limit]
         return page, write_cursor(CURSOR_KIND, _place(organization, page[-1])) if more else None
+
+    async def _named(self, organization: str, asked: Asked) -> None:
+        """A filter by something that isn't here is told apart from one by which nothing is listed."""
+        if asked.filter is None or asked.filter[0] not in OBJECT_COLLECTIONS:
+            return
+        kind, identifier = asked.filter
+        if await read_object(self.mongo, organization, kind, identifier) is None:
+            raise unknown(kind)
 
     async def _range(self, organization: str, kind: str, asked: Asked) -> list[Document]:
         low, high = f"{organization}:{folded(asked.begins)}", f"{organization}{AFTER_ALL_NAMES}"

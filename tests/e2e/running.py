@@ -80,11 +80,11 @@ class Service:
         """The processes that Granian started to serve requests."""
         return children_of(self.supervisor.pid("api"))
 
-    def client(self, connections: int = 64) -> httpx.AsyncClient:
-        """A client of the api. Its connections stay open for as long as the service lets them."""
+    def client(self, connections: int = 64, hook: Callable[[httpx.Response], Awaitable[None]] | None = None) -> httpx.AsyncClient:
+        """A client of the api. Its connections stay open for as long as the service lets them. `hook` sees every answer."""
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=50.0)
         return httpx.AsyncClient(
-            base_url=self.url, timeout=15.0, limits=limits, trust_env=False, verify=False
+            base_url=self.url, timeout=15.0, limits=limits, trust_env=False, verify=False, event_hooks={"response": [hook] if hook else []}
         )  # http: no certificates to load
 
     @contextlib.asynccontextmanager

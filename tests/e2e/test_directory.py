@@ -14,6 +14,7 @@ import redis.asyncio
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected
 from tests.e2e.manager import DOOR, Manager, stranger, unlocks
 from tests.e2e.running import Service, running_service, until
@@ -31,7 +32,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with service.client() as client:
+    async with service.client(hook=(await conformance_of(service)).hook) as client:
         yield client
 
 

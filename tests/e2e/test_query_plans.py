@@ -17,6 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from py_service.directory.kinds import BY_NAME
 from py_service.stores.mongo import Document
+from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import projected
 from tests.e2e.recording import Query, RecordingProxy
 from tests.e2e.route_table import route_table
@@ -42,7 +43,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
     folder = tmp_path_factory.mktemp("plans")
     async with RecordingProxy() as proxy, running_service(folder, absent=1, strangers=1, mongo_through=proxy) as service:
         called: set[tuple[str, str]] = set(CALLED_BY_LOCKS)
-        async with service.client() as client:
+        async with service.client(hook=(await conformance_of(service)).hook) as client:
 
             async def ask(method: str, route: str, status: int, *, query: str = "", json: object = None,
                           headers: dict[str, str] | None = None, **parameters: str) -> httpx.Response:  # fmt: skip

@@ -21,6 +21,7 @@ from py_service._core_rs import DeviceKey
 from py_service.demo.round import outside_schedule
 from py_service.simulators.lock import LockIdentity
 from py_service.stores.mongo import Document
+from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected, read_journal, read_projection, unauthorized_moves
 from tests.e2e.mute_lock import mute_lock
 from tests.e2e.running import Service, metric, random_key, running_service, until
@@ -40,7 +41,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def phone(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with service.client() as client:
+    async with service.client(hook=(await conformance_of(service)).hook) as client:
         yield client
 
 

@@ -1,0 +1,231 @@
+"""Identifiers of another organization, wherever one fits: generated from the document of the running service, every operation.
+
+Each answer is 404 (or the refusal that is documented), the same as for an identifier that nobody has, and nothing is changed anywhere.
+What the identifiers name is made through the API too, from the document's own examples, so a new operation is tried from its first day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.e2e.conformance import Conformance, conformance_of
+from tests.e2e.described import NO_KIND, Asking, Described, Place, kind_made_by, operations
+from tests.e2e.evidence import projected, standing
+from tests.e2e.running import Service, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOBODYS = "nobody-has-this"
+NOBODYS_OTHERWISE = {"attempt": "unlocks-0000000000000000:000000000001:000"}  # kinds whose identifiers have another form
+# Operations whose examples name what only one person knows (a password, a token): they are refused, whoever asks.
+SECRET_EXAMPLES = {"POST /v1/sign-in", "POST /v1/refresh"}
+PROVED_BY_DEVICES = "assertion_refused"  # what a device hears whose proof isn't good, whatever is wrong with it
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """An organization with an owner, and identifiers of what it has, by kind."""
+
+    headers: dict[str, str]
+    identifiers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The service, its operations, and two organizations that have the same and know nothing of each other."""
+
+    service: Service
+    http: httpx.AsyncClient
+    operations: list[Described]
+    conformance: Conformance
+    own: Side
+    foreign: Side
+
+    async def ask(self, asking: Asking, side: Side) -> httpx.Response:
+        """The answer, which the document knows (the client's hook has checked)."""
+        return await asking.send(self.http, side.headers)
+
+
+async def made_objects(http: httpx.AsyncClient, described: list[Described], side: Side) -> None:
+    """One object of every kind that can be made, from the examples: first what the others name."""
+    makers = {kind: each for each in described if (kind := kind_made_by(each.document, each)) is not None}
+    while makers:
+        ready = {kind: maker for kind, maker in makers.items() if named_in_example(maker) <= side.identifiers.keys()}
+        assert ready, f"each names another that isn't made yet: {sorted(makers)}"
+        for kind, maker in ready.items():
+            answer = await maker.good(side.identifiers).send(http, side.headers)
+            assert answer.status_code == 201, f"{maker.name}: its example is not taken: {answer.text}"
+            side.identifiers[kind] = answer.headers["location"].rpartition("/")[2]
+            del makers[kind]
+
+
+def named_in_example(maker: Described) -> set[str]:
+    """Kinds that must be there before this can be made."""
+    asking = maker.good({})
+    marked = [place for place in maker.places() if place.where == "path" or (place.where == "body" and stands(asking, place))]
+    return {place.kind for place in marked}
+
+
+def stands(asking: Asking, place: Place) -> bool:
+    value = asking.body
+    for part in place.name.split("/"):
+        value = value[int(part)] if isinstance(value, list) and value else value.get(part) if isinstance(value, dict) else None
+    return value is not None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sides(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sides]:
+    async with running_service(tmp_path_factory.mktemp("foreign-ids"), locks=False, doors=4, persons=12) as service:
+        conformance = await conformance_of(service)
+        described = operations(conformance.document)
+        async with service.client(hook=conformance.hook) as http:
+            found: list[Side] = []
+            for organization in (service.demo, service.neighbour):
+                side = Side(service.headers(organization.cast["owner"].id, organization.id), {"organization": organization.id})
+                await made_objects(http, described, side)
+                answer = await http.post(f"/v1/doors/{organization.doors()[0]}/unlock", headers=side.headers)
+                side.identifiers["attempt"] = answer.json()["id"]
+                found.append(side)
+            await projected(service)
+            yield Sides(service, http, described, conformance, *found)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def unchanged(sides: Sides) -> AsyncIterator[None]:
+    """Whatever the test asks for: the documents of both organizations stay as they are, byte for byte."""
+    before = await standing(sides.service)
+    assert {"persons", "grants", "changes", "sessions", "accounts"} <= before.keys()
+    yield
+    after = await standing(sides.service)
+    assert [collection for collection in before if before[collection] != after[collection]] == []
+
+
+def in_words(answer: httpx.Response) -> tuple[int, dict[str, object]]:
+    """What is told, without what is of this one request."""
+    return answer.status_code, {name: value for name, value in answer.json().items() if name != "request_id"}
+
+
+def refusal_is_right(described: Described, place: Place, answer: httpx.Response) -> bool:
+    """404 by the name of its kind; or what is documented instead: a device's proof, a field that can't change at all."""
+    code = answer.json().get("code")
+    if answer.status_code == 404:
+        return bool(code == f"{place.kind}_unknown")
+    if not described.of_persons:
+        return (answer.status_code, code) == (401, PROVED_BY_DEVICES)
+    return (answer.status_code, code) == (422, "field_fixed") and described.method == "PATCH" and place.where == "body"
+
+
+async def test_every_kind_of_identifier_is_had_by_both(sides: Sides) -> None:
+    """A kind that can't be made from an example has to be made in the fixture."""
+    kinds = {place.kind for described in sides.operations for place in described.places()} - {NO_KIND}
+    assert kinds - sides.own.identifiers.keys() == set(), "say in the fixture how one of these is made"
+    assert kinds - sides.foreign.identifiers.keys() == set()
+    different = {kind for kind in kinds if sides.own.identifiers[kind] != sides.foreign.identifiers[kind]}
+    assert different == kinds
+    assert len(kinds) >= 12
+
+
+async def test_identifiers_of_another_organization_are_unknown_wherever_one_fits(sides: Sides, unchanged: None) -> None:
+    """Path, query and body of every operation, both ways: never 403, never a difference to what nobody has."""
+    tried: dict[str, int] = {}
+    for described in sides.operations:
+        for place in described.places():
+            if place.kind == NO_KIND:
+                continue
+            for own, foreign in ((sides.own, sides.foreign), (sides.foreign, sides.own)):
+                known = own.identifiers
+                nobodys = NOBODYS_OTHERWISE.get(place.kind, NOBODYS)
+                right, told = 0, ""
+                for with_theirs, with_nobodys in zip(
+                    described.with_identifier(place, foreign.identifiers[place.kind], known),
+                    described.with_identifier(place, nobodys, known),
+                    strict=True,
+                ):
+                    answers = [await sides.ask(asking, own) for asking in (with_theirs, with_nobodys)]
+                    assert in_words(answers[0]) == in_words(answers[1]), (described.name, place)
+                    assert 400 <= answers[0].status_code < 500, (described.name, place, answers[0].text)
+                    right += refusal_is_right(described, place, answers[0])
+                    told = answers[0].text
+                assert right, f"{described.name}: {place} is never asked for: {told}"
+            tried[place.where] = tried.get(place.where, 0) + 1
+    assert tried["path"] > 40 and tried["query"] > 15 and tried["body"] > 20, tried
+
+
+async def test_a_body_that_names_only_what_is_anothers_is_refused(sides: Sides, unchanged: None) -> None:
+    """What one organization sends with success, sent by the other: every identifier in it is foreign."""
+    tried = 0
+    for described in sides.operations:
+        asking = described.good(sides.own.identifiers)
+        if not described.of_persons or not any(place.kind for place in described.places() if place.where == "path" or is_in(asking, place)):
+            continue
+        answer = await sides.ask(asking, sides.foreign)
+        assert answer.status_code == 404 and answer.json()["code"].endswith("_unknown"), (described.name, answer.text)
+        tried += 1
+    assert tried > 45
+
+
+def is_in(asking: Asking, place: Place) -> bool:
+    return place.name in asking.query if place.where == "query" else place.where == "body" and stands(asking, place)
+
+
+async def test_a_cursor_of_another_organization_shows_nothing_of_it(sides: Sides, unchanged: None) -> None:
+    """A cursor only says where to go on: with one of theirs, and with their identifiers as one, a list holds one's own or refuses it."""
+    tried = 0
+    for described in sides.operations:
+        for place in described.places():
+            if place.kind != NO_KIND:
+                continue
+            for own, foreign in ((sides.own, sides.foreign), (sides.foreign, sides.own)):
+                theirs, mine = [await everything(sides, described, side) for side in (foreign, own)]
+                for cursor in [page for page, _ in theirs] + list(foreign.identifiers.values()):
+                    asking = next(described.with_identifier(place, cursor, own.identifiers))
+                    answer = await sides.ask(asking, own)
+                    assert answer.status_code in (200, 400), (described.name, answer.text)
+                    if answer.status_code == 200:
+                        listed = {str(item["id"]) for item in answer.json()["items"]}
+                        assert listed <= {identifier for _, identifiers in mine for identifier in identifiers}, (described.name, cursor)
+            tried += 1
+    assert tried >= 13
+
+
+async def everything(sides: Sides, described: Described, side: Side) -> list[tuple[str, list[str]]]:
+    """A list's pages of one organization: the cursor that leads on, and the identifiers, page by page."""
+    pages: list[tuple[str, list[str]]] = []
+    good = described.good(side.identifiers)
+    cursor: str | None = None
+    for limit in ("1", *["200"] * 100):
+        query = {**good.query, "limit": limit, **({"cursor": cursor} if cursor else {})}
+        answer = await sides.ask(Asking(good.method, good.path, good.identifiers, query, good.headers), side)
+        assert answer.status_code == 200, (described.name, answer.text)
+        cursor = answer.json()["next_cursor"]
+        pages.append((cursor or "", [str(item["id"]) for item in answer.json()["items"]]))
+        if cursor is None:
+            break
+    return pages
+
+
+def example_status_is_right(described: Described, answer: httpx.Response) -> bool:
+    if described.name in SECRET_EXAMPLES or not (described.of_persons or answer.is_success):
+        return answer.status_code == 401
+    in_use = described.method == "DELETE" and answer.status_code == 409 and answer.json()["code"] == "in_use"
+    return answer.is_success or in_use
+
+
+async def test_every_example_is_taken(sides: Sides) -> None:
+    """The examples of the document, sent to the demonstration's organization in an order in which the last destroy.
+
+    Those that make an object were taken by the fixture already.
+    """
+    order = ("GET", "POST", "PATCH", "PUT", "DELETE")
+    example_attempt: Mapping[str, str] = {"attempt": sides.own.identifiers["attempt"]}
+    for described in sorted(sides.operations, key=lambda each: order.index(each.method)):
+        if kind_made_by(described.document, described) is not None:
+            continue
+        answer = await sides.ask(described.good(example_attempt), sides.own)
+        assert example_status_is_right(described, answer), f"{described.name}: {answer.status_code} {answer.text}"
+    assert sides.conformance.checked > 500
