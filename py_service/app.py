@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -53,6 +54,7 @@ from py_service.journal.member import Note
 from py_service.permissions.change import Actor
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
+from py_service.permissions.pin import Pins
 from py_service.readiness import Readiness
 from py_service.settings import Settings, need, read_settings
 from py_service.stores.bus import Bus
@@ -60,12 +62,14 @@ from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import Mongo, now_ms
 from py_service.telemetry import RequestMetrics, configure_logging
 from py_service.unlock.announcer import Announcer
+from py_service.unlock.attempt import Lanes
 from py_service.unlock.desk import Desk
 from py_service.unlock.handlers import UnlockHandlers
 from py_service.unlock.listener import ReplyListener
 from py_service.unlock.metrics import UnlockMetrics
 from py_service.unlock.recall import RecallAttempt
 from py_service.unlock.request import RequestUnlock
+from py_service.unlock.states import SettleStates
 
 BEAT_SECONDS = 5.0
 SWEEP_SECONDS = 1.0
@@ -109,6 +113,7 @@ class Process:
         self.follower = PermissionFollower(self.mongo, self.bus, self.keys.command_key)
         self.metrics = RequestMetrics(self.name)
         self._passwords = Passwords()
+        self.pins = Pins(settings.master_key.reveal())
         self._tasks: list[asyncio.Task[None]] = []
 
     def _make_ring(self) -> KeyRing:
@@ -138,7 +143,7 @@ class Process:
         changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self.give_up)
         self._spawn(changes.run)
         unlock = await self._unlock()
-        self._spawn(lambda: self._beat([changes.log, unlock[1]]))
+        self._spawn(lambda: self._beat([changes.log, *unlock[1]]))
         events = EventHandlers(self.follower.index, ListEvents(self.mongo))
 
         def index() -> PermissionIndex:
@@ -146,7 +151,7 @@ class Process:
 
         access = AccessHandlers(changes, ReadGrant(self.mongo, index), ListGrants(self.mongo, index))
         questions = AccessQuestions(self.follower.index)
-        directory = DirectoryHandlers(changes, self.follower.index, self.mongo)
+        directory = DirectoryHandlers(changes, self.follower.index, self.mongo, self.pins)
         organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
         return [
@@ -160,11 +165,14 @@ class Process:
             *self._devices().routes(),
         ]
 
-    async def _unlock(self) -> tuple[UnlockHandlers, Log]:
+    async def _unlock(self) -> tuple[UnlockHandlers, list[Log]]:
         settings = self._settings
-        log = await Log.birth(self.mongo, "unlocks", self.name)
+        log, settled_log = await Log.birth(self.mongo, "unlocks", self.name), await Log.birth(self.mongo, "settled", self.name)
         limits = GroupLimits(settings.group_events_max, settings.group_bytes_max, settings.queue_members_max)
         group = CommitGroup(self.mongo, log, self.follower, limits, self.give_up, fence=settings.fence)
+        settled = CommitGroup(
+            self.mongo, settled_log, self.follower, limits, self.give_up, fence=settings.fence, step=SettleStates(self.mongo)
+        )
 
         def owe(event: Event) -> None:
             with contextlib.suppress(Problem):  # the queue is full: the worker closes the attempt
@@ -173,11 +181,12 @@ class Process:
         announcer = Announcer(self.bus, self.ring, self.name, owe)
         desk = Desk()
         listener = ReplyListener(self.bus, self.name, self.follower.index, desk, announcer, group.submit)
-        for task in (group.run, announcer.run, listener.run, lambda: self._sweep(desk)):
+        for task in (group.run, settled.run, announcer.run, listener.run, lambda: self._sweep(desk)):
             self._spawn(task)
         self.metrics.registry.register(UnlockMetrics(self.name, group.figures, desk))
-        request = RequestUnlock(self.follower.index, group.submit, self.follower.current, announcer, desk)
-        return UnlockHandlers(request, RecallAttempt(self.mongo, self.follower.index, desk)), log
+        lanes = Lanes(group.submit, settled.submit, partial(self.pins.is_right, self.follower.index))
+        request = RequestUnlock(self.follower.index, lanes, self.follower.current, announcer, desk)
+        return UnlockHandlers(request, RecallAttempt(self.mongo, self.follower.index, desk)), [log, settled_log]
 
     def _identity(self, changes: ChangeLane) -> IdentityHandlers:
         async def cut_tokens(organization: str, person: str) -> None:

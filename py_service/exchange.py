@@ -83,6 +83,7 @@ class Operation:
     tag: str
     answers: Mapping[int, Any]
     body: Any = None
+    body_needed: bool = True
     query: Mapping[str, Any] = field(default_factory=dict)
     needed: tuple[str, ...] = ()
     headers: tuple[RequestHeader, ...] = ()

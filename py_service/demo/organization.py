@@ -41,6 +41,13 @@ IMAGE_KINDS = {
 }
 
 
+# What most areas and doors don't have.
+PLAIN: dict[str, Document] = {
+    "areas": {"anti_passback": "off", "anti_passback_minutes": None, "occupancy_max": None},
+    "doors": {"modes": [], "enters": None, "leaves": None, "two_persons_seconds": None},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class DemoPerson:
     id: str
@@ -118,7 +125,13 @@ class _Builder:
         self._grants = 0
 
     def put(self, collection: str, identifier: str, fields: Document) -> None:
-        document: Document = {"_id": f"{self.organization}:{identifier}", "org": self.organization, "id": identifier, **fields}
+        document: Document = {
+            "_id": f"{self.organization}:{identifier}",
+            "org": self.organization,
+            "id": identifier,
+            **PLAIN.get(collection, {}),
+            **fields,
+        }
         if collection == "organizations":
             document["_id"] = self.organization
         self.documents.setdefault(collection, []).append(document)

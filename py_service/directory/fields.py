@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from py_service.identifiers import IN_PATHS, AreaId, CalendarId, DoorId, FloorId, GroupId, Moment, NewIdentifier, SiteId
+from py_service.identifiers import IN_PATHS, AreaId, CalendarId, DoorId, FloorId, GroupId, Moment, NewIdentifier, ScheduleId, SiteId
 from py_service.paging import NextCursor
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]  # cut to 200 characters' rule after normalization (text.py)
@@ -60,13 +60,30 @@ class AreaFields(Fields):
     name: Name
     site: SiteId
     floor: FloorId | None = None
+    anti_passback: Literal["off", "soft", "hard", "timed"] = "off"
+    anti_passback_minutes: Annotated[int, msgspec.Meta(ge=1, le=10_080)] | None = None
+    occupancy_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+
+
+DoorMode = Literal["locked", "unlocked", "first_person_in", "card_and_pin"]
+
+
+class ScheduledMode(msgspec.Struct, forbid_unknown_fields=True):
+    """While the schedule is open; of several the first."""
+
+    schedule: ScheduleId
+    mode: DoorMode
 
 
 class DoorFields(Fields):
     name: Name
     site: SiteId
     area: AreaId | None = None
-    mode: Literal["locked", "unlocked"] = "locked"
+    mode: DoorMode = "locked"
+    modes: Annotated[list[ScheduledMode], msgspec.Meta(max_length=8)] = msgspec.field(default_factory=list)
+    enters: AreaId | None = None
+    leaves: AreaId | None = None
+    two_persons_seconds: Annotated[int, msgspec.Meta(ge=2, le=300)] | None = None
 
 
 class DeviceFields(Fields):

@@ -12,7 +12,8 @@ from py_service.directory.create import Create
 from py_service.directory.document import shown, values_of
 from py_service.directory.end import End
 from py_service.directory.kinds import BY_NAME, KINDS, Kind
-from py_service.directory.operations import RESUME, SUSPEND, Ended, KindOperations, RolesToHold, set_roles_operation
+from py_service.directory.operations import RESUME, SET_PIN, SUSPEND, Ended, KindOperations, PinToHold, RolesToHold, set_roles_operation
+from py_service.directory.pin import SetPin
 from py_service.directory.roles import SetRoles
 from py_service.directory.suspend import SetPersonState
 from py_service.errors import Problem, unknown
@@ -21,9 +22,11 @@ from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.match import etag, read_if_match
 from py_service.permissions.pages import ListObjects, read_query, refuse_foreign_filter
+from py_service.permissions.pin import Pins
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
+_PIN = msgspec.json.Decoder(PinToHold)
 _ROLES = msgspec.json.Decoder(RolesToHold)
 _PERSON = BY_NAME["person"]
 
@@ -31,7 +34,8 @@ _PERSON = BY_NAME["person"]
 class DirectoryHandlers:
     """The routes of the directory room."""
 
-    def __init__(self, lane: ChangeLane, index: PermissionIndex, mongo: Mongo) -> None:
+    def __init__(self, lane: ChangeLane, index: PermissionIndex, mongo: Mongo, pins: Pins) -> None:
+        self._pins = pins
         self._lane = lane
         self._index = index
         self._mongo = mongo
@@ -53,6 +57,7 @@ class DirectoryHandlers:
         told = self._operations["person"]
         routes += [
             Route("PUT", "/v1/persons/{person}/roles", self.set_roles, fenced=False, about=set_roles_operation(told.shown)),
+            Route("PUT", "/v1/persons/{person}/pin", self.set_pin, fenced=False, body_bytes_max=4_096, about=SET_PIN),
             Route("POST", "/v1/persons/{person}/suspend", self.suspend, fenced=False, body_bytes_max=0, about=SUSPEND),
             Route("POST", "/v1/persons/{person}/resume", self.resume, fenced=False, body_bytes_max=0, about=RESUME),
         ]
@@ -106,6 +111,12 @@ class DirectoryHandlers:
         change = SetRoles(request.parameters["person"], roles, read_if_match(request.headers.get("if-match")))
         changed = await self._submit(request, change)
         return self._shown(_PERSON, 200, changed.result or {}, {})
+
+    async def set_pin(self, request: Request) -> Response:
+        """PUT /v1/persons/{person}/pin"""
+        person, pin = request.parameters["person"], decoded(_PIN, request.body).pin
+        hashed = None if pin is None else self._pins.hashed(request.person().organization, person, pin)
+        return _ended(person, await self._submit(request, SetPin(person, hashed)))
 
     async def suspend(self, request: Request) -> Response:
         """POST /v1/persons/{person}/suspend"""

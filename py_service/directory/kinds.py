@@ -92,15 +92,17 @@ KINDS = (
     Kind(
         "area", "areas", f.AreaFields, "doors.write", "doors.read",
         references={"site": "site", "floor": "floor"}, fixed=("site",), starts_as={"locked_down": False}, more={"locked_down": bool},
-        used_by=(("door", "area"), ("grant", "area")), filters=("site", "floor"), at_site=True, check=rules.check_area,
+        used_by=(("door", "area"), ("door", "enters"), ("door", "leaves"), ("grant", "area")),
+        filters=("site", "floor"), at_site=True, check=rules.check_area,
         codes=("422 site_differs",), example={"name": "Roof", "site": "berlin"},
     ),
     Kind(
         "door", "doors", f.DoorFields, "doors.write", "doors.read",
-        references={"site": "site", "area": "area"}, fixed=("site",),
+        references={"site": "site", "area": "area", "enters": "area", "leaves": "area"}, fixed=("site",),
         starts_as={"locked_down": False, "lock": None}, more={"locked_down": bool, "lock": str | None},
         used_by=(("grant", "door"), ("device", "door")), filters=("site", "area"), at_site=True, check=rules.check_door,
-        codes=("422 site_differs",), example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby"},
+        codes=("422 site_differs", "422 areas_alike"),
+        example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby", "modes": [{"schedule": "night-shift", "mode": "card_and_pin"}]},
     ),
     Kind(
         "device", "devices", f.DeviceFields, "devices.write", "doors.read",
@@ -125,7 +127,8 @@ KINDS = (
     ),
     Kind(
         "schedule", "schedules", f.ScheduleFields, "schedules.write", "doors.read",
-        references={"calendar": "calendar"}, used_by=(("grant", "schedule"),), filters=("calendar",), check=rules.check_schedule,
+        references={"calendar": "calendar"}, used_by=(("grant", "schedule"), ("door", "schedule")), filters=("calendar",),
+        check=rules.check_schedule,
         codes=("422 date_invalid", "422 window_invalid"),
         example={
             "name": "Weekdays", "windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "end": "18:00"}],

@@ -20,6 +20,12 @@ class RolesToHold(msgspec.Struct, forbid_unknown_fields=True):
     roles: Annotated[list[fields.RoleToHold], msgspec.Meta(max_length=6)]
 
 
+class PinToHold(msgspec.Struct, forbid_unknown_fields=True):
+    """4 to 8 digits; null takes it away."""
+
+    pin: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,8}\Z", examples=["4711"])] | None
+
+
 class Ended(msgspec.Struct):
     """`effective_by`: after it not even a command signed before can move a lock."""
 
@@ -53,7 +59,7 @@ class KindOperations:
         self.read = Operation(f"Read a {kind.name}", tag, {200: self.shown}, permission=kind.read, etag=True, example=kind.example)
         self.patch = Operation(
             f"Change a {kind.name}", tag, {200: self.shown}, changes, headers=("If-Match",), permission=kind.write, etag=True,
-            codes=(*codes, *(["422 field_fixed"] if kind.fixed else [])), example={"name": kind.example["name"]},
+            codes=(*codes, *(["422 field_fixed"] if kind.fixed else [])), example={name: kind.example[name] for name in ("name", "modes") if name in kind.example},
         )  # fmt: skip
         self.end = Operation(
             f"Delete a {kind.name}", tag, {200: Ended}, headers=("If-Match",), permission=kind.write,
@@ -82,4 +88,8 @@ def set_roles_operation(person: type[msgspec.Struct]) -> Operation:
 
 
 SUSPEND = Operation("Suspend a person", "Persons", {200: Ended}, permission="persons.write", codes=("409 conflict", "409 last_owner"))
+SET_PIN = Operation(
+    "Give a person a PIN, or take it", "Persons", {200: Ended}, PinToHold, permission="persons.write", example={"pin": "4711"},
+    detail="Only doors in the mode `card_and_pin` ask for it. It is kept as a keyed hash and never told.",
+)  # fmt: skip
 RESUME = Operation("Resume a person who was suspended", "Persons", {200: Ended}, permission="persons.write")

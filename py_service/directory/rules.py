@@ -25,13 +25,20 @@ async def check_area(view: View, after: Document, before: Document | None) -> No
 
 
 async def check_door(view: View, after: Document, before: Document | None) -> None:
-    await _same_site(view, after, "area")
+    """Its areas are at its site, and every schedule of its modes exists."""
+    for field in ("area", "enters", "leaves"):
+        await _same_site(view, after, "area", field)
+    if after.get("enters") is not None and after.get("enters") == after.get("leaves"):
+        raise Problem(422, "areas_alike", "A door can't enter the area that it leaves.")
+    for scheduled in after.get("modes") or []:
+        await view.get("schedule", str(scheduled["schedule"]))
 
 
-async def _same_site(view: View, document: Document, kind: str) -> None:
-    if document.get(kind) is None:
+async def _same_site(view: View, document: Document, kind: str, field: str | None = None) -> None:
+    identifier = document.get(field or kind)
+    if identifier is None:
         return
-    holder = await view.get(kind, str(document[kind]))
+    holder = await view.get(kind, str(identifier))
     if holder["site"] != document["site"]:
         raise Problem(422, "site_differs", f"The {kind} is at another site.")
 

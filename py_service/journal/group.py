@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,7 @@ CATCH_UP_SECONDS = 0.005
 DEFER_SECONDS_MAX = 2.0
 SETTLE_SECONDS = 0.5
 TRIES_MAX = 8
+CONFLICT_SECONDS = 0.002
 BEHIND_TRIES_MAX = 3
 EVENT_BYTES_ESTIMATE = 512
 
@@ -51,6 +53,14 @@ class Revisions(Protocol):
 
     async def catch_up(self, targets: dict[str, int], seconds: float) -> set[str]:
         """Bring memory to the targets; the organizations that got there in time."""
+        ...
+
+
+class Step(Protocol):
+    """What else a lane does in its transaction, behind the fence and before the journal document."""
+
+    async def __call__(self, session: AsyncClientSession, group: list[Member], at_ms: int) -> None:
+        """May take members out of the group, which it has answered. Raises NothingWritten on a conflict: then all is tried again."""
         ...
 
 
@@ -80,7 +90,7 @@ class _Behind(Exception):
 
 
 class CommitGroup:
-    """The plain lane of one process."""
+    """One lane of one process: plain unlocks, or, with a `step`, those that the store has to settle."""
 
     def __init__(
         self,
@@ -91,7 +101,9 @@ class CommitGroup:
         on_taken: Callable[[], None],
         *,
         fence: bool = True,
+        step: Step | None = None,
     ) -> None:
+        self._step = step
         self._mongo = mongo
         self._log = log
         self._revisions = revisions
@@ -195,7 +207,7 @@ class CommitGroup:
             except DuplicateKeyError as error:
                 group = await self._after_duplicate(group, error)
             except NothingWritten:
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(CONFLICT_SECONDS * (attempt + 1) * random.uniform(0.5, 1.5))
         raise StoreUnavailable("the group met a conflict every time")
 
     async def _try(self, group: list[Member], at_ms: int) -> None:
@@ -205,6 +217,8 @@ class CommitGroup:
             try:
                 if self._fence:
                     await self._pass_fence(session, group, at_ms)
+                if group and self._step is not None:
+                    await self._step(session, group, at_ms)
                 if not group:
                     return
                 document, identifiers = self._document(group, at_ms)

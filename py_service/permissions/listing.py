@@ -13,7 +13,7 @@ from typing import Any
 REFERENCES = {
     "floor": ("site",),
     "area": ("site", "floor"),
-    "door": ("site", "area"),
+    "door": ("site", "area", "enters", "leaves"),
     "device": ("door", "kind"),
     "person": ("state", "kind", "email"),
     "schedule": ("calendar",),
@@ -60,6 +60,8 @@ def _keys(organization: str, kind: str, body: Mapping[str, Any]) -> list[str]:
         keys.append(listed_key(organization, AT_SITE, str(site)))
     for field, name in MANY.get(kind, {}).items():
         keys += [listed_key(organization, name, value) for value in body.get(field) or []]
+    if kind == "door":
+        keys += sorted({listed_key(organization, "schedule", scheduled["schedule"]) for scheduled in body.get("modes") or []})
     if kind == "person":
         keys += [listed_key(organization, "role", held["role"]) for held in body.get("roles") or []]
     return keys

@@ -46,6 +46,7 @@ INDEXES = (
     Index("logs", "state", "logs that the worker still reads"),
     Index("logs", "lane", "a new log's predecessor"),
     Index("events", "attempt", "the outcome of an attempt", sparse=True),
+    Index("states", "inside_of", "who is inside an area", sparse=True),
     Index("open_attempts", "expires_at", "granted attempts to close"),
     Index("sessions", "family", "end a family", sparse=False),
     Index("sessions", "expires_at", "expired sessions to delete"),

@@ -6,14 +6,19 @@ INVARIANT: an attempt whose requester has an answer (`answered`) is never commit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from py_service._core_rs import Claims, Decision, PermissionIndex
+import msgspec
+
+from py_service._core_rs import Claims, Decision, PermissionIndex, Settlement
 from py_service.errors import Problem, not_standing
 from py_service.journal.event import Event, command_expires_at_ms, make_event
+from py_service.journal.member import Member
 from py_service.stores.mongo import Document
+from py_service.unlock.give_back import GiveBack
 from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED, State
 
 
@@ -36,6 +41,30 @@ class Commit:
     identifier: str
     at_ms: int
     committed_ns: int
+
+
+@dataclass(slots=True, frozen=True)
+class Ruling:
+    """What the decision is: that of memory, or what the store made of it. `taken`: JSON of what the grant took (documents.md)."""
+
+    allowed: bool
+    reason: str
+    rule: str | None
+    revision: int
+    taken: bytes | None = None
+
+
+PinIsRight = Callable[[str, str, str], bool]
+"""`(organization, person, PIN)`"""
+
+
+@dataclass(slots=True, frozen=True)
+class Lanes:
+    """Where attempts go: `settle` is for those that need more than memory knows."""
+
+    plain: Callable[[Member], None]
+    settle: Callable[[Member], None]
+    pin_is_right: PinIsRight
 
 
 class Replay(Exception):
@@ -61,12 +90,19 @@ class Attempt:
         *,
         wait_seconds: int,
         idempotency_key: str | None,
+        pin: str | None,
+        lanes: Lanes,
         on_committed: Callable[[Attempt], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._index = index
         self._claims = claims
         self._on_committed = on_committed
+        self._lanes = lanes
+        self._pin = pin
+        self._ruling: Ruling | None = None
+        self._joined: Callable[[Member], None] | None = None
+        self._settled_at_ms = 0
         self.organization = claims.organization
         self.person = claims.subject
         self.door = door
@@ -90,7 +126,8 @@ class Attempt:
 
     @property
     def allowed(self) -> bool:
-        return self.decision is not None and self.decision.allowed
+        """Never before what needs the store is settled with it."""
+        return self._ruling is not None and self._ruling.allowed
 
     @property
     def expires_at_ms(self) -> int:
@@ -105,11 +142,45 @@ class Attempt:
         return self.commit
 
     @property
-    def ruling(self) -> Decision:
-        """The latest decision. Only asked after `judge`."""
-        if self.decision is None:
+    def ruling(self) -> Ruling:
+        """The latest decision. Only asked once it was judged, and settled if that was needed."""
+        if self._ruling is None:
             raise RuntimeError("not judged")
-        return self.decision
+        return self._ruling
+
+    @property
+    def door_is_unknown(self) -> bool:
+        return self.decision is not None and self.decision.reason == "door_unknown"
+
+    def join(self) -> None:
+        """Into the lane that the decision needs. Raises Problem 503."""
+        stateful = self.decision is not None and self.decision.stateful
+        self._joined = self._lanes.settle if stateful else self._lanes.plain
+        self._joined(self)
+
+    def settle(self, records: bytes, at_ms: int) -> Settlement:
+        """With what the store knows. Raises CoreError."""
+        decision = self.decision
+        if decision is None:
+            raise RuntimeError("not judged")
+        self._settled_at_ms = at_ms
+        right = None if self._pin is None else self._lanes.pin_is_right(self.organization, self.person, self._pin)
+        return self._index.settle(self.organization, self.person, self.door, decision, right, at_ms, records)
+
+    def adopt(self, settlement: Settlement) -> None:
+        """What the store made of the decision."""
+        revision = self.judged_revision
+        self._ruling = Ruling(settlement.allowed, settlement.reason, settlement.rule, revision, settlement.taken)
+
+    def _moves(self) -> bool:
+        """The permissions changed under it, and now it needs the other lane: it leaves this one."""
+        if self._joined is not self._lanes.plain:
+            return False
+        try:
+            self.join()
+        except Problem as problem:
+            self.failed(problem)
+        return True
 
     def judge(self, now_ms: int) -> bool:
         """Authenticate and decide as of `now_ms`. False: answered with a 401."""
@@ -128,12 +199,13 @@ class Attempt:
         self.decision = decision
         self.judged_at_ms = now_ms
         self.judged_revision = decision.revision
-        door = self._index.door(self.organization, self.door) if decision.allowed else None
+        self._ruling = None if decision.stateful else Ruling(decision.allowed, decision.reason, decision.rule, decision.revision)
+        door = self._index.door(self.organization, self.door) if decision.allowed or decision.stateful else None
         self.lock = door.lock if door is not None else None
         device = None if self.lock is None else self._index.device(self.organization, self.lock)
         if device is None or not device.active or device.door != self.door:
             self.lock = None  # switched off, or another door's by now: there is nothing to command
-        return True
+        return not (decision.stateful and self._moves())
 
     def event(self, at_ms: int, identifier: str) -> Event:
         decision = self.ruling
@@ -148,6 +220,7 @@ class Attempt:
             reason=None if decision.allowed else decision.reason,
             rule=decision.rule,
             revision=decision.revision,
+            taken=None if decision.taken is None else msgspec.json.decode(decision.taken),
             key=self.idempotency_key,
             wait=self.wait_seconds or None,
         )
@@ -161,6 +234,7 @@ class Attempt:
     def late(self, identifier: str) -> Event | None:
         if not self.allowed:
             return None
+        self._give_back(identifier)
         return make_event(
             "not_commanded", self.organization, 0, attempt=identifier, door=self.door, person=self.person, reason="stores_unavailable"
         )
@@ -188,3 +262,11 @@ class Attempt:
         """The lock has spoken, or no command ever went out."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
+            if outcome.state == UNLOCKED_FAILED:
+                self._give_back(self.recorded.identifier)
+
+    def _give_back(self, identifier: str) -> None:
+        taken = self.ruling.taken
+        if taken is not None:
+            with contextlib.suppress(Problem):  # the queue is full: what was taken stays taken
+                self._lanes.settle(GiveBack(self.organization, identifier, self.person, self.door, self._settled_at_ms, taken))

@@ -6,9 +6,9 @@ import re
 import time
 
 from py_service.errors import Problem
-from py_service.exchange import Request, Response, Route, encoded, moment
+from py_service.exchange import Request, Response, Route, decoded, encoded, moment
 from py_service.unlock.attempt import Replay
-from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED, AttemptAnswer, Phase
+from py_service.unlock.messages import REFUSED, UNLOCK_BODY, UNLOCKED, UNLOCKED_FAILED, AttemptAnswer, Phase
 from py_service.unlock.operations import READ, UNLOCK
 from py_service.unlock.recall import RecallAttempt, Recalled, check_same_door
 from py_service.unlock.request import Finished, RequestUnlock
@@ -28,7 +28,7 @@ class UnlockHandlers:
     def routes(self) -> list[Route]:
         """The unlock isn't fenced at the edge: its commit group is."""
         return [
-            Route("POST", "/v1/doors/{door}/unlock", self.unlock, fenced=False, body_bytes_max=0, about=UNLOCK),
+            Route("POST", "/v1/doors/{door}/unlock", self.unlock, fenced=False, body_bytes_max=4_096, about=UNLOCK),
             Route("GET", "/v1/attempts/{attempt}", self.read, body_bytes_max=0, about=READ),
         ]
 
@@ -39,7 +39,7 @@ class UnlockHandlers:
         wait_seconds = wait_of(request.headers.get("prefer"))
         key = key_of(request.headers.get("idempotency-key"))
         try:
-            finished = await self._unlock(request.person(), door, wait_seconds, key)
+            finished = await self._unlock(request.person(), door, wait_seconds, key, pin_of(request.body))
         except Replay as replay:
             check_same_door(replay.event, door)
             return _recalled(await self._recall.of_event(replay.event, replay.identifier, wait_seconds))
@@ -50,6 +50,11 @@ class UnlockHandlers:
         """GET /v1/attempts/{attempt}"""
         recalled = await self._recall.by_id(request.person(), request.parameters["attempt"])
         return encoded(200, _recalled_answer(recalled))
+
+
+def pin_of(body: bytes) -> str | None:
+    """The PIN of the body, which most requests don't have. Raises Problem 400."""
+    return decoded(UNLOCK_BODY, body).pin if body else None
 
 
 def wait_of(prefer: str | None) -> int:

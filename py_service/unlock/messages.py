@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -20,6 +20,15 @@ REFUSALS = (
     "not_yet_valid", "expired", "denied_by_rule", "no_grant", "holiday", "outside_schedule",
     "rate_limited", "pin_needed", "pin_wrong", "anti_passback", "occupancy_full", "pass_used_up", "second_person_needed",
 )  # fmt: skip
+
+
+class UnlockBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Only a door in the mode `card_and_pin` asks for it."""
+
+    pin: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,8}\Z", examples=["4711"])] | None = None
+
+
+UNLOCK_BODY = msgspec.json.Decoder(UnlockBody)
 
 
 class Phase(msgspec.Struct, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from py_service.exchange import Operation
-from py_service.unlock.messages import REFUSALS, AttemptAnswer, RefusedAttempt
+from py_service.unlock.messages import REFUSALS, AttemptAnswer, RefusedAttempt, UnlockBody
 
 
 def _phase(name: str, milliseconds: float, reason: str | None = None) -> dict[str, object]:
@@ -12,7 +12,8 @@ def _phase(name: str, milliseconds: float, reason: str | None = None) -> dict[st
 
 _DECIDED = [_phase("authenticated", 0.214), _phase("authorized", 0.3), _phase("committed", 4.217)]
 UNLOCK = Operation(
-    "Open a door", "Unlock", {200: AttemptAnswer, 202: AttemptAnswer}, headers=("Idempotency-Key", "Prefer"),
+    "Open a door", "Unlock", {200: AttemptAnswer, 202: AttemptAnswer}, UnlockBody, body_needed=False, example={"pin": "4711"},
+    headers=("Idempotency-Key", "Prefer"),
     codes=(
         *(f"403 {reason}" for reason in REFUSALS), "409 conflict", "409 idempotency_key_in_flight", "422 idempotency_key_reused",
         "503 outcome_unknown",

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 
 from py_service._core_rs import Claims, PermissionIndex
 from py_service.errors import Problem, unknown
-from py_service.journal.member import Member
 from py_service.stores.mongo import now_ms
 from py_service.unlock.announcer import Announcer
-from py_service.unlock.attempt import Attempt, Outcome
+from py_service.unlock.attempt import Attempt, Lanes, Outcome
 from py_service.unlock.desk import Desk
 from py_service.unlock.messages import REFUSED, UNCONFIRMED
 
 DECIDE_SECONDS_MAX = 5.0
 COMMAND_SECONDS_MAX = 2.0  # from the commit, so never before T + 2 s, when the announcer falls silent
-DOOR_UNKNOWN = "door_unknown"
 
 
 @dataclass(slots=True)
@@ -38,22 +36,29 @@ class RequestUnlock:
     def __init__(
         self,
         index: PermissionIndex,
-        submit: Callable[[Member], None],
+        lanes: Lanes,
         current: Callable[[str], Awaitable[int]],
         announcer: Announcer,
         desk: Desk,
     ) -> None:
         self._index = index
-        self._submit = submit
+        self._lanes = lanes
         self._current = current
         self._announcer = announcer
         self._desk = desk
 
-    async def __call__(self, claims: Claims, door: str, wait_seconds: int, idempotency_key: str | None) -> Finished:
+    async def __call__(self, claims: Claims, door: str, wait_seconds: int, idempotency_key: str | None, pin: str | None) -> Finished:
         """Raises Problem (401, 404, 409, 503) and Replay."""
         started = time.monotonic()
         attempt = Attempt(
-            self._index, claims, door, wait_seconds=wait_seconds, idempotency_key=idempotency_key, on_committed=self._after_commit
+            self._index,
+            claims,
+            door,
+            wait_seconds=wait_seconds,
+            idempotency_key=idempotency_key,
+            pin=pin,
+            lanes=self._lanes,
+            on_committed=self._after_commit,
         )
         if attempt.key is None:
             return await self._run(attempt, started)
@@ -67,7 +72,7 @@ class RequestUnlock:
     async def _run(self, attempt: Attempt, started: float) -> Finished:
         await self._judge(attempt)
         authorized_ns = time.perf_counter_ns()
-        self._submit(attempt)
+        attempt.join()
         await self._decided(attempt)
         if not attempt.allowed:
             return Finished(attempt, Outcome(REFUSED, attempt.ruling.reason), authorized_ns)
@@ -81,10 +86,10 @@ class RequestUnlock:
         return finished
 
     async def _judge(self, attempt: Attempt) -> None:
-        if attempt.judge(now_ms()) and attempt.ruling.reason == DOOR_UNKNOWN:
+        if attempt.judge(now_ms()) and attempt.door_is_unknown:
             # Memory may not know a door that was made a moment ago: ask the store before saying so.
             await self._current(attempt.organization)
-            if attempt.judge(now_ms()) and attempt.ruling.reason == DOOR_UNKNOWN:
+            if attempt.judge(now_ms()) and attempt.door_is_unknown:
                 raise unknown("door")
         if attempt.decided.done():
             await attempt.decided  # raises the 401

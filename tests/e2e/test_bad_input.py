@@ -257,6 +257,8 @@ async def test_a_malformed_body_is_refused_by_every_route_that_takes_one(asked: 
             (b" " * (route.body_bytes_max + 1), plain, 413, {"body_too_large"}),
         ]
         for content, headers, status, codes in sent:
+            if not content and not route.about.body_needed:
+                continue
             answer = await asked.ask(route.method, path, content=content, headers=asked.service.owner() | headers)
             assert answer.status_code == status and answer.json()["code"] in codes, (name(route), content[:40], answer.text)
     assert len(asked.with_body()) >= 25

@@ -88,6 +88,7 @@ async def changes(ask: Asked) -> None:
             await ask("GET", "/v1/grants", 200, query=f"?{named[0]}={named[1]}&limit=2")
             await ask("GET", "/v1/grants", 200, query="?limit=2")
             await ask("DELETE", "/v1/grants/{grant}", 200, grant=given.json()["id"])
+    await ask("PUT", "/v1/persons/{person}/pin", 200, json={"pin": "4711"}, person="stranger-0")
     for verb in ("suspend", "resume"):
         await ask("POST", f"/v1/persons/{{person}}/{verb}", 200, person="stranger-0")
     for verb in ("lockdown", "release"):

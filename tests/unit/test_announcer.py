@@ -16,7 +16,7 @@ from py_service.permissions.image import encode_images
 from py_service.stores.bus import Bus, BusAway, BusUnknown, Delivery, Published
 from py_service.stores.mongo import now_ms
 from py_service.unlock.announcer import SILENT_AFTER_MS, Announcer, Stored
-from py_service.unlock.attempt import Attempt
+from py_service.unlock.attempt import Attempt, Lanes
 
 if TYPE_CHECKING:
     from py_service._core_rs import Claims
@@ -108,6 +108,8 @@ def committed_attempt(at_ms: int, wait_seconds: int = 0) -> Attempt:
         "d",
         wait_seconds=wait_seconds,
         idempotency_key=None,
+        pin=None,
+        lanes=Lanes(print, print, lambda *_: False),
         on_committed=lambda _: None,
     )
     assert attempt.judge(now_ms())

@@ -9,7 +9,7 @@ import pytest
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, not_standing
 from py_service.permissions.change import Actor, View
-from py_service.unlock.attempt import Attempt
+from py_service.unlock.attempt import Attempt, Lanes
 from tests.unit.identity_support import NOW_MS, images, person_document
 
 if TYPE_CHECKING:
@@ -63,7 +63,16 @@ class AdasClaims:
 @pytest.mark.parametrize(("at_ms", "cause", "code"), [(NOW_MS, "token_revoked", "token_revoked"), (NOW_MS + 1, "", "token_expired")])
 async def test_an_unlock_answers_so(at_ms: int, cause: str, code: str) -> None:
     claims = cast("Claims", AdasClaims())
-    attempt = Attempt(index(cause), claims, "front", wait_seconds=0, idempotency_key=None, on_committed=lambda _: None)
+    attempt = Attempt(
+        index(cause),
+        claims,
+        "front",
+        wait_seconds=0,
+        idempotency_key=None,
+        pin=None,
+        lanes=Lanes(print, print, lambda *_: False),
+        on_committed=lambda _: None,
+    )
     assert not attempt.judge(at_ms)
     problem = attempt.decided.exception()
     assert isinstance(problem, Problem)

@@ -15,7 +15,7 @@ from py_service.journal.event import Event, command_expires_at_ms
 from py_service.journal.member import Member
 from py_service.stores.bus import Bus, Delivery, Published
 from py_service.unlock.announcer import Announcer
-from py_service.unlock.attempt import Attempt
+from py_service.unlock.attempt import Attempt, Lanes
 from py_service.unlock.desk import Desk
 from py_service.unlock.late import LateReports
 from py_service.unlock.listener import ReplyListener
@@ -296,7 +296,16 @@ class Heard:
     def __post_init__(self) -> None:
         claims = cast("Claims", FakeClaims())
         made = permissions(self.active)
-        self.attempt = Attempt(made.index, claims, "front", wait_seconds=0, idempotency_key=None, on_committed=self.desk.add)
+        self.attempt = Attempt(
+            made.index,
+            claims,
+            "front",
+            wait_seconds=0,
+            idempotency_key=None,
+            pin=None,
+            lanes=Lanes(print, print, lambda *_: False),
+            on_committed=self.desk.add,
+        )
         assert self.attempt.judge(NOW_MS) and self.attempt.allowed
         self.attempt.committed(NOW_MS, COMMAND)
         announcer = Announcer(cast("Bus", self.bus), make_ring(), "api-1", lambda _: None)

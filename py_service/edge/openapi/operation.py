@@ -73,7 +73,7 @@ def make_operation(route: Route, schemas: Schemas, metered: bool) -> dict[str, A
     if about.body is not None:
         schema = schemas.of(about.body)
         example = dict(about.example) if about.example is not None else example_of(schemas, schema)
-        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+        made["requestBody"] = {"required": about.body_needed, "content": {"application/json": {"schema": schema, "example": example}}}
     made["responses"] = _responses(route, schemas, metered)
     return made
 

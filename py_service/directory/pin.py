@@ -1,0 +1,26 @@
+"""Give a person a PIN, or take it: what a door in the mode `card_and_pin` asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py_service.directory.owners import guard_owner
+from py_service.permissions.change import Plan, View
+from py_service.permissions.image import body_of
+
+
+@dataclass(frozen=True, slots=True)
+class SetPin:
+    """`hashed`: never the PIN itself, which is in no document, record or event; None takes it away."""
+
+    person: str
+    hashed: str | None
+    takes_authority = False
+
+    async def plan(self, view: View) -> Plan:
+        view.require("persons.write", None)
+        document = await view.get("person", self.person)
+        guard_owner(view, document)
+        body = {**body_of(document), "pin": self.hashed}
+        event = view.event("pin_set" if self.hashed else "pin_taken", self.person, person=self.person)
+        return Plan([{"kind": "person", "id": self.person, "document": body}], [event])

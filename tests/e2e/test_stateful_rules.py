@@ -1,0 +1,187 @@
+"""Rules that the store settles, through every process and over two api workers: what is used up, who is inside, who asked first."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from pymongo.asynchronous.database import AsyncDatabase
+
+from py_service.permissions.listing import stored_object
+from py_service.stores.mongo import Document
+from tests.e2e.running import Service, running_service, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SITE = "berlin"
+GUESTS = [f"stranger-{number}" for number in range(6)]
+PASSES = {"once": 1, "thrice": 3, "seven": 7}
+NUMBERS = itertools.count()
+
+
+async def give_passes(database: AsyncDatabase[Document]) -> None:
+    """Grants as an accepted pass leaves them: two of one parent that is good for three uses, and three that stand alone."""
+    organization = str((await database["persons"].find_one({"id": GUESTS[0]}) or {})["org"])
+    doors = [document["id"] async for document in database["doors"].find({"org": organization}) if document["site"] != SITE]
+    alone = {name: ([{"pass": name, "uses": uses}], GUESTS[0]) for name, uses in PASSES.items()}
+    chain = {
+        name: ([{"pass": name, "uses": 3}, {"pass": "parent", "uses": 3}], person)
+        for name, person in zip(("c1", "c2"), GUESTS[1:], strict=False)
+    }
+    for index, (name, (counts, person)) in enumerate((alone | chain).items()):
+        grant = {
+            "id": f"grant-{name}", "effect": "allow", "person": person, "group": None, "door": doors[index if name in alone else 4],
+            "area": None, "site": None, "schedule": None, "valid_from": None, "valid_until": None,
+            "pass": {"id": name, "given_by": None, "counts": counts},
+        }  # fmt: skip
+        await database["grants"].insert_one(stored_object(organization, "grant", grant))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    folder = tmp_path_factory.mktemp("stateful")
+    async with running_service(folder, strangers=len(GUESTS), doors=30, prepare=give_passes) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with service.client() as made:
+        yield made
+
+
+async def made(service: Service, client: httpx.AsyncClient, path: str, body: dict[str, object]) -> str:
+    answer = await client.post(path, json=body, headers=service.owner())
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def door_with_lock(service: Service, client: httpx.AsyncClient, **terms: object) -> str:
+    """One of the demo's doors, with these terms, to which every guest here holds a grant."""
+    doors = [document["id"] async for document in service.database["doors"].find({"org": service.demo.id}) if document["site"] == SITE]
+    door = str(doors[next(NUMBERS)])
+    answer = await client.patch(f"/v1/doors/{door}", json={"mode": "locked", **terms}, headers=service.owner())
+    assert answer.status_code == 200, answer.text
+    return door
+
+
+async def allow(service: Service, client: httpx.AsyncClient, person: str, door: str) -> str:
+    return await made(service, client, "/v1/grants", {"person": person, "door": door})
+
+
+async def ask(service: Service, client: httpx.AsyncClient, person: str, door: str, pin: str | None = None) -> tuple[int, str]:
+    body = None if pin is None else {"pin": pin}
+    answer = await client.post(f"/v1/doors/{door}/unlock", headers=service.headers(person) | {"Prefer": "wait=5"}, json=body)
+    told = answer.json()
+    return answer.status_code, str(told.get("code") or told["state"])
+
+
+async def record(service: Service, key: str) -> Document:
+    return await service.database["states"].find_one({"_id": f"{service.demo.id}:{key}"}) or {}
+
+
+@pytest.mark.parametrize(("name", "uses"), PASSES.items())
+async def test_a_pass_is_used_exactly_n_times_under_parallel_tries(
+    service: Service, client: httpx.AsyncClient, name: str, uses: int
+) -> None:
+    grant = await service.database["grants"].find_one({"_id": f"{service.demo.id}:grant-{name}"})
+    assert grant is not None
+    moved = len(service.moves())
+    async with service.clients_of_each_worker(each=8) as by_worker:
+        tries = [ask(service, phone, GUESTS[0], grant["door"]) for phones in by_worker.values() for phone in phones[:8]]
+        assert len(tries) == 16
+        answers = Counter(await asyncio.gather(*tries))
+    assert answers == Counter({(200, "unlocked"): uses, (403, "pass_used_up"): 16 - uses})
+    assert len(service.moves()) - moved == uses
+    assert (await record(service, f"pass.{name}"))["used"] == uses
+
+
+async def test_what_was_passed_on_counts_against_what_it_came_from(service: Service, client: httpx.AsyncClient) -> None:
+    grant = await service.database["grants"].find_one({"_id": f"{service.demo.id}:grant-c1"})
+    assert grant is not None
+    answers = Counter(await asyncio.gather(*(ask(service, client, GUESTS[1 + number % 2], grant["door"]) for number in range(16))))
+    assert answers == Counter({(200, "unlocked"): 3, (403, "pass_used_up"): 13})
+    assert (await record(service, "pass.parent"))["used"] == 3
+
+
+async def test_an_area_holds_so_many_and_nobody_enters_twice(service: Service, client: httpx.AsyncClient) -> None:
+    entry = await door_with_lock(service, client)
+    area = await made(service, client, "/v1/areas", {"name": "Vault", "site": SITE, "anti_passback": "hard", "occupancy_max": 2})
+    leave = await door_with_lock(service, client)
+    for door, terms in ((entry, {"enters": area}), (leave, {"leaves": area})):
+        assert (await client.patch(f"/v1/doors/{door}", json=terms, headers=service.owner())).status_code == 200
+    for person in GUESTS[:4]:
+        for door in (entry, leave):
+            await allow(service, client, person, door)
+    assert (await client.delete(f"/v1/areas/{area}", headers=service.owner())).json()["code"] == "in_use"
+    answers = Counter(await asyncio.gather(*(ask(service, client, person, entry) for person in GUESTS[:4])))
+    assert answers == Counter({(200, "unlocked"): 2, (403, "occupancy_full"): 2})
+    inside = [document["person"] async for document in service.database["states"].find({"inside_of": f"{service.demo.id}:{area}"})]
+    assert len(inside) == 2 and (await record(service, f"area.{area}"))["count"] == 2
+    assert await ask(service, client, inside[0], entry) == (403, "anti_passback")
+    assert await ask(service, client, inside[0], leave) == (200, "unlocked")
+    assert await ask(service, client, inside[0], leave) == (200, "unlocked"), "leaving is never refused"
+    assert (await record(service, f"area.{area}"))["count"] == 1
+    assert await ask(service, client, inside[0], entry) == (200, "unlocked")
+
+
+async def test_two_persons_open_together_and_nobody_alone(service: Service, client: httpx.AsyncClient) -> None:
+    door = await door_with_lock(service, client, two_persons_seconds=60)
+    grants = {person: await allow(service, client, person, door) for person in GUESTS[:3]}
+    one, two, three = GUESTS[:3]
+    assert await ask(service, client, one, door) == (403, "second_person_needed")
+    assert await ask(service, client, one, door) == (403, "second_person_needed"), "oneself is no second person"
+    # Whoever asked first has to be allowed still when the second asks.
+    assert (await client.delete(f"/v1/grants/{grants[one]}", headers=service.owner())).status_code == 200
+    assert await ask(service, client, two, door) == (403, "second_person_needed")
+    assert await ask(service, client, three, door) == (200, "unlocked")
+    assert await ask(service, client, two, door) == (403, "second_person_needed"), "each opening takes two"
+
+
+async def test_the_first_person_opens_for_everybody(service: Service, client: httpx.AsyncClient) -> None:
+    door = await door_with_lock(service, client, mode="first_person_in")
+    await allow(service, client, GUESTS[0], door)
+    assert await ask(service, client, GUESTS[5], door) == (403, "no_grant")
+    assert await ask(service, client, GUESTS[0], door) == (200, "unlocked")
+    assert await ask(service, client, GUESTS[5], door) == (200, "unlocked")
+
+
+async def test_a_door_asks_for_the_pin_and_stops_hearing_guesses(service: Service, client: httpx.AsyncClient) -> None:
+    always = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
+    schedule = await made(service, client, "/v1/schedules", {"name": "Always", "windows": always})
+    door = await door_with_lock(service, client, modes=[{"schedule": schedule, "mode": "card_and_pin"}])
+    assert (await client.delete(f"/v1/schedules/{schedule}", headers=service.owner())).json()["code"] == "in_use"
+    for person in GUESTS[:2]:
+        await allow(service, client, person, door)
+        answer = await client.put(f"/v1/persons/{person}/pin", json={"pin": "4711"}, headers=service.owner())
+        assert answer.status_code == 200 and "pin" not in (await client.get(f"/v1/persons/{person}", headers=service.owner())).json()
+    stored = await service.database["persons"].find_one({"_id": f"{service.demo.id}:{GUESTS[0]}"})
+    assert stored is not None and len(stored["pin"]) == 43
+    assert await ask(service, client, GUESTS[0], door) == (403, "pin_needed")
+    assert await ask(service, client, GUESTS[0], door, "4711") == (200, "unlocked")
+    guesses = Counter(await asyncio.gather(*(ask(service, client, GUESTS[1], door, f"000{number}") for number in range(8))))
+    assert guesses == Counter({(403, "pin_wrong"): 5, (403, "rate_limited"): 3})
+    assert await ask(service, client, GUESTS[1], door, "4711") == (403, "rate_limited")
+    assert await ask(service, client, GUESTS[0], door, "4711") == (200, "unlocked"), "one's guesses shut out nobody else"
+
+
+async def test_what_a_door_took_that_stayed_shut_is_given_back(service: Service, client: httpx.AsyncClient) -> None:
+    door = await door_with_lock(service, client)
+    area = await made(service, client, "/v1/areas", {"name": "Lab", "site": SITE, "anti_passback": "hard"})
+    await allow(service, client, GUESTS[0], door)
+    lock = str((await service.database["doors"].find_one({"_id": f"{service.demo.id}:{door}"}) or {})["lock"])
+    assert (await client.patch(f"/v1/doors/{door}", json={"enters": area}, headers=service.owner())).status_code == 200
+    assert (await client.patch(f"/v1/devices/{lock}", json={"active": False}, headers=service.owner())).status_code == 200
+    assert await ask(service, client, GUESTS[0], door) == (200, "unlocked.failed")
+
+    async def given_back() -> bool:
+        return (await record(service, f"area.{area}")).get("count", 0) == 0 and bool(await record(service, f"area.{area}"))
+
+    await until(given_back)
+    assert await service.database["states"].find_one({"inside_of": f"{service.demo.id}:{area}"}) is None
+    assert (await client.patch(f"/v1/devices/{lock}", json={"active": True}, headers=service.owner())).status_code == 200
