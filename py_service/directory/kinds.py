@@ -102,7 +102,8 @@ KINDS = (
         starts_as={"locked_down": False, "lock": None}, more={"locked_down": bool, "lock": str | None},
         used_by=(("grant", "door"), ("device", "door")), filters=("site", "area"), at_site=True, check=rules.check_door,
         codes=("422 site_differs", "422 areas_alike"),
-        example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby", "modes": [{"schedule": "night-shift", "mode": "card_and_pin"}]},
+        example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby",
+            "modes": [{"schedule": "night-shift", "mode": "card_and_pin"}]},
     ),
     Kind(
         "device", "devices", f.DeviceFields, "devices.write", "doors.read",
