@@ -59,7 +59,7 @@ class KindOperations:
         self.read = Operation(f"Read a {kind.name}", tag, {200: self.shown}, permission=kind.read, etag=True, example=kind.example)
         self.patch = Operation(
             f"Change a {kind.name}", tag, {200: self.shown}, changes, headers=("If-Match",), permission=kind.write, etag=True,
-            codes=(*codes, *(["422 field_fixed"] if kind.fixed else [])), 
+            codes=(*codes, *(["422 field_fixed"] if kind.fixed else [])),
             example={name: kind.example[name] for name in ("name", "modes") if name in kind.example},
         )  # fmt: skip
         self.end = Operation(
