@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from py_service._core_rs import KeyRing, PermissionIndex
 from py_service.access.handlers import AccessHandlers
+from py_service.access.plan_handlers import LockdownPlanHandlers
 from py_service.access.questions import AccessQuestions
 from py_service.access.read import ListGrants, ReadGrant
 from py_service.devices.assertion import DeviceProof
@@ -150,6 +151,7 @@ class Process:
             return self.follower.index
 
         access = AccessHandlers(changes, ReadGrant(self.mongo, index), ListGrants(self.mongo, index))
+        lockdown_plans = LockdownPlanHandlers(changes, self.follower.index, self.mongo)
         questions = AccessQuestions(self.follower.index)
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo, self.pins)
         organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
@@ -157,6 +159,7 @@ class Process:
         return [
             *unlock[0].routes(),
             *access.routes(),
+            *lockdown_plans.routes(),
             *questions.routes(),
             *directory.routes(),
             *organization.routes(),

@@ -30,6 +30,7 @@ PersonId = Annotated[str, naming("person", "p-0002")]
 GroupId = Annotated[str, naming("group", "everyone")]
 ScheduleId = Annotated[str, naming("schedule", "night-shift")]
 CalendarId = Annotated[str, naming("calendar", "berlin-holidays")]
+LockdownPlanId = Annotated[str, naming("lockdown_plan", "berlin-outer-doors")]
 GrantId = Annotated[str, naming("grant", "g-0002")]
 
 Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True, examples=["2027-01-31T18:00:00Z"], description="RFC 3339, with its offset.")]
@@ -51,5 +52,6 @@ IN_PATHS: dict[str, Any] = {
     "schedule": ScheduleId,
     "calendar": CalendarId,
     "grant": GrantId,
+    "lockdown_plan": LockdownPlanId,
     "attempt": AttemptId,
 }

@@ -9,12 +9,13 @@ import msgspec
 from py_service.access.change import ChangeGrant
 from py_service.access.give import GiveGrant
 from py_service.access.lockdown import SetLockdown
-from py_service.access.messages import ChangeResult, Grant, GrantChanged, GrantPage, GrantPatch, GrantRequest, patch_values
+from py_service.access.messages import ChangeResult, Grant, GrantChanged, GrantPage, GrantPatch, GrantRequest, LockdownResult, patch_values
 from py_service.access.operations import CHANGE, GIVE, LIST, LOCK_DOWN, READ, RELEASE, TAKE
 from py_service.access.read import ListGrants, ReadGrant
 from py_service.access.take import TakeGrant
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
 from py_service.permissions.change import Actor, Change, Changed
+from py_service.permissions.holders import held_by
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.match import etag, read_if_match
 from py_service.stores.mongo import Document
@@ -89,7 +90,9 @@ class AccessHandlers:
 
     async def _set_lockdown(self, kind: str, request: Request, locked_down: bool) -> Response:
         place = request.parameters[kind]
-        return _result(place, await self._submit(request, SetLockdown(kind, place, locked_down)))
+        changed = await self._submit(request, SetLockdown(kind, place, locked_down))
+        held, by_when = held_by(changed.result or {}), moment(changed.effective_by_ms)
+        return encoded(200, LockdownResult(id=place, revision=changed.revision, effective_by=by_when, locked_down=bool(held), held_by=held))
 
     async def _submit(self, request: Request, change: Change) -> Changed:
         actor = _actor(request)

@@ -1,16 +1,16 @@
-"""Lock down a door, an area or a site, and release it."""
+"""Lock down a door, an area or a site by hand, and let go of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from py_service.permissions.change import Plan, View
-from py_service.permissions.image import body_of
+from py_service.permissions.holders import MANUAL, held_by, with_holder, without_holder
 
 
 @dataclass(frozen=True, slots=True)
 class SetLockdown:
-    """`kind`: door, area or site."""
+    """`kind`: door, area or site. What a lockdown plan holds as well stays locked down after a release."""
 
     kind: str
     place: str
@@ -18,12 +18,14 @@ class SetLockdown:
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
+        view.require_any("lockdown.write")
         document = await view.get(self.kind, self.place)
         view.require("lockdown.write", self.place if self.kind == "site" else str(document["site"]))
-        if bool(document.get("locked_down")) == self.locked_down:
-            return Plan()
-        body = body_of(document)
-        body["locked_down"] = self.locked_down
+        if (MANUAL in held_by(document)) == self.locked_down:
+            return Plan(result=document)
+        after = with_holder(document, MANUAL) if self.locked_down else without_holder(document, MANUAL)
         what = f"{self.kind}_{'locked_down' if self.locked_down else 'released'}"
+        plan = view.written(self.kind, after, what)
         door = self.place if self.kind == "door" else None
-        return Plan([{"kind": self.kind, "id": self.place, "document": body}], [view.event(what, self.place, door=door)])
+        plan.events = [view.event(what, self.place, door=door, detail={"held_by": after["held_by"]})]
+        return plan

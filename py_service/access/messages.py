@@ -79,6 +79,13 @@ class ChangeResult(msgspec.Struct, kw_only=True):
     effective_by: Moment
 
 
+class LockdownResult(ChangeResult, kw_only=True):
+    """`held_by`: `manual`, and each lockdown plan that holds the place, as `plan:<id>`. It is locked down for as long as one does."""
+
+    locked_down: bool
+    held_by: list[str]
+
+
 class Entry(msgspec.Struct):
     """`rule`: the grant that lets them in, or what refuses."""
 

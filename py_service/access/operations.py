@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from py_service.access.messages import ChangeResult, Entries, Explanation, Grant, GrantChanged, GrantPage, GrantPatch, GrantRequest
+from py_service.access.messages import (
+    ChangeResult,
+    Entries,
+    Explanation,
+    Grant,
+    GrantChanged,
+    GrantPage,
+    GrantPatch,
+    GrantRequest,
+    LockdownResult,
+)
 from py_service.exchange import Operation
 from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PersonId, ScheduleId, SiteId
 from py_service.paging import Cursor, Limit
@@ -31,10 +41,12 @@ CHANGE = Operation(
 TAKE = Operation("Take access back: end a grant", GRANTS, {200: ChangeResult}, headers=("If-Match",), permission="grants.write")
 
 LOCK_DOWN = {
-    kind: Operation(f"Lock down a {kind}", LOCKDOWN, {200: ChangeResult}, permission="lockdown.write") for kind in ("door", "area", "site")
-}
+    kind: Operation(f"Lock down a {kind}", LOCKDOWN, {200: LockdownResult}, permission="lockdown.write")
+    for kind in ("door", "area", "site")
+}  # fmt: skip
 RELEASE = {
-    kind: Operation(f"Release a {kind} from its lockdown", LOCKDOWN, {200: ChangeResult}, permission="lockdown.write") for kind in LOCK_DOWN
+    kind: Operation(f"Let go of a {kind} that was locked down by hand", LOCKDOWN, {200: LockdownResult}, permission="lockdown.write")
+    for kind in LOCK_DOWN
 }
 
 EXPLAIN = Operation(

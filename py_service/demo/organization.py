@@ -144,6 +144,9 @@ class _Builder:
             for area, (area_name, _) in AREAS.items():
                 at: Document = {"site": site, "floor": ground}
                 self.put("areas", f"{site}-{area}", {**at, "name": f"{name} {area_name.lower()}", "locked_down": False})
+            outer: Document = {"name": f"{name}, outer doors", "doors": [], "areas": [f"{site}-lobby"], "sites": [], "at_sites": [site]}
+            outer |= {"engaged": False, "engaged_at": None, "engaged_by": None}
+            self.put("lockdown_plans", f"{site}-outer-doors", outer)
         openings = [(site, area, door) for area, (_, names) in AREAS.items() for door in names for site in SITES]
         for number in range(doors):
             site, area, opening = openings[number % len(openings)]

@@ -10,6 +10,7 @@ import msgspec
 from py_service.directory.kinds import Kind
 from py_service.exchange import moment
 from py_service.permissions.change import View
+from py_service.permissions.holders import held_by
 from py_service.permissions.text import clean_name
 from py_service.stores.mongo import Document
 
@@ -34,6 +35,8 @@ def shown(kind_type: type[msgspec.Struct], document: Document) -> msgspec.Struct
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind_type):
         value = document.get(field.name, field.default if field.default is not msgspec.NODEFAULT else None)
+        if field.name == "held_by":
+            value = held_by(document)
         if field.name in MOMENTS and value is not None:
             value = moment(int(value))
         found[field.name] = int(value) if field.name == "revision" and value is not None else value

@@ -76,11 +76,16 @@ class Kind:
         return None if site is None else str(site)
 
 
+# What may be locked down, when it is made, and what is shown of it (permissions/holders.py).
+FREE: dict[str, object] = {"locked_down": False, "held_by": []}
+HOLDING: dict[str, Any] = {"locked_down": bool, "held_by": list[str]}
+
 KINDS = (
     Kind(
         "site", "sites", f.SiteFields, "sites.write", "doors.read",
-        starts_as={"locked_down": False}, more={"locked_down": bool},
-        used_by=(("floor", "site"), ("area", "site"), ("door", "site"), ("grant", "site")), at_site=True, check=rules.check_site,
+        starts_as=FREE, more=HOLDING,
+        used_by=(("floor", "site"), ("area", "site"), ("door", "site"), ("grant", "site"), ("lockdown_plan", "site")), at_site=True,
+        check=rules.check_site,
         codes=("422 time_zone_unknown",),
         example={"name": "Oslo", "time_zone": "Europe/Oslo", "address": "Karl Johans gate 1, Oslo"},
     ),
@@ -91,16 +96,17 @@ KINDS = (
     ),
     Kind(
         "area", "areas", f.AreaFields, "doors.write", "doors.read",
-        references={"site": "site", "floor": "floor"}, fixed=("site",), starts_as={"locked_down": False}, more={"locked_down": bool},
-        used_by=(("door", "area"), ("door", "enters"), ("door", "leaves"), ("grant", "area")),
+        references={"site": "site", "floor": "floor"}, fixed=("site",), starts_as=FREE, more=HOLDING,
+        used_by=(("door", "area"), ("door", "enters"), ("door", "leaves"), ("grant", "area"), ("lockdown_plan", "area")),
         filters=("site", "floor"), at_site=True, check=rules.check_area,
         codes=("422 site_differs",), example={"name": "Roof", "site": "berlin"},
     ),
     Kind(
         "door", "doors", f.DoorFields, "doors.write", "doors.read",
         references={"site": "site", "area": "area", "enters": "area", "leaves": "area"}, fixed=("site",),
-        starts_as={"locked_down": False, "lock": None}, more={"locked_down": bool, "lock": str | None},
-        used_by=(("grant", "door"), ("device", "door")), filters=("site", "area"), at_site=True, check=rules.check_door,
+        starts_as={**FREE, "lock": None}, more={**HOLDING, "lock": str | None},
+        used_by=(("grant", "door"), ("device", "door"), ("lockdown_plan", "door")), filters=("site", "area"), at_site=True,
+        check=rules.check_door,
         codes=("422 site_differs", "422 areas_alike"),
         example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby",
             "modes": [{"schedule": "night-shift", "mode": "card_and_pin"}]},

@@ -8,8 +8,7 @@ from py_service.errors import Problem
 from py_service.permissions.change import View
 from py_service.permissions.listing import listed_key
 from py_service.permissions.text import clean_email
-from py_service.stores.indexes import OBJECT_COLLECTIONS
-from py_service.stores.mongo import Document, find_by_ids
+from py_service.stores.mongo import Document
 
 GROUP_DEPTH_MAX = 16
 MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
@@ -80,9 +79,7 @@ async def check_group(view: View, after: Document, before: Document | None) -> N
             raise Problem(422, "group_cycle", "The group would include itself.")
         if depth > GROUP_DEPTH_MAX:
             raise Problem(422, "group_too_deep", f"Groups would be nested deeper than {GROUP_DEPTH_MAX}.")
-        ids = [f"{view.organization}:{group}" for group in front]
-        found = await find_by_ids(view.mongo.database, OBJECT_COLLECTIONS["group"], ids, session=view.session)
-        following = {str(group) for document in found for group in document["includes"]}
+        following = {str(group) for document in await view.find_many("group", sorted(front)) for group in document["includes"]}
         front = following - (reached - {own})
         reached |= following
 

@@ -13,7 +13,7 @@ from py_service.journal.event import Event, make_event
 from py_service.permissions.image import Image, body_of
 from py_service.permissions.store import read_object
 from py_service.stores.indexes import OBJECT_COLLECTIONS
-from py_service.stores.mongo import Document, Mongo
+from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,18 @@ class View:
             raise unknown(kind)
         return document
 
+    async def get_many(self, kind: str, identifiers: list[str]) -> list[Document]:
+        """In the order of the identifiers. Raises Problem 404 when one isn't there."""
+        found = {str(document["id"]): document for document in await self.find_many(kind, identifiers)}
+        if any(name not in found or found[name].get("ended_at") is not None for name in identifiers):
+            raise unknown(kind)
+        return [found[name] for name in identifiers]
+
+    async def find_many(self, kind: str, identifiers: list[str]) -> list[Document]:
+        """Those of them that there are, or were, in no order."""
+        ids = [f"{self.organization}:{identifier}" for identifier in identifiers]
+        return await find_by_ids(self.mongo.database, OBJECT_COLLECTIONS[kind], ids, session=self.session)
+
     async def listed(self, kind: str, key: str, limit: int) -> list[Document]:
         """Objects by one of their `listed` keys, in no order."""
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
@@ -110,11 +122,15 @@ class View:
 
     def written(self, kind: str, document: Document, what: str, **detail: object) -> Plan:
         """The plan that writes a whole object: its image, its event, and the object as the caller will see it."""
+        image = self.image(kind, document)
+        person = image["id"] if kind == "person" else None
+        event = self.event(what, image["id"], person=person, detail=detail or None)
+        return Plan([image], [event], image["document"])
+
+    def image(self, kind: str, document: Document) -> Image:
+        """A whole object as this change leaves it."""
         body = body_of(document) | {"revision": self.revision, "changed_at": self.at_ms}
-        identifier = str(document["id"])
-        person = identifier if kind == "person" else None
-        event = self.event(what, identifier, person=person, detail=detail or None)
-        return Plan([{"kind": kind, "id": identifier, "document": body}], [event], body)
+        return {"kind": kind, "id": str(document["id"]), "document": body}
 
     def ended(self, kind: str, document: Document, what: str) -> Plan:
         """The plan that ends an object: a tombstone; in the store it stays, with `ended_at`."""

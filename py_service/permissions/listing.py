@@ -20,7 +20,11 @@ REFERENCES = {
     "grant": ("person", "group", "door", "area", "site", "schedule", "effect"),
 }
 AT_SITE = "at"  # whatever is at a site, also what names only a door or an area of it
-MANY = {"person": {"groups": "group"}, "group": {"includes": "group"}}
+MANY = {
+    "person": {"groups": "group"},
+    "group": {"includes": "group"},
+    "lockdown_plan": {"doors": "door", "areas": "area", "sites": "site", "at_sites": AT_SITE},
+}
 
 
 def folded(name: str) -> str:

@@ -94,8 +94,10 @@ class ListObjects:
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         places: dict[str, str] = {}
         for key in self._keys(organization, kind, asked):
-            async for document in collection.find({"listed": key}, {"by_name": 1}):
-                places[document["_id"]] = document["by_name"]
+            async for document in collection.find({"listed": key}, {"by_name": 1, "at_sites": 1}):
+                # What is at several sites is seen by who reaches all of them.
+                if asked.sites is None or set(asked.sites).issuperset(document.get("at_sites") or ()):
+                    places[document["_id"]] = document["by_name"]
         if kind == "site" and asked.sites is not None:
             found = await find_by_ids(self.mongo.database, "sites", [f"{organization}:{site}" for site in asked.sites])
             places = {document["_id"]: document["by_name"] for document in found if document.get("by_name") is not None}

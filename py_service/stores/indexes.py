@@ -21,10 +21,12 @@ OBJECT_COLLECTIONS = {
     "calendar": "calendars",
     "grant": "grants",
     "floor": "floors",
+    "lockdown_plan": "lockdown_plans",
     "organization": "organizations",
 }
-# A floor orders areas for people; no permission depends on it, so it is in no change record.
-INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind != "floor")
+# A floor orders areas for people, and a lockdown plan acts through the places that it holds: no permission depends on either itself,
+# so they are in no change record.
+INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind not in ("floor", "lockdown_plan"))
 
 
 @dataclass(frozen=True, slots=True)

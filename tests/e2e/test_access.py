@@ -124,3 +124,135 @@ async def test_a_field_that_is_not_sent_is_never_touched(owner: Manager, patches
         read = await owner("GET", grant, 200)
         assert {name: read[name] for name in model} == model
     await owner("DELETE", grant, 200)
+
+
+# --- lockdowns ------------------------------------------------------------------------------
+
+
+async def test_a_door_stays_locked_down_until_everybody_who_holds_it_lets_go(
+    owner: Manager, service: Service, http: httpx.AsyncClient
+) -> None:
+    other = service.demo.doors("berlin-lobby")[0]
+    plans = {"night": {"doors": [DOOR], "areas": ["berlin-lobby"]}, "alarm": {"sites": ["berlin", "singapore"]}, "door": {"doors": [DOOR]}}
+    for plan, places in plans.items():
+        made = await owner("POST", "/v1/lockdown-plans", 201, {"id": plan, "name": plan.capitalize(), **places})
+        assert (made["engaged"], made["engaged_at"], made["engaged_by"]) == (False, None, None)
+
+    async def holders(kind: str, place: str) -> list[str]:
+        read = await owner("GET", f"/v1/{kind}/{place}", 200)
+        held = read["held_by"]
+        assert isinstance(held, list) and read["locked_down"] == bool(held)
+        return held
+
+    steps: list[tuple[str, list[str], str]] = [  # what is done, who holds the door itself, and what an unlock of it says then
+        ("lockdown-plans/night/engage", ["plan:night"], "door_locked_down"),
+        (f"doors/{DOOR}/lockdown", ["manual", "plan:night"], "door_locked_down"),
+        ("lockdown-plans/alarm/engage", ["manual", "plan:night"], "door_locked_down"),
+        ("lockdown-plans/door/engage", ["manual", "plan:door", "plan:night"], "door_locked_down"),
+        ("lockdown-plans/night/release", ["manual", "plan:door"], "door_locked_down"),
+        (f"doors/{DOOR}/release", ["plan:door"], "door_locked_down"),
+        ("lockdown-plans/door/release", [], "site_locked_down"),
+        ("areas/berlin-lobby/lockdown", [], "area_locked_down"),
+        ("lockdown-plans/alarm/release", [], "area_locked_down"),
+        ("areas/berlin-lobby/release", [], "granted"),
+    ]
+    for what, held, expected in steps:
+        for _ in range(2):  # to repeat it is safe
+            answer = await owner("POST", f"/v1/{what}", 200)
+            assert datetime.datetime.fromisoformat(str(answer["effective_by"])) > datetime.datetime.now(datetime.UTC)
+            if what.startswith("doors/"):
+                assert (answer["held_by"], answer["locked_down"]) == (held, bool(held))
+            else:
+                assert answer.get("engaged", True) == ("release" not in what) or "held_by" in answer
+        assert await holders("doors", DOOR) == held, what
+        assert await unlocks(service, http, owner.person) == expected, what
+    assert await unlocks(service, http, owner.person, other) == "granted"
+    read = await owner("GET", "/v1/lockdown-plans/night", 200)
+    assert (read["engaged"], read["engaged_by"]) == (False, owner.person) and read["engaged_at"] is not None
+    patched = await owner("PATCH", f"/v1/doors/{DOOR}", 200, {"name": "Entrance"})
+    assert (patched["held_by"], patched["locked_down"]) == ([], False)
+
+
+async def test_a_plan_is_one_change_of_all_its_places_or_of_none(owner: Manager, service: Service) -> None:
+    database, organization = service.database, service.demo.id
+    places = {"doors": [DOOR, "lonely-door"], "areas": ["lonely-area"], "sites": ["lonely-site"]}
+    lonely = ("doors/lonely-door", "areas/lonely-area", "sites/lonely-site")
+    for path in lonely:
+        kind, identifier = path.split("/")
+        where = {"time_zone": "UTC"} if kind == "sites" else {"site": "berlin"}
+        await owner("POST", f"/v1/{kind}", 201, {"id": identifier, "name": "Lonely", **where})
+    await owner("POST", "/v1/lockdown-plans", 201, {"id": "whole", "name": "Whole", **places})
+    engaged = await owner("POST", "/v1/lockdown-plans/whole/engage", 200)
+    record = await database["changes"].find_one({"_id": f"{organization}:{int(str(engaged['revision'])):012d}"}) or {}
+    assert sorted((image["kind"], image["id"]) for image in record["images"]) == [
+        ("area", "lonely-area"), ("door", DOOR), ("door", "lonely-door"), ("site", "lonely-site"),
+    ]  # fmt: skip
+    assert all(image["document"]["locked_down"] and image["document"]["held_by"] == ["plan:whole"] for image in record["images"])
+    before = await database["revisions"].find_one({"_id": organization})
+    await owner("PATCH", "/v1/lockdown-plans/whole", 409, {"doors": [DOOR]}, "plan_engaged")
+    await owner("DELETE", "/v1/lockdown-plans/whole", 409, None, "plan_engaged")
+    for path in lonely:
+        assert (await owner("DELETE", f"/v1/{path}", 409, None, "in_use"))["used_by"] == "lockdown_plan"
+    assert await database["revisions"].find_one({"_id": organization}) == before
+    assert (await owner("POST", "/v1/lockdown-plans/whole/engage", 200))["engaged_at"] == engaged["engaged_at"]
+    renamed = await owner("PATCH", "/v1/lockdown-plans/whole", 200, {"name": "Everything", "doors": sorted(places["doors"])})
+    assert (renamed["engaged"], renamed["sites"]) == (True, ["lonely-site"])
+    first = owner.etag
+    await owner("POST", "/v1/lockdown-plans/whole/release", 200)
+    await owner("DELETE", "/v1/lockdown-plans/whole", 412, None, "changed_meanwhile", If_Match=first)
+    await owner("PATCH", "/v1/lockdown-plans/whole", 400, {"doors": [], "areas": [], "sites": []}, "field_invalid")
+    await owner("PATCH", "/v1/lockdown-plans/whole", 200, {"areas": [], "sites": []})
+    assert "Everything" in await owner.names("/v1/lockdown-plans?door=lonely-door")
+    assert "Everything" not in await owner.names("/v1/lockdown-plans?area=lonely-area")
+    await owner("DELETE", "/v1/lockdown-plans/whole", 200)
+    await owner("DELETE", "/v1/lockdown-plans/whole", 200)
+    assert (await owner("GET", "/v1/lockdown-plans/whole", 200))["ended_at"] is not None
+    await owner("POST", "/v1/lockdown-plans/whole/engage", 404, None, "lockdown_plan_unknown")
+    await owner("POST", "/v1/lockdown-plans", 409, {"id": "whole", "name": "Again", "doors": [DOOR]}, "id_taken")
+    assert (await owner("GET", f"/v1/doors/{DOOR}", 200))["held_by"] == []
+    for path in lonely:
+        await owner("DELETE", f"/v1/{path}", 200)
+
+
+async def test_a_site_manager_has_the_plans_of_their_sites_only(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    manager = Manager(service, http, stranger(1))
+    await owner("PUT", f"/v1/persons/{manager.person}/roles", 200, {"roles": [{"role": "site_manager", "sites": ["berlin", "singapore"]}]})
+    for plan, places in (
+        ("own", {"doors": [DOOR], "areas": ["singapore-lobby"]}),
+        ("half", {"areas": ["berlin-lobby"], "sites": ["new-york"]}),
+        ("away", {"sites": ["new-york"]}),
+    ):
+        await owner("POST", "/v1/lockdown-plans", 201, {"id": plan, "name": plan.capitalize(), **places})
+    seen = await manager.names("/v1/lockdown-plans")
+    assert "Own" in seen and not {"Half", "Away"} & set(seen)
+    assert "Half" not in await manager.names("/v1/lockdown-plans?site=berlin")
+    await manager("GET", "/v1/lockdown-plans?site=new-york", 404, None, "site_unknown")
+    await manager("GET", "/v1/lockdown-plans/own", 200)
+    for plan in ("half", "away"):
+        await manager("GET", f"/v1/lockdown-plans/{plan}", 404, None, "lockdown_plan_unknown")
+        for verb in ("engage", "release"):
+            await manager("POST", f"/v1/lockdown-plans/{plan}/{verb}", 403, None, "role_missing")
+        await manager("PATCH", f"/v1/lockdown-plans/{plan}", 403, {"name": "Mine"}, "role_missing")
+        await manager("DELETE", f"/v1/lockdown-plans/{plan}", 403, None, "role_missing")
+    await manager("PATCH", "/v1/lockdown-plans/own", 403, {"sites": ["new-york"]}, "role_missing")
+    await manager("POST", "/v1/lockdown-plans", 403, {"name": "X", "doors": [DOOR, "new-york-main-entrance"]}, "role_missing")
+    made = await manager("POST", "/v1/lockdown-plans", 201, {"name": "Mine", "sites": ["berlin"]})
+    for plan in ("own", str(made["id"])):
+        for verb in ("engage", "release"):
+            await manager("POST", f"/v1/lockdown-plans/{plan}/{verb}", 200)
+        await manager("DELETE", f"/v1/lockdown-plans/{plan}", 200)
+
+
+async def test_plans_and_hands_at_once_leave_nobody_out(owner: Manager, service: Service) -> None:
+    """Sixteen at once engage and release plans that share a door: who holds it afterwards is who engaged last, for each."""
+    headers = service.owner()
+    for number in range(4):
+        await owner("POST", "/v1/lockdown-plans", 201, {"id": f"raced-{number}", "name": "Raced", "doors": [DOOR]})
+    paths = [f"/v1/lockdown-plans/raced-{number}/{verb}" for number in range(4) for verb in ("engage", "release", "engage")]
+    answers = await asyncio.gather(*(owner.http.post(path, headers=headers) for path in paths))
+    assert {answer.status_code for answer in answers} == {200}
+    engaged = {number for number in range(4) if (await owner("GET", f"/v1/lockdown-plans/raced-{number}", 200))["engaged"]}
+    assert (await owner("GET", f"/v1/doors/{DOOR}", 200))["held_by"] == [f"plan:raced-{number}" for number in sorted(engaged)]
+    for number in range(4):
+        await owner("POST", f"/v1/lockdown-plans/raced-{number}/release", 200)
+    assert (await owner("GET", f"/v1/doors/{DOOR}", 200))["locked_down"] is False

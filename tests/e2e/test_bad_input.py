@@ -45,6 +45,7 @@ ENDED_MANAGERS: list[tuple[str, str, dict[str, object] | None]] = [
 METERED = "POST /v1/sign-in"
 OWN = {
     "person": STRANGER, "group": "everyone", "schedule": "night-shift", "grant": "g-0002", "calendar": "berlin-holidays",
+    "lockdown_plan": "berlin-outer-doors",
     "site": "berlin", "floor": "berlin-ground", "area": "berlin-lobby", "door": DOOR, "device": f"lock-{DOOR}",
 }  # fmt: skip
 

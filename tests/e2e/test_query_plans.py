@@ -56,6 +56,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
 
             await sessions(service, ask)
             await changes(ask)
+            await lockdown_plans(ask)
             await directory(ask)
             await unlocks(service, ask)
         await killed(service)
@@ -94,6 +95,19 @@ async def changes(ask: Asked) -> None:
     for verb in ("lockdown", "release"):
         for kind, identifier in (("doors", DOOR), ("areas", AREA), ("sites", SITE)):
             await ask("POST", f"/v1/{kind}/{{{kind[:-1]}}}/{verb}", 200, **{kind[:-1]: identifier})
+
+
+async def lockdown_plans(ask: Asked) -> None:
+    one = "/v1/lockdown-plans/{lockdown_plan}"
+    await ask("POST", "/v1/lockdown-plans", 201, json={"id": "night", "name": "Night", "doors": [DOOR], "areas": [AREA], "sites": [SITE]})
+    await ask("PATCH", one, 200, json={"name": "Every night"}, lockdown_plan="night")
+    await ask("GET", one, 200, lockdown_plan="night")
+    await ask("GET", "/v1/lockdown-plans", 200)
+    for kind, place in (("door", DOOR), ("area", AREA), ("site", SITE)):
+        await ask("GET", "/v1/lockdown-plans", 200, query=f"?{kind}={place}")
+    for verb in ("engage", "release"):
+        await ask("POST", f"{one}/{verb}", 200, lockdown_plan="night")
+    await ask("DELETE", one, 200, lockdown_plan="night")
 
 
 async def directory(ask: Asked) -> None:
