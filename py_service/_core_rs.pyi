@@ -26,7 +26,7 @@ class DeviceAssertionError(TokenError):
 
 class KeyRingError(CoreError):
     """Codes: key_unknown, key_sealed_wrongly, key_purpose, key_id_invalid, key_exists, keys_too_many, key_seed_invalid, master_key_invalid,
-    claims_invalid, randomness_missing."""
+    claims_invalid, content_too_long, randomness_missing."""
 
 class SnapshotError(CoreError):
     """Codes: snapshot_malformed, change_malformed, revision_gap, revision_old, organization_unknown, records_malformed."""
@@ -248,6 +248,11 @@ class KeyRing:
     ) -> bytes:
         """COSE_Sign1 (RFC 9052) over a CWT (RFC 8392). Raises KeyRingError."""
     def sign_time(self, organization: str, lock: str, nonce: bytes, now_ms: int) -> bytes: ...
+    def seal(self, purpose: str, organization: str, name: str, content: bytes) -> bytes:
+        """Seal content of at most 1 MiB for storage: XAES-256-GCM (c2sp.org/XAES-256-GCM) under the master key, a random nonce of 24 bytes
+        in front; purpose, organization and name are bound as AAD. Any number of contents may be sealed. Raises KeyRingError."""
+    def open(self, purpose: str, organization: str, name: str, sealed: bytes) -> bytes:
+        """What was sealed under exactly these names. Raises KeyRingError(key_sealed_wrongly)."""
 
 def verify_device_assertion(public_key: bytes, assertion: str, organization: str, device: str, now_ms: int) -> None:
     """A device proves itself: JWT, EdDSA, `iss` and `sub` the device, `org`, aud "nexkey-device", at most 60 s long.

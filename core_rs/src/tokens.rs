@@ -247,6 +247,36 @@ impl KeyRing {
         };
         Ok(PyBytes::new(py, &self.0.sign_time(&time).map_err(refused)?))
     }
+
+    fn seal<'py>(
+        &self,
+        py: Python<'py>,
+        purpose: &str,
+        organization: &str,
+        name: &str,
+        content: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let sealed = self
+            .0
+            .seal(purpose, organization, name, content)
+            .map_err(refused)?;
+        Ok(PyBytes::new(py, &sealed))
+    }
+
+    fn open<'py>(
+        &self,
+        py: Python<'py>,
+        purpose: &str,
+        organization: &str,
+        name: &str,
+        sealed: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let content = self
+            .0
+            .open(purpose, organization, name, sealed)
+            .map_err(refused)?;
+        Ok(PyBytes::new(py, &content))
+    }
 }
 
 /// A device proves itself.

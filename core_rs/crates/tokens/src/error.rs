@@ -62,8 +62,8 @@ pub enum KeyRingError {
     /// No such key, or none is active.
     #[error("there is no such key")]
     KeyUnknown,
-    /// Sealed by another master key, or for another purpose, organization or `kid`, or damaged.
-    #[error("the sealed key does not open")]
+    /// Sealed by another master key, or for another purpose, organization or name, or damaged.
+    #[error("what was sealed does not open")]
     SealedWrongly,
     /// Not `access` with no organization, nor `command` with one.
     #[error("the key's purpose is unknown or does not fit its organization")]
@@ -83,6 +83,9 @@ pub enum KeyRingError {
     /// The claims to sign break a limit of the protocol: nothing was signed.
     #[error("the claims break a limit of the protocol")]
     ClaimsInvalid,
+    /// More than 1 MiB to seal.
+    #[error("the content is longer than 1 MiB")]
+    ContentTooLong,
     /// The operating system gave no randomness.
     #[error("the system gave no randomness")]
     Randomness,
@@ -101,6 +104,7 @@ impl KeyRingError {
             Self::KeysTooMany => "keys_too_many",
             Self::MasterKey => "master_key_invalid",
             Self::ClaimsInvalid => "claims_invalid",
+            Self::ContentTooLong => "content_too_long",
             Self::Randomness => "randomness_missing",
         }
     }

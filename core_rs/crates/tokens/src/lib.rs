@@ -1,6 +1,6 @@
 //! Keys and tokens: access tokens (JWT), device assertions, door commands and signed time (COSE), the key ring, and the verifiers of what devices sign.
 //!
-//! Layout: `ring` is the front door; `holder`, `keys` and `seal` are whose key, which key, and how it rests; `jws` is the compact form and its fixed header,
+//! Layout: `ring` is the front door; `holder`, `keys` and `seal` are whose key, which key, and how it rests; `content` is how anything else rests; `jws` is the compact form and its fixed header,
 //! `claims` what a token says, `cache` which tokens were found good; `jwks` and `gateway` are for verifiers that hold no private half; `device` is what devices sign.
 //! The CBOR messages are defined once, in `nexkey-lock`; here they are signed. Not here: network, clock, environment, Python. `now` is always an argument.
 //! The contract is docs/protocols/tokens.md.
@@ -16,6 +16,7 @@
 
 mod cache;
 mod claims;
+mod content;
 mod device;
 mod error;
 mod gateway;
@@ -28,6 +29,7 @@ mod ring;
 mod seal;
 
 pub use claims::{Claims, SubjectKind};
+pub use content::CONTENT_BYTES_MAX;
 pub use device::{verify_device_assertion, verify_report};
 pub use error::{KeyRingError, TokenError};
 pub use gateway::GatewayVerifier;

@@ -7,6 +7,7 @@ use nexkey_lock::{Command, SignedTime};
 
 use crate::cache::{Verified, VerifiedTokens};
 use crate::claims::Claims;
+use crate::content::{self, ContentSealer, Label};
 use crate::error::{KeyRingError, TokenError};
 use crate::holder::Holder;
 use crate::jws::{self, Compact};
@@ -18,6 +19,7 @@ use crate::{jwks, random};
 /// Safe to share between threads; readers never wait for a writer.
 pub struct KeyRing {
     sealer: Sealer,
+    contents: ContentSealer,
     keys: KeyTable,
     verified: VerifiedTokens,
 }
@@ -32,6 +34,7 @@ impl KeyRing {
         random::fill(&mut cache_key)?;
         Ok(Self {
             sealer: Sealer::new(master_key)?,
+            contents: ContentSealer::new(master_key)?,
             keys: KeyTable::new(),
             verified: VerifiedTokens::new(&cache_key),
         })
@@ -260,6 +263,46 @@ impl KeyRing {
         let key = keys.active.as_ref().ok_or(KeyRingError::KeyUnknown)?;
         time.sign(&key.key_id, &key.signing)
             .map_err(|_| KeyRingError::ClaimsInvalid)
+    }
+
+    /// Seals content for storage, bound to what it is for, whose it is and what it is called: XAES-256-GCM under the master key.
+    ///
+    /// # Errors
+    /// [`KeyRingError::ContentTooLong`] above 1 MiB, [`KeyRingError::Randomness`] when the system has none.
+    pub fn seal(
+        &self,
+        purpose: &str,
+        organization: &str,
+        name: &str,
+        content: &[u8],
+    ) -> Result<Vec<u8>, KeyRingError> {
+        let mut nonce = [0; content::NONCE_BYTES];
+        random::fill(&mut nonce)?;
+        let label = Label {
+            purpose,
+            organization,
+            name,
+        };
+        self.contents.seal(label, content, nonce)
+    }
+
+    /// Content that was sealed for exactly this purpose, organization and name.
+    ///
+    /// # Errors
+    /// [`KeyRingError::SealedWrongly`] when it was not, or by another master key, or is damaged.
+    pub fn open(
+        &self,
+        purpose: &str,
+        organization: &str,
+        name: &str,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, KeyRingError> {
+        let label = Label {
+            purpose,
+            organization,
+            name,
+        };
+        self.contents.open(label, sealed)
     }
 }
 
