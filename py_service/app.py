@@ -38,6 +38,8 @@ from py_service.errors import Problem, SettingsError
 from py_service.events.handlers import EventHandlers
 from py_service.events.list import ListEvents
 from py_service.exchange import Route
+from py_service.idempotency.once import CarryOutOnce
+from py_service.idempotency.store import IdempotencyStore
 from py_service.identity.handlers import IdentityHandlers
 from py_service.identity.keys import KeyStore
 from py_service.identity.me import Myself
@@ -134,7 +136,8 @@ class Process:
         self._spawn(self.keys.keep_current)
         logger.info("api_started", process=self.name)
         authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key)
-        return Composition(routes, authenticator, self.metrics, self.close, limits)
+        once = CarryOutOnce(IdempotencyStore(self.mongo, self.ring, self.name))
+        return Composition(routes, authenticator, self.metrics, self.close, once, limits)
 
     async def routes(self, limits: Limits) -> list[Route]:
         """Everything that is served, with the document of it."""

@@ -6,6 +6,7 @@ The edge makes a `Request`, finds the `Route`, and encodes the `Response`. Rooms
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from py_service._core_rs import Claims
 
 BodyType = TypeVar("BodyType")
+_KEY = re.compile(r"[\x21-\x7e]{1,128}\Z")
 
 
 @dataclass(slots=True)
@@ -104,6 +106,7 @@ class Route:
     `fenced`: the edge brings the organization's permissions up to the store's revision before the handler runs, and checks the
     token against them. The unlock is not fenced at the edge: its commit group is.
     `body_bytes_max`: 0 means that a body is refused. `about`: what is told of it.
+    `own_key`: the room itself makes repeats with an Idempotency-Key safe (the unlock, in its commit group); else the edge does.
     """
 
     method: Literal["GET", "POST", "DELETE", "PATCH", "PUT"]
@@ -112,7 +115,26 @@ class Route:
     access: Literal["anyone", "person"] = "person"
     fenced: bool = True
     body_bytes_max: int = 65_536
+    own_key: bool = False
     about: Operation = field(kw_only=True)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether a repeat with its Idempotency-Key gets the first answer. Who is nobody yet has no keys of their own."""
+        return self.method == "POST" and self.access == "person"
+
+    @property
+    def headers(self) -> tuple[RequestHeader, ...]:
+        """Those that are read on this route: the operation's own, and what the edge makes of the route."""
+        key: RequestHeader = "Idempotency-Key"
+        return (*self.about.headers, key) if self.keyed and key not in self.about.headers else self.about.headers
+
+
+def key_of(value: str | None) -> str | None:
+    """An Idempotency-Key. Raises Problem 400 `header_invalid`."""
+    if value is not None and _KEY.match(value) is None:
+        raise Problem(400, "header_invalid", "Idempotency-Key takes 1 to 128 visible ASCII characters.")
+    return value
 
 
 def moment(milliseconds: int) -> datetime.datetime:

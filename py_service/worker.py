@@ -12,6 +12,7 @@ from pymongo.errors import PyMongoError
 
 from py_service.errors import Problem, StoreUnavailable
 from py_service.events.projection import Projection
+from py_service.idempotency.store import EXPIRED_AT_ONCE_MAX, delete_expired
 from py_service.identity.store import SESSIONS_AT_ONCE_MAX, IdentityStore
 from py_service.journal.commit import NothingWritten
 from py_service.journal.group import CommitGroup, GroupLimits
@@ -142,7 +143,7 @@ class Worker:
                 await asyncio.sleep(AWAY_SECONDS)
 
     async def sweep(self) -> None:
-        """Expired sessions, every minute."""
+        """Expired sessions and records of idempotency keys, every minute."""
         while True:
             pause_seconds = await self.sweep_once()
             await asyncio.sleep(pause_seconds)
@@ -151,12 +152,13 @@ class Worker:
         """One small batch, so that no unlock waits for it; seconds until the next, which is soon when there is more."""
         try:
             swept = await self.identity.delete_expired(now_ms()) if self._leading else 0
+            forgotten = await delete_expired(self.mongo.database, now_ms()) if self._leading else 0
         except Problem as problem:
             logger.warning("sweep_waits", error=problem.code)
             return SWEEP_SECONDS
-        if swept:
-            logger.info("sessions_swept", sessions=swept)
-        return AWAY_SECONDS if swept == SESSIONS_AT_ONCE_MAX else SWEEP_SECONDS
+        if swept or forgotten:
+            logger.info("swept", sessions=swept, idempotency_keys=forgotten)
+        return AWAY_SECONDS if swept == SESSIONS_AT_ONCE_MAX or forgotten == EXPIRED_AT_ONCE_MAX else SWEEP_SECONDS
 
     async def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways."""

@@ -24,6 +24,8 @@ class Endpoint:
     fenced: bool
     body_bytes_max: int
     metered: bool
+    takes_key: bool
+    keyed: bool
     parameter_names: tuple[str, ...]
     recorder: RouteRecorder
 
@@ -85,6 +87,8 @@ class RouteTable:
             route.fenced,
             route.body_bytes_max,
             f"{route.method} {route.pattern}" in metered,
+            route.method == "POST" and not route.own_key,
+            route.keyed and not route.own_key,
             names,
             metrics.recorder(route.method, route.pattern),
         )

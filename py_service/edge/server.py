@@ -21,7 +21,7 @@ from py_service.edge.problem import answer_to
 from py_service.edge.process import die_with_parent
 from py_service.edge.routes import Endpoint, RouteTable
 from py_service.errors import Problem, stores_unavailable
-from py_service.exchange import Request, Response, Route
+from py_service.exchange import Handler, Request, Response, Route, key_of
 from py_service.telemetry import RequestMetrics, logger, request_id_of
 
 if TYPE_CHECKING:
@@ -35,12 +35,16 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True, frozen=True)
 class Composition:
-    """Everything the edge serves, made by `app` inside the worker process. `close` undoes it."""
+    """Everything the edge serves, made by `app` inside the worker process. `close` undoes it.
+
+    `once` carries out a request with an Idempotency-Key, or gives the answer that it had before.
+    """
 
     routes: Sequence[Route]
     authenticator: Authenticator
     metrics: RequestMetrics
     close: Callable[[], Awaitable[None]]
+    once: Callable[[str, Request, Handler], Awaitable[Response]]
     limits: Limits = field(default_factory=Limits)
 
 
@@ -84,6 +88,7 @@ class EdgeApplication:
         self._limits = limits
         self._authenticator = composition.authenticator
         self._metrics = composition.metrics
+        self._once = composition.once
         self._table = RouteTable(composition.routes, composition.metrics, limits.metered)
         self._unmatched = composition.metrics.recorder("", "unmatched")
         self._meter = ClientMeter(limits.metered_burst, limits.metered_per_second)
@@ -127,14 +132,19 @@ class EdgeApplication:
         if query := scope.query_string:
             request.query = read_query(query, self._limits)
         headers = request.headers
+        key = key_of(headers.get("idempotency-key")) if endpoint.takes_key else None
+        # A repeat gets its answer without passing the fence of a change, so it passes the edge's.
+        fenced = endpoint.fenced or (key is not None and endpoint.keyed)
         sent = "content-length" in headers or "transfer-encoding" in headers
         if endpoint.person:
-            request.claims = await self._authenticator.authenticate(headers.get("authorization"), endpoint.fenced and not sent)
+            request.claims = await self._authenticator.authenticate(headers.get("authorization"), fenced and not sent)
         if sent:
             request.body = await read_body(headers, exchange, endpoint.body_bytes_max, self._limits.body_seconds_max)
-            if endpoint.person and endpoint.fenced:
+            if endpoint.person and fenced:
                 # Seconds may have gone by; what counts is the permissions after the body was whole.
                 request.claims = await self._authenticator.authenticate(headers.get("authorization"), True)
+        if key is not None and endpoint.keyed:
+            return await self._once(key, request, endpoint.handler)
         return await endpoint.handler(request)
 
     def _check_room(self, path: str) -> None:

@@ -20,6 +20,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from py_service._core_rs import SnapshotError
 from py_service.errors import Problem, StoreUnavailable, stores_unavailable
+from py_service.idempotency.keyed import Kept, Step, next_step
 from py_service.journal.commit import NothingWritten, commit_known
 from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MAX
 from py_service.journal.log import Log, LogTaken
@@ -48,6 +49,8 @@ class _Waiting:
     actor: Actor | None
     change: Change
     future: asyncio.Future[Changed]
+    step: Step | None  # of a request with an Idempotency-Key
+    kept: Kept | None = None  # what that step came to before
     plan: Plan | None = None
     problem: Problem | None = None
 
@@ -74,7 +77,7 @@ class ChangeLane:
         if len(self._queue) >= QUEUE_CHANGES_MAX:
             raise Problem(503, "overloaded", "Too many changes wait for the store.", retry_after_seconds=1)
         future: asyncio.Future[Changed] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(organization, actor, change, future))
+        self._queue.append(_Waiting(organization, actor, change, future, next_step()))
         self._wake.set()
         return await future
 
@@ -138,7 +141,7 @@ class ChangeLane:
                 good = [waiting for waiting in group if waiting.plan is not None]
                 if not good:
                     await self._mongo.abort(session)
-                    self._answer_refused(group)
+                    self._answer_others(group)
                     return
                 document = await self._write(session, good, revisions, at_ms)
             except DuplicateKeyError:
@@ -185,10 +188,14 @@ class ChangeLane:
 
     async def _plan(self, session: AsyncClientSession, group: list[_Waiting], revisions: dict[str, int], at_ms: int) -> None:
         for waiting in group:
-            waiting.plan, waiting.problem = None, None
+            waiting.plan, waiting.problem, waiting.kept = None, None, None
             revision = revisions[waiting.organization]
             view = View(self._mongo, session, self._follower.index, waiting.organization, waiting.actor, revision, at_ms)
             try:
+                # All changes of an organization take turns by its revision, so a step that took effect is seen here.
+                waiting.kept = await waiting.step.recall(session) if waiting.step else None
+                if waiting.kept is not None:
+                    continue
                 plan = await waiting.change.plan(view)
             except Problem as problem:
                 waiting.problem = problem
@@ -196,9 +203,20 @@ class ChangeLane:
             if not self._form_holds(waiting.organization, plan):
                 waiting.problem = Problem(422, "object_invalid", "The permissions can't take this in the form in which it was sent.")
                 continue
+            if not await self._step_kept(session, waiting, revision, plan):
+                continue
             # Written at once, so that the next plan in this transaction sees it.
             await self._write_images(session, waiting.organization, plan.images, at_ms)
             waiting.plan = plan
+
+    @staticmethod
+    async def _step_kept(session: AsyncClientSession, waiting: _Waiting, revision: int, plan: Plan) -> bool:
+        try:
+            if waiting.step is not None:
+                await waiting.step.keep(session, revision, plan.result)
+        except Problem as problem:
+            waiting.problem = problem
+        return waiting.problem is None
 
     def _form_holds(self, organization: str, plan: Plan) -> bool:
         """A record that no process can read would shut the organization out: it is never written."""
@@ -241,8 +259,8 @@ class ChangeLane:
         return document
 
     def _answer(self, group: list[_Waiting], good: list[_Waiting], revisions: dict[str, int]) -> None:
-        self._answer_refused(group)
-        effective_by_ms = now_ms() + COMMAND_LIFE_MS_MAX + LOCK_CLOCK_ERROR_MS_MAX + PROCESS_CLOCKS_MS_MAX
+        self._answer_others(group)
+        effective_by_ms = _effective_by_ms()
         for waiting in good:
             if waiting.plan is not None and not waiting.future.done():
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
@@ -270,13 +288,23 @@ class ChangeLane:
             logger.warning("nudge_failed", error=type(error).__name__)
 
     @staticmethod
-    def _answer_refused(group: list[_Waiting]) -> None:
+    def _answer_others(group: list[_Waiting]) -> None:
+        """Whose change was refused, and whose took effect before."""
         for waiting in group:
-            if waiting.problem is not None and not waiting.future.done():
+            if waiting.future.done():
+                continue
+            if waiting.problem is not None:
                 waiting.future.set_exception(waiting.problem)
+            elif waiting.kept is not None:
+                waiting.future.set_result(Changed(waiting.kept.revision, _effective_by_ms(), waiting.kept.result))
 
     @staticmethod
     def _refuse(group: list[_Waiting], problem: Problem) -> None:
         for waiting in group:
             if not waiting.future.done():
                 waiting.future.set_exception(waiting.problem or problem)
+
+
+def _effective_by_ms() -> int:
+    """Of a change that is in the store by now."""
+    return now_ms() + COMMAND_LIFE_MS_MAX + LOCK_CLOCK_ERROR_MS_MAX + PROCESS_CLOCKS_MS_MAX

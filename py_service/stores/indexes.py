@@ -52,6 +52,7 @@ INDEXES = (
     Index("open_attempts", "expires_at", "granted attempts to close"),
     Index("sessions", "family", "end a family", sparse=False),
     Index("sessions", "expires_at", "expired sessions to delete"),
+    Index("idempotency_keys", "expires_at", "expired records to delete"),
     Index("signing_keys", "state", "keys to load"),
 )
 

@@ -6,7 +6,7 @@ import re
 import time
 
 from py_service.errors import Problem
-from py_service.exchange import Request, Response, Route, decoded, encoded, moment
+from py_service.exchange import Request, Response, Route, decoded, encoded, key_of, moment
 from py_service.unlock.attempt import Replay
 from py_service.unlock.messages import REFUSED, UNLOCK_BODY, UNLOCKED, UNLOCKED_FAILED, AttemptAnswer, Phase
 from py_service.unlock.operations import READ, UNLOCK
@@ -14,7 +14,6 @@ from py_service.unlock.recall import RecallAttempt, Recalled, check_same_door
 from py_service.unlock.request import Finished, RequestUnlock
 
 WAIT_SECONDS_MAX = 10
-_KEY = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _WAIT = re.compile(r"wait=([0-9]{1,3})\Z")
 
 
@@ -28,7 +27,7 @@ class UnlockHandlers:
     def routes(self) -> list[Route]:
         """The unlock isn't fenced at the edge: its commit group is."""
         return [
-            Route("POST", "/v1/doors/{door}/unlock", self.unlock, fenced=False, body_bytes_max=4_096, about=UNLOCK),
+            Route("POST", "/v1/doors/{door}/unlock", self.unlock, fenced=False, body_bytes_max=4_096, own_key=True, about=UNLOCK),
             Route("GET", "/v1/attempts/{attempt}", self.read, body_bytes_max=0, about=READ),
         ]
 
@@ -70,13 +69,6 @@ def wait_of(prefer: str | None) -> int:
             raise Problem(400, "header_invalid", f"Prefer: wait takes 0 to {WAIT_SECONDS_MAX} seconds.")
         return int(match[1])
     return 0
-
-
-def key_of(value: str | None) -> str | None:
-    """The Idempotency-Key. Raises Problem 400."""
-    if value is not None and _KEY.match(value) is None:
-        raise Problem(400, "header_invalid", "Idempotency-Key takes 1 to 128 visible ASCII characters.")
-    return value
 
 
 def _phases(received_ns: int, authenticated_ns: int, finished: Finished) -> list[Phase]:

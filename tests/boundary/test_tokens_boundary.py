@@ -106,6 +106,21 @@ def test_a_sealed_key_moves_to_another_process(ring: KeyRing) -> None:
     assert refused.value.code == "key_sealed_wrongly"
 
 
+def test_sealed_content_moves_to_another_process_and_nowhere_else(ring: KeyRing) -> None:
+    first, second = KeyRing(b"m" * 32), KeyRing(b"m" * 32)
+    sealed = first.seal("idempotency", "acme", "acme:1", b"an answer")
+    assert b"answer" not in sealed
+    assert second.open("idempotency", "acme", "acme:1", sealed) == b"an answer"
+    elsewhere = [(ring, "acme", "acme:1", sealed), (second, "umbrella", "acme:1", sealed), (second, "acme", "acme:2", sealed)]
+    for holder, organization, name, content in [*elsewhere, (second, "acme", "acme:1", sealed[:-1]), (second, "acme", "acme:1", b"")]:
+        with pytest.raises(KeyRingError) as refused:
+            holder.open("idempotency", organization, name, content)
+        assert refused.value.code == "key_sealed_wrongly"
+    with pytest.raises(KeyRingError) as too_long:
+        first.seal("idempotency", "acme", "acme:1", bytes(2**20 + 1))
+    assert too_long.value.code == "content_too_long"
+
+
 def test_rotation_and_retirement(ring: KeyRing) -> None:
     old = sign(ring)
     ring.generate("access", "", "a2")

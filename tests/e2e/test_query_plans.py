@@ -57,6 +57,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
             await sessions(service, ask)
             await changes(ask)
             await lockdown_plans(ask)
+            await repeats(ask)
             await directory(ask)
             await unlocks(service, ask)
         await killed(service)
@@ -108,6 +109,13 @@ async def lockdown_plans(ask: Asked) -> None:
     for verb in ("engage", "release"):
         await ask("POST", f"{one}/{verb}", 200, lockdown_plan="night")
     await ask("DELETE", one, 200, lockdown_plan="night")
+
+
+async def repeats(ask: Asked) -> None:
+    key = {"Idempotency-Key": random_key()}
+    await ask("POST", "/v1/grants", 404, json={"person": "stranger-0", "door": DOOR, "schedule": "none-yet"}, headers=key)
+    for _ in range(2):
+        await ask("POST", "/v1/grants", 201, json={"person": "stranger-0", "door": DOOR}, headers=key)
 
 
 async def directory(ask: Asked) -> None:

@@ -14,7 +14,7 @@ from py_service._core_rs import TokenError
 from py_service.edge.identity import Authenticator
 from py_service.edge.limits import Limits
 from py_service.edge.server import Composition, EdgeApplication
-from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
+from py_service.exchange import Handler, Operation, Request, Response, Route, decoded, encoded
 from py_service.telemetry import RequestMetrics
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class Edge:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.calls = 0
+        self.keys: list[str] = []
         self.last: Request | None = None
         self.failure: Exception | None = None
         self.hold: asyncio.Event | None = None
@@ -184,14 +185,20 @@ class Edge:
 
         routes = [
             Route("POST", "/v1/sign-in", self.wish, access="anyone", fenced=False, body_bytes_max=256, about=TOLD),
+            Route("POST", "/v1/grants", self.wish, fenced=False, body_bytes_max=256, about=TOLD),
             Route("GET", "/v1/me", self.plain, body_bytes_max=0, about=TOLD),
             Route("POST", "/v1/wishes", self.wish, body_bytes_max=256, about=TOLD),
-            Route("POST", "/v1/doors/{door}/unlock", self.plain, fenced=False, body_bytes_max=0, about=TOLD),
+            Route("POST", "/v1/doors/{door}/unlock", self.plain, fenced=False, body_bytes_max=0, own_key=True, about=TOLD),
             Route("DELETE", "/v1/doors/{door}", self.empty, about=TOLD),
             Route("GET", "/healthz", self.plain, access="anyone", fenced=False, body_bytes_max=0, about=TOLD),
         ]
         authenticator = Authenticator(self.ring, self.permissions, reload_keys, lambda: NOW_MS)
-        return Composition(routes, authenticator, self.metrics, close, self.limits)
+        return Composition(routes, authenticator, self.metrics, close, self.once, self.limits)
+
+    async def once(self, key: str, request: Request, handler: Handler) -> Response:
+        """Remembers that it was asked, and nothing else."""
+        self.keys.append(key)
+        return await handler(request)
 
     async def wish(self, request: Request) -> Response:
         wish = decoded(self._decoder, request.body)

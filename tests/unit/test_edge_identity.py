@@ -130,3 +130,36 @@ async def test_other_refusals_do_not_reload_keys() -> None:
     edge = await make_edge()
     await edge.ask("GET", "/v1/me", token="token_signature")
     assert edge.reloads == 0
+
+
+async def test_a_key_goes_to_whoever_carries_out_once_and_past_the_fence_first() -> None:
+    """A repeat is answered without the fence of a change: the edge's own has to be passed."""
+    edge = await make_edge()
+    key: dict[str, str | None] = {"idempotency-key": "k-1"}
+    body = b'{"name":"a"}'
+    assert (await edge.ask("POST", "/v1/grants", body=body)).status == 201
+    assert (edge.permissions.current_calls, edge.keys) == (0, [])
+    assert (await edge.ask("POST", "/v1/grants", body=body, headers=key)).status == 201
+    assert (edge.permissions.current_calls, edge.keys, edge.calls) == (1, ["k-1"], 2)
+    edge.permissions.causes = ["person_suspended"]
+    refused = await edge.ask("POST", "/v1/grants", body=body, headers=key)
+    assert (refused.status, refused.problem()["code"], edge.keys) == (403, "person_suspended", ["k-1"])
+
+
+async def test_keys_that_the_edge_leaves_alone() -> None:
+    """The unlock's are its room's own; other methods and those who haven't signed in have none."""
+    edge = await make_edge()
+    key: dict[str, str | None] = {"idempotency-key": "k-1"}
+    assert (await edge.ask("POST", "/v1/sign-in", body=b'{"name":"a"}', token=None, headers=key)).status == 201
+    assert (await edge.ask("POST", "/v1/doors/d1/unlock", headers=key)).status == 200
+    assert (await edge.ask("DELETE", "/v1/doors/d1", headers=key)).status == 204
+    assert (edge.keys, edge.calls) == ([], 3)
+
+
+@pytest.mark.parametrize("key", ["", "a" * 129, "two words", "a\tb"])
+async def test_a_bad_key_is_refused_before_anything_is_done(key: str) -> None:
+    edge = await make_edge()
+    for path, token in (("/v1/grants", "good"), ("/v1/sign-in", None)):
+        exchange = await edge.ask("POST", path, body=b'{"name":"a"}', token=token, headers={"idempotency-key": key})
+        assert (exchange.status, exchange.problem()["code"]) == (400, "header_invalid")
+    assert (edge.calls, edge.keys, edge.permissions.current_calls) == (0, [], 0)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from py_service.errors import Problem
 from py_service.events.list import make_cursor, read_cursor
+from py_service.exchange import key_of
 from py_service.journal.event import event_id, parse_event_id
 from py_service.paging import read_limit
-from py_service.unlock.handlers import key_of, wait_of
+from py_service.unlock.handlers import wait_of
 
 
 @pytest.mark.parametrize(

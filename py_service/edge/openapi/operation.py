@@ -90,7 +90,7 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
     about = route.about
     made = [_parameter("path", name, True, schemas.of(IN_PATHS[name])) for name in re.findall(r"{(\w+)}", route.pattern)]
     made += [_parameter("query", name, name in about.needed, schemas.of(type_)) for name, type_ in about.query.items()]
-    for name in about.headers:
+    for name in route.headers:
         schema, required, description = REQUEST_HEADERS[name]
         made.append(_parameter("header", name, required, {**schema, "description": description}))
     return made
@@ -108,7 +108,7 @@ def _responses(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for status, answer in sorted(about.answers.items()):
         names = ["X-Request-Id", *(["ETag"] if about.etag else []), *(["Location"] if status == 201 else [])]
-        if "Idempotency-Key" in about.headers:
+        if route.keyed:
             names.append("Idempotent-Replayed")
         response: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
         if isinstance(answer, Media):

@@ -52,6 +52,10 @@ def _followed(route: Route, schemas: Schemas, metered: bool) -> list[str]:
         found += ["400 if_match_invalid", "412 changed_meanwhile"]
     if metered:
         found.append("429 rate_limited")
+    if route.keyed:
+        found += ["409 idempotency_key_in_flight", "422 idempotency_key_reused"]
+    if route.keyed and not route.own_key:
+        found.append("409 idempotent_answer_lost")
     return found if route.access == "anyone" else found + _followed_for_persons(route, schemas)
 
 
