@@ -100,7 +100,7 @@ def test_a_jammed_lock_says_so_again_when_asked_again(bench: Bench) -> None:
     [
         (lambda bench: bench.command("c1", lock="lock-2"), "refused", "command_wrong_lock"),
         (lambda bench: bench.command("c1", issued_ms=NOW - 1_000), "refused", "command_before_start"),
-        (lambda bench: bench.command("c1")[:-1] + b"\x00", "refused", "command_signature"),
+        (lambda bench: bench.command("c1")[:-1] + b"\xff", "refused", "command_signature"),
         (lambda bench: b"", "refused", "command_malformed"),
     ],
 )
