@@ -24,6 +24,7 @@ EXTENSION_MISSING := $(if $(wildcard py_service/_core_rs*.so),,extension-missing
 
 RACE_PAIRS ?= 20000
 CAMPAIGN_KILLS ?= 200
+SCHEMATHESIS_EXAMPLES ?= 100
 FUZZ_SECONDS ?= 60
 FUZZ_TOOLCHAIN ?= nightly
 
@@ -97,6 +98,10 @@ races: build  ## RACE_PAIRS (20000) revokes against unlocks; 2000 of them are pa
 .PHONY: campaign
 campaign: build  ## CAMPAIGN_KILLS (200) SIGKILLs under load, and nothing that was acknowledged is lost
 	CAMPAIGN_KILLS=$(CAMPAIGN_KILLS) $(BIN)/python -m pytest -s tests/e2e/test_nothing_lost.py --override-ini=faulthandler_timeout=0
+
+.PHONY: schemathesis
+schemathesis: build  ## SCHEMATHESIS_EXAMPLES (100) requests of each kind for every operation, made up from the OpenAPI document
+	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest -s tests/e2e/test_schemathesis.py --override-ini=faulthandler_timeout=0
 
 .PHONY: fuzz
 fuzz: cargo-fuzz  ## every fuzz target for FUZZ_SECONDS (60)

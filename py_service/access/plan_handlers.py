@@ -21,7 +21,6 @@ from py_service.permissions.pages import ListObjects, read_query, refuse_foreign
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
-FILTERS = ("door", "area", "site")
 _NEW = msgspec.json.Decoder(NewLockdownPlan)
 _PATCH = msgspec.json.Decoder(LockdownPlanPatch)
 Shown = TypeVar("Shown", bound=LockdownPlan)
@@ -51,7 +50,7 @@ class LockdownPlanHandlers:
     async def read_list(self, request: Request) -> Response:
         """GET /v1/lockdown-plans"""
         sites = self._reach(request)
-        asked = read_query(FILTERS, request.query, sites)
+        asked = read_query(told.LIST.query, request.query, sites)
         refuse_foreign_filter(asked.filter, sites)
         documents, cursor = await self._list(request.person().organization, KIND, asked)
         return encoded(200, LockdownPlanPage([_plan(document, LockdownPlan) for document in documents], cursor))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from py_service._core_rs import PermissionIndex
+from py_service.access.operations import LIST
 from py_service.access.place import site_of_grant
 from py_service.errors import Problem, unknown
 from py_service.permissions.change import Actor
@@ -39,9 +40,6 @@ class ReadGrant:
         return document
 
 
-GRANT_FILTERS = ("person", "group", "door", "area", "site", "schedule", "effect")
-
-
 @dataclass(frozen=True, slots=True)
 class ListGrants:
     """The grants at the sites where the caller may write them."""
@@ -54,6 +52,6 @@ class ListGrants:
         decision, sites = self.index().reach(actor.organization, actor.person, "grants.write", now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs grants.write.")
-        asked = read_query(GRANT_FILTERS, query, sites)
+        asked = read_query(LIST.query, query, sites)
         refuse_foreign_filter(asked.filter, sites)
         return await ListObjects(self.mongo)(actor.organization, "grant", asked)

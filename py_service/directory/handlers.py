@@ -67,7 +67,7 @@ class DirectoryHandlers:
         """GET /v1/<plural>"""
         claims = request.person()
         sites = self._reach(request, kind)
-        asked = read_query(kind.filters, request.query, sites)
+        asked = read_query(self._operations[kind.name].list.query, request.query, sites)
         refuse_foreign_filter(asked.filter, sites)
         documents, cursor = await self._list(claims.organization, kind.name, asked)
         told = self._operations[kind.name]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin
 
 from py_service.errors import Problem, unknown
 from py_service.paging import read_limit, read_place, write_cursor
@@ -17,6 +17,7 @@ from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 Sort = Literal["name", "-name"]
+OF_THE_PAGE = ("limit", "cursor", "sort", "name")
 CURSOR_KIND = "n1"
 CURSOR_CHARACTERS_MAX = 2_048
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
@@ -34,14 +35,20 @@ class Asked:
     sites: list[str] | None
 
 
-def read_query(filters_known: tuple[str, ...], query: Mapping[str, str], sites: list[str] | None) -> Asked:
-    """Raises Problem 400 `query_invalid` or `cursor_invalid`."""
-    known = {"limit", "cursor", "sort", "name", *filters_known}
-    if query.keys() - known:
+def read_query(known: Mapping[str, Any], query: Mapping[str, str], sites: list[str] | None) -> Asked:
+    """`known`: what the operation takes, names and types (`Operation.query`): whatever isn't about the page is a filter.
+
+    Raises Problem 400 `query_invalid` or `cursor_invalid`.
+    """
+    if query.keys() - known.keys():
         raise Problem(400, "query_invalid", f"Known here: {', '.join(sorted(known))}.")
-    filters = [(name, query[name]) for name in filters_known if name in query]
+    filters = [(name, query[name]) for name in known if name in query and name not in OF_THE_PAGE]
     if len(filters) > 1 or (filters and "name" in query):
         raise Problem(400, "query_invalid", "One filter at a time.")
+    for name, value in filters:
+        values = get_args(known[name]) if get_origin(known[name]) is Literal else (value,)
+        if value not in values:
+            raise Problem(400, "query_invalid", f"{name} is one of {', '.join(values)}.")
     sort = query.get("sort", "name")
     if sort not in ("name", "-name"):
         raise Problem(400, "query_invalid", "sort is name or -name.")

@@ -151,6 +151,33 @@ def kind_made_by(document: Document, described: Described) -> str | None:
     return None
 
 
+async def made_objects(http: httpx.AsyncClient, described: list[Described], headers: Mapping[str, str], known: dict[str, str]) -> None:
+    """One object of every kind that can be made, from the examples, into `known` by kind: first what the others name."""
+    makers = {kind: each for each in described if (kind := kind_made_by(each.document, each)) is not None}
+    while makers:
+        ready = {kind: maker for kind, maker in makers.items() if named_in_example(maker) <= known.keys()}
+        assert ready, f"each names another that isn't made yet: {sorted(makers)}"
+        for kind, maker in ready.items():
+            answer = await maker.good(known).send(http, headers)
+            assert answer.status_code == 201, f"{maker.name}: its example is not taken: {answer.text}"
+            known[kind] = answer.headers["location"].rpartition("/")[2]
+            del makers[kind]
+
+
+def named_in_example(maker: Described) -> set[str]:
+    """Kinds that must be there before this can be made."""
+    asking = maker.good({})
+    marked = [place for place in maker.places() if place.where == "path" or (place.where == "body" and stands(asking, place))]
+    return {place.kind for place in marked}
+
+
+def stands(asking: Asking, place: Place) -> bool:
+    value = asking.body
+    for part in place.name.split("/"):
+        value = value[int(part)] if isinstance(value, list) and value else value.get(part) if isinstance(value, dict) else None
+    return value is not None
+
+
 def resolved(document: Document, found: Document) -> Document:
     """What a reference names; anything else as it is."""
     if "$ref" not in found:

@@ -10,7 +10,7 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args, get_origin
 
 import httpx
 import msgspec
@@ -337,6 +337,19 @@ async def test_a_bad_query_of_the_feed_is_refused(asked: Asked, unchanged: None,
 async def test_a_cursor_behind_the_ends_is_an_empty_page(asked: Asked, unchanged: None, position: int) -> None:
     answer = await asked.ask("GET", "/v1/events", params={"cursor": encoded(f"e1:{position}".encode())}, headers=asked.service.owner())
     assert (answer.status_code, answer.json()) == (200, {"items": [], "next_cursor": None})
+
+
+async def test_a_filter_takes_only_the_values_that_it_has(asked: Asked, unchanged: None) -> None:
+    tried = 0
+    for route in asked.of_managers():
+        for parameter, type_ in route.about.query.items():
+            if get_origin(type_) is not Literal:
+                continue
+            for value in ("nonsense", "", get_args(type_)[0].upper(), f"{get_args(type_)[0]} "):
+                answer = await asked.ask(route.method, asked.path(route, OWN), headers=asked.service.owner(), params={parameter: value})
+                assert (answer.status_code, answer.json()["code"]) == (400, "query_invalid"), (name(route), parameter, answer.text)
+            tried += 1
+    assert tried >= 14
 
 
 async def test_an_id_that_cannot_be_one_is_unknown(asked: Asked, unchanged: None) -> None:

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.conformance import Conformance, conformance_of
-from tests.e2e.described import NO_KIND, Asking, Described, Place, kind_made_by, operations
+from tests.e2e.described import NO_KIND, Asking, Described, Place, kind_made_by, made_objects, operations, stands
 from tests.e2e.evidence import projected, standing
 from tests.e2e.running import Service, running_service
 
@@ -51,33 +51,6 @@ class Sides:
         return await asking.send(self.http, side.headers)
 
 
-async def made_objects(http: httpx.AsyncClient, described: list[Described], side: Side) -> None:
-    """One object of every kind that can be made, from the examples: first what the others name."""
-    makers = {kind: each for each in described if (kind := kind_made_by(each.document, each)) is not None}
-    while makers:
-        ready = {kind: maker for kind, maker in makers.items() if named_in_example(maker) <= side.identifiers.keys()}
-        assert ready, f"each names another that isn't made yet: {sorted(makers)}"
-        for kind, maker in ready.items():
-            answer = await maker.good(side.identifiers).send(http, side.headers)
-            assert answer.status_code == 201, f"{maker.name}: its example is not taken: {answer.text}"
-            side.identifiers[kind] = answer.headers["location"].rpartition("/")[2]
-            del makers[kind]
-
-
-def named_in_example(maker: Described) -> set[str]:
-    """Kinds that must be there before this can be made."""
-    asking = maker.good({})
-    marked = [place for place in maker.places() if place.where == "path" or (place.where == "body" and stands(asking, place))]
-    return {place.kind for place in marked}
-
-
-def stands(asking: Asking, place: Place) -> bool:
-    value = asking.body
-    for part in place.name.split("/"):
-        value = value[int(part)] if isinstance(value, list) and value else value.get(part) if isinstance(value, dict) else None
-    return value is not None
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sides(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sides]:
     async with running_service(tmp_path_factory.mktemp("foreign-ids"), locks=False, doors=4, persons=12) as service:
@@ -87,7 +60,7 @@ async def sides(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sides
             found: list[Side] = []
             for organization in (service.demo, service.neighbour):
                 side = Side(service.headers(organization.cast["owner"].id, organization.id), {"organization": organization.id})
-                await made_objects(http, described, side)
+                await made_objects(http, described, side.headers, side.identifiers)
                 answer = await http.post(f"/v1/doors/{organization.doors()[0]}/unlock", headers=side.headers)
                 side.identifiers["attempt"] = answer.json()["id"]
                 found.append(side)

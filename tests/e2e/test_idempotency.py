@@ -21,12 +21,12 @@ import pytest_asyncio
 from py_service.idempotency.store import COLLECTION, EXPIRED_KEPT_MS, KEPT_MS, delete_expired
 from py_service.stores.mongo import Document, now_ms
 from tests.e2e.conformance import conformance_of
-from tests.e2e.described import Asking, Described, kind_made_by, operations
+from tests.e2e.described import Asking, Described, kind_made_by, named_in_example, operations
 from tests.e2e.evidence import faults_in_the_books, projected, standing
 from tests.e2e.proxy import MongoProxy
 from tests.e2e.route_table import route_table
 from tests.e2e.running import Service, running_service, until
-from tests.e2e.test_foreign_ids import SECRET_EXAMPLES, named_in_example
+from tests.e2e.test_foreign_ids import SECRET_EXAMPLES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -27,8 +27,8 @@ REQUEST_HEADERS: dict[str, tuple[Schema, bool, str]] = {
         "Makes a repeat safe: it gets the first answer and does nothing again.",
     ),
     "Prefer": (
-        {"type": "string", "pattern": "^wait=([0-9]|10)$", "examples": ["wait=2"]}, False,
-        "`wait=<seconds>` (RFC 7240): wait so long for the lock's answer, 10 at most.",
+        {"type": "string", "examples": ["wait=2"]}, False,
+        "`wait=<seconds>` (RFC 7240): wait so long for the lock's answer, 10 at most. Other preferences are ignored.",
     ),
     "X-Nexkey-Assertion": ({"type": "string", "minLength": 1}, True, "The device's assertion (docs/protocols/tokens.md)."),
 }  # fmt: skip
@@ -112,7 +112,9 @@ def _responses(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
             names.append("Idempotent-Replayed")
         response: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
         if isinstance(answer, Media):
-            response["content"] = {answer.content_type: {"schema": {"type": "string"}}}
+            response["content"] = {
+                answer.content_type: {"schema": {"type": "object" if answer.content_type.endswith("json") else "string"}}
+            }
         elif answer is not None:
             schema = schemas.of(answer)
             known = {**(about.example or {}), **about.shows.get(status, {})}
