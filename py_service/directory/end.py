@@ -11,7 +11,7 @@ from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import listed_key
 from py_service.permissions.match import check_match
 
-TAKEN_ALONG_MAX = 1_000
+TAKEN_ALONG_MAX = 900
 
 
 @dataclass(frozen=True, slots=True)

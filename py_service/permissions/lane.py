@@ -37,6 +37,8 @@ from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, is
 PROCESS_CLOCKS_MS_MAX = 3 * CLOCK_DIFFERENCE_MS_MAX
 CHANGES_AT_ONCE_MAX = 64
 QUEUE_CHANGES_MAX = 1_024
+# Events of one journal document: their ids have three digits for the place in it.
+EVENTS_AT_ONCE_MAX = 1_000
 TRY_SECONDS_MAX = 3.0
 CATCH_UP_SECONDS = 0.05
 
@@ -53,6 +55,7 @@ class _Waiting:
     kept: Kept | None = None  # what that step came to before
     plan: Plan | None = None
     problem: Problem | None = None
+    later: bool = False  # the journal document is full: it comes with the next group
 
 
 class ChangeLane:
@@ -187,8 +190,9 @@ class ChangeLane:
         return revisions
 
     async def _plan(self, session: AsyncClientSession, group: list[_Waiting], revisions: dict[str, int], at_ms: int) -> None:
+        events = 0
         for waiting in group:
-            waiting.plan, waiting.problem, waiting.kept = None, None, None
+            waiting.plan, waiting.problem, waiting.kept, waiting.later = None, None, None, False
             revision = revisions[waiting.organization]
             view = View(self._mongo, session, self._follower.index, waiting.organization, waiting.actor, revision, at_ms)
             try:
@@ -203,6 +207,13 @@ class ChangeLane:
             if not self._form_holds(waiting.organization, plan):
                 waiting.problem = Problem(422, "object_invalid", "The permissions can't take this in the form in which it was sent.")
                 continue
+            if len(plan.events) > EVENTS_AT_ONCE_MAX:
+                waiting.problem = Problem(409, "change_too_large", f"This would change more than {EVENTS_AT_ONCE_MAX} objects at once.")
+                continue
+            if events + len(plan.events) > EVENTS_AT_ONCE_MAX:
+                waiting.later = True
+                continue
+            events += len(plan.events)
             if not await self._step_kept(session, waiting, revision, plan):
                 continue
             # Written at once, so that the next plan in this transaction sees it.
@@ -259,6 +270,8 @@ class ChangeLane:
         return document
 
     def _answer(self, group: list[_Waiting], good: list[_Waiting], revisions: dict[str, int]) -> None:
+        # Taken before anybody hears of the change: a token that is issued after the answer is never older.
+        cut_at_ms = now_ms()
         self._answer_others(group)
         effective_by_ms = _effective_by_ms()
         for waiting in good:
@@ -266,7 +279,7 @@ class ChangeLane:
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
         cuts = [(w.organization, w.plan.cut_subject) for w in good if w.plan is not None and w.plan.cut_subject is not None]
         suspended = {w.organization for w in good if w.plan is not None and w.plan.cut_organization}
-        task = asyncio.create_task(self._tell(revisions, cuts, suspended))
+        task = asyncio.create_task(self._tell(revisions, cuts, suspended, cut_at_ms))
         self._after.add(task)
         task.add_done_callback(self._after.discard)
 
@@ -274,22 +287,22 @@ class ChangeLane:
         """Whoever ends after a change waits for this: every other process has heard of it, as far as the bus carries."""
         await asyncio.gather(*self._after)
 
-    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]], suspended: set[str]) -> None:
+    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]], suspended: set[str], cut_at_ms: int) -> None:
         """After the answer is settled: our own memory, the other processes, the gateways. The fence doesn't need any of it."""
         await self._follower.catch_up(revisions, CATCH_UP_SECONDS)
         try:
             for organization, revision in revisions.items():
                 await self._bus.nudge(organization, revision)
             for organization, subject in cuts:
-                await self._bus.revoked(organization, subject, now_ms())
+                await self._bus.revoked(organization, subject, cut_at_ms)
             for organization in suspended:
                 await self._bus.organization_suspended(organization)
         except BUS_ERRORS as error:
             logger.warning("nudge_failed", error=type(error).__name__)
 
-    @staticmethod
-    def _answer_others(group: list[_Waiting]) -> None:
-        """Whose change was refused, and whose took effect before."""
+    def _answer_others(self, group: list[_Waiting]) -> None:
+        """Whose change was refused, and whose took effect before; who found no room is first in the next group."""
+        self._queue.extendleft(reversed([waiting for waiting in group if waiting.later]))
         for waiting in group:
             if waiting.future.done():
                 continue

@@ -68,7 +68,7 @@ def _followed_for_persons(route: Route, schemas: Schemas) -> list[str]:
     if about.permission is not None:
         found += ROLE_REFUSED
         if route.method != "GET":  # the lane of changes
-            found += ["422 object_invalid", "503 outcome_unknown"]
+            found += ["409 change_too_large", "422 object_invalid", "503 outcome_unknown"]
     elif route.fenced:
         found += SUSPENDED
     return found

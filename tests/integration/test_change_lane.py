@@ -1,0 +1,102 @@
+"""The lane of changes against a real store: how much one journal document takes, and from when on connections are cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+import pytest_asyncio
+
+from py_service.errors import Problem
+from py_service.journal.log import Log
+from py_service.permissions.change import Changed, Plan, View
+from py_service.permissions.follower import PermissionFollower
+from py_service.permissions.lane import EVENTS_AT_ONCE_MAX, ChangeLane
+from py_service.stores.bus import Bus
+from py_service.stores.indexes import make_indexes
+from py_service.stores.mongo import Mongo, now_ms
+from tests.integration.identity_support import store_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ACME = "acme"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeGroups:
+    """As many groups in one change."""
+
+    name: str
+    count: int
+    takes_authority: ClassVar[bool] = False
+
+    async def plan(self, view: View) -> Plan:
+        plan = Plan(cut_subject=self.name)
+        for number in range(self.count):
+            document = {"id": f"{self.name}-{number}", "name": self.name, "includes": [], "created_at": view.at_ms}
+            plan.join(view.written("group", document, "group_created"))
+        return plan
+
+
+class ToldBus(Bus):
+    """Remembers what it was to say."""
+
+    def __init__(self) -> None:
+        super().__init__("redis://127.0.0.1:1", 50)
+        self.cut: dict[str, int] = {}
+
+    async def nudge(self, organization: str, revision: int) -> None:
+        await asyncio.sleep(0.05)  # what is told later must not say that it happened later
+
+    async def revoked(self, organization: str, subject: str, valid_after_ms: int) -> None:
+        self.cut[subject] = valid_after_ms
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Mongo, ChangeLane, ToldBus]]:
+    with store_server(tmp_path_factory.mktemp("lane-store")) as url:
+        mongo, bus = Mongo(url, "lane", 5_000), ToldBus()
+        await make_indexes(mongo.database)
+        await mongo.database["organizations"].insert_one({"_id": ACME, "org": ACME, "id": ACME, "name": "Acme", "active": True})
+        await mongo.database["revisions"].insert_one({"_id": ACME, "revision": 1})
+        follower = PermissionFollower(mongo, bus)
+        await follower.start()
+        lane = ChangeLane(mongo, await Log.birth(mongo, "changes", "api"), follower, bus, lambda: None)
+        task = asyncio.create_task(lane.run())
+        yield mongo, lane, bus
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await bus.close()
+        await mongo.close()
+
+
+async def test_what_a_journal_document_does_not_take_comes_with_the_next(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
+    """Seven changes that wait at once, of 400 events each: an event's place in its document has three digits."""
+    mongo, lane, _ = stage
+    changed = await asyncio.gather(*(lane.submit(ACME, None, MakeGroups(f"many-{number}", 400)) for number in range(7)))
+    documents: list[dict[str, Any]] = await mongo.database["journal"].find({}).to_list()
+    sizes = [len(document["events"]) for document in documents]
+    assert sum(sizes) == 2_800
+    assert max(sizes) <= EVENTS_AT_ONCE_MAX <= 1_000
+    assert len({change.revision for change in changed}) == len(documents) > 1
+    assert await mongo.database["groups"].count_documents({}) == 2_800
+
+
+async def test_a_change_that_no_document_takes_is_refused_whole(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
+    mongo, lane, _ = stage
+    with pytest.raises(Problem) as refused:
+        await lane.submit(ACME, None, MakeGroups("huge", EVENTS_AT_ONCE_MAX + 1))
+    assert (refused.value.status, refused.value.code) == (409, "change_too_large")
+    assert await mongo.database["groups"].count_documents({"name": "huge"}) == 0
+
+
+async def test_a_token_issued_after_the_answer_is_never_cut(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
+    """The gateways cut what was issued before the moment that they are told: it is no later than the answer."""
+    _, lane, bus = stage
+    changed: Changed = await lane.submit(ACME, None, MakeGroups("cut", 1))
+    issued_at_ms = now_ms()
+    await lane.told()
+    assert changed.revision > 1
+    assert bus.cut["cut"] <= issued_at_ms
