@@ -4,7 +4,7 @@ use nexkey_permissions as core;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// The reasons as Python strings, made once: every decision of a process shares them.
 static REASONS: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
@@ -72,7 +72,7 @@ impl Decision {
 
 /// A door as the index knows it.
 #[pyclass(frozen, module = "py_service._core_rs")]
-struct DoorRecord(Arc<core::Door>);
+struct DoorRecord(core::DoorRecord);
 
 #[pymethods]
 impl DoorRecord {
@@ -104,7 +104,7 @@ impl DoorRecord {
 
 /// A device as the index knows it.
 #[pyclass(frozen, module = "py_service._core_rs")]
-struct DeviceRecord(Arc<core::Device>);
+struct DeviceRecord(core::Device);
 
 #[pymethods]
 impl DeviceRecord {

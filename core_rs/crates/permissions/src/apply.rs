@@ -2,14 +2,14 @@
 use crate::catalog::{Catalog, Closures, Touched};
 use crate::documents::{
     AntiPassback, AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState,
-    PlaceName, ScheduledMode, SiteDocument,
+    PlaceName, SiteDocument,
 };
 use crate::identifier::Identifier;
 use crate::images::Image;
 use crate::model::{
-    AreaTerms, Device, Door, DoorTerms, Extras, GROUPS_INLINE, GroupRule, Person, Place,
-    ScheduleLink, State, Validity,
+    AreaTerms, Device, Door, DoorNames, DoorTerms, GroupRule, GroupRules, Place, State, Validity,
 };
+use crate::person::{Extras, Person};
 use crate::zone::Zones;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -47,19 +47,19 @@ pub fn take_in(
         }
         Image::Site(id, document) => put_site(catalog, next, id, document, touched, zones),
         Image::Area(id, document) => put_area(catalog, next, id, document, touched),
-        Image::Door(id, document) => put_door(catalog, next, id, document, touched),
+        Image::Door(id, document) => put_door(catalog, next, &id, document, touched),
         Image::Device(id, Some(document)) => {
             let DeviceDocument {
                 door,
                 active,
                 public_key,
             } = document;
-            next.devices.insert(Arc::new(Device {
+            next.devices.insert(Device {
                 id,
                 door,
                 active,
                 public_key,
-            }));
+            });
         }
         Image::Device(id, None) => _ = next.devices.remove(id.as_str()),
         Image::Person(id, Some(document)) => put_person(catalog, next, id, document),
@@ -69,7 +69,7 @@ pub fn take_in(
         }
         Image::Schedule(id, document) => catalog.put_schedule(&id, document, touched),
         Image::Calendar(id, document) => catalog.put_calendar(&id, document, touched),
-        Image::Grant(id, document) => catalog.put_grant(&id, document, touched),
+        Image::Grant(id, document) => catalog.put_grant(&id, document, next, touched),
     }
 }
 
@@ -81,7 +81,7 @@ fn put_site(
     touched: &mut Touched,
     zones: &Zones,
 ) {
-    let place = catalog.places.of(&PlaceName::Site(id.clone()));
+    let place = catalog.place(&PlaceName::Site(id.clone()));
     let facts = document.map(|document| PlaceFacts {
         id,
         zone: zones.named(&document.time_zone),
@@ -98,7 +98,7 @@ fn put_area(
     document: Option<AreaDocument>,
     touched: &mut Touched,
 ) {
-    let place = catalog.places.of(&PlaceName::Area(id.clone()));
+    let place = catalog.place(&PlaceName::Area(id.clone()));
     let facts = document.map(|document| PlaceFacts {
         id,
         zone: None,
@@ -133,58 +133,88 @@ struct PlaceFacts {
 
 /// A place that was there keeps its rules and doors: a lockdown of a site with thousands of them copies neither.
 fn put_place(next: &mut State, handle: u32, facts: Option<PlaceFacts>, touched: &mut Touched) {
-    let known = next.places.get(handle).filter(|_| facts.is_some());
+    let known = next.place(handle).filter(|_| facts.is_some());
     let (rules, doors) = known
-        .map(|known| (Arc::clone(&known.rules), Arc::clone(&known.doors)))
+        .map(|known| (known.rules.clone(), Arc::clone(&known.doors)))
         .unwrap_or_default();
     if known.is_none() {
         touched.places.insert(handle);
     }
-    if facts.is_none() {
+    let Some(facts) = facts else {
         list_groups(next, handle, &[]);
-    }
-    next.places.set(
-        handle,
-        facts.map(|facts| {
-            let PlaceFacts {
-                id,
-                zone,
-                locked_down,
-                terms,
-            } = facts;
-            Arc::new(Place {
-                id,
-                locked_down,
-                zone,
-                terms,
-                rules,
-                doors,
-            })
-        }),
-    );
+        next.set_place(handle, None);
+        return;
+    };
+    let PlaceFacts {
+        id,
+        zone,
+        locked_down,
+        terms,
+    } = facts;
+    next.name_place(handle, &id);
+    let place = Place {
+        id,
+        locked_down,
+        zone,
+        terms,
+        rules,
+        doors,
+    };
+    next.set_place(handle, Some(place));
 }
 
+/// A door that was there keeps its rules, and what it doesn't leave is not touched.
 fn put_door(
     catalog: &mut Catalog,
     next: &mut State,
-    id: Identifier,
+    id: &Identifier,
     document: Option<DoorDocument>,
     touched: &mut Touched,
 ) {
-    let place = catalog.places.of(&PlaceName::Door(id.clone()));
-    if let Some(old) = next.doors_by_place.get(place) {
-        for outer in [Some(old.site_place), old.area_place].into_iter().flatten() {
-            catalog.doors_in.remove(&outer, &place);
-            touched.places.insert(outer);
+    let place = catalog.place(&PlaceName::Door(id.clone()));
+    let known = next.doors.get(id.as_str());
+    let rules = known.map(|known| known.rules.clone());
+    let before = known.map(holders_of).unwrap_or_default();
+    let door = document.map(|document| new_door(catalog, next, (id, place), document, touched));
+    let after = door.as_ref().map(holders_of).unwrap_or_default();
+    for left in before.iter().filter(|holder| !after.contains(holder)) {
+        catalog.doors_in.remove(left, place);
+        touched.places.insert(*left);
+    }
+    for joined in after.iter().filter(|holder| !before.contains(holder)) {
+        catalog.doors_in.add(*joined, place);
+        touched.places.insert(*joined);
+    }
+    match (door, rules) {
+        (Some(door), Some(rules)) => next.doors.insert(Door { rules, ..door }),
+        (Some(door), None) => {
+            touched.places.insert(place);
+            next.doors.insert(door);
+        }
+        (None, _) => {
+            list_groups(next, place, &[]);
+            next.door_names.set(place, None);
+            next.doors.remove(id.as_str());
         }
     }
-    touched.places.insert(place);
-    let Some(document) = document else {
-        list_groups(next, place, &[]);
-        next.doors_by_place.set(place, None);
-        next.doors.remove(id.as_str());
-        return;
-    };
+}
+
+/// Its site and its area, by their handles.
+fn holders_of(door: &Door) -> SmallVec<[u32; 2]> {
+    [Some(door.site_place), door.area_place]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The door of a document, without rules; what it is called is written.
+fn new_door(
+    catalog: &mut Catalog,
+    next: &mut State,
+    (id, place): (&Identifier, u32),
+    document: DoorDocument,
+    touched: &mut Touched,
+) -> Door {
     let DoorDocument {
         name,
         site,
@@ -197,70 +227,45 @@ fn put_door(
         two_persons_seconds,
         locked_down,
     } = document;
-    let terms = door_terms(catalog, modes, enters, leaves, two_persons_seconds);
-    let site_place = catalog.places.of(&PlaceName::Site(site.clone()));
-    let area_place = area
-        .as_ref()
-        .map(|area| catalog.places.of(&PlaceName::Area(area.clone())));
-    for outer in [Some(site_place), area_place].into_iter().flatten() {
-        catalog.doors_in.add(outer, place);
-        touched.places.insert(outer);
-    }
-    let rules = next
-        .doors_by_place
-        .get(place)
-        .map(|old| Arc::clone(&old.rules))
-        .unwrap_or_default();
-    put_settled_door(
-        next,
-        Door {
-            id,
-            place,
-            site_place,
-            area_place,
-            rules,
-            mode,
-            locked_down,
-            terms,
-            name: name.into(),
-            site,
-            area,
-            lock,
-        },
-    );
-}
-
-fn door_terms(
-    catalog: &mut Catalog,
-    modes: Vec<ScheduledMode>,
-    enters: Option<Identifier>,
-    leaves: Option<Identifier>,
-    two_persons_seconds: Option<u32>,
-) -> Option<Arc<DoorTerms>> {
-    let any =
-        !modes.is_empty() || enters.is_some() || leaves.is_some() || two_persons_seconds.is_some();
-    let mut area = |id: Option<Identifier>| id.map(|id| catalog.places.of(&PlaceName::Area(id)));
-    let (enters, leaves) = (area(enters), area(leaves));
     let modes = modes.into_iter().map(|scheduled| {
-        let link = ScheduleLink {
-            handle: catalog.schedules.of(&scheduled.schedule),
-            id: scheduled.schedule,
-        };
-        (link, scheduled.mode)
+        let schedule = catalog.schedule(&scheduled.schedule, touched);
+        (schedule, scheduled.mode)
     });
+    let modes = modes.collect();
+    let mut holder = |name: &PlaceName, id: &Identifier| {
+        let handle = catalog.place(name);
+        next.name_place(handle, id);
+        handle
+    };
+    let site_place = holder(&PlaceName::Site(site.clone()), &site);
+    let mut area_place =
+        |area: Option<Identifier>| area.map(|area| holder(&PlaceName::Area(area.clone()), &area));
     let terms = DoorTerms {
-        modes: modes.collect(),
-        enters,
-        leaves,
+        modes,
+        enters: area_place(enters),
+        leaves: area_place(leaves),
         two_persons_seconds,
     };
-    any.then(|| Arc::new(terms))
-}
-
-fn put_settled_door(next: &mut State, door: Door) {
-    let door = Arc::new(door);
-    next.doors_by_place.set(door.place, Some(Arc::clone(&door)));
-    next.doors.insert(door);
+    let door = Door {
+        id: id.clone(),
+        place,
+        site_place,
+        area_place: area_place(area),
+        mode,
+        locked_down,
+        rules: GroupRules::new(),
+        terms: terms.asks_anything().then(|| Arc::new(terms)),
+    };
+    let name = name.into();
+    next.door_names.set(
+        place,
+        Some(DoorNames {
+            id: id.clone(),
+            name,
+            lock,
+        }),
+    );
+    door
 }
 
 fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document: PersonDocument) {
@@ -273,26 +278,21 @@ fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document:
         tokens_valid_after,
         pin,
     } = document;
-    let mut groups: SmallVec<[u32; GROUPS_INLINE]> = groups
+    let groups = groups
         .iter()
         .map(|group| catalog.groups.of(group))
         .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups.shrink_to_fit();
     let extras = Extras {
-        rules: catalog.rules_of_person(id.as_str()),
-        roles: roles.into(),
-        pin,
-    };
-    next.persons.insert(Arc::new(Person {
-        id,
-        groups,
         validity: Validity::new(valid_from, valid_until),
         tokens_valid_after_ms: tokens_valid_after,
-        extras: extras.kept(),
-        suspended: state == PersonState::Suspended,
-    }));
+        rules: catalog.rules_of_person(id.as_str(), next),
+        roles: roles.into(),
+        pin,
+        ..Extras::default()
+    };
+    let suspended = state == PersonState::Suspended;
+    next.persons
+        .insert(Person::new(id, suspended, groups, extras));
 }
 
 /// What the images mean together, once all of them are in.
@@ -315,27 +315,26 @@ pub fn settle(catalog: &Catalog, next: &mut State, touched: Touched) {
     }
     for schedule in schedules {
         next.schedules
-            .set(schedule, catalog.compiled(schedule).map(Arc::new));
+            .set(schedule, catalog.named_schedule(schedule));
     }
 }
 
 fn settle_place(catalog: &Catalog, next: &mut State, handle: u32, closures: &mut Closures) {
-    if let Some(door) = next.doors_by_place.get(handle) {
+    if let Some(door) = next.door_at(handle) {
         let settled = Door {
-            rules: catalog.rules_at(handle, closures),
-            ..Door::clone(door)
+            rules: catalog.rules_at(handle, closures, next),
+            ..door.clone()
         };
         list_groups(next, handle, &settled.rules);
-        put_settled_door(next, settled);
-    } else if let Some(place) = next.places.get(handle) {
-        let doors = catalog.doors_in.of(&handle).copied().collect();
+        next.doors.insert(settled);
+    } else if let Some(place) = next.place(handle) {
         let settled = Place {
-            rules: catalog.rules_at(handle, closures),
-            doors,
-            ..Place::clone(place)
+            rules: catalog.rules_at(handle, closures, next),
+            doors: catalog.doors_in.of(&handle).into(),
+            ..place.clone()
         };
         list_groups(next, handle, &settled.rules);
-        next.places.set(handle, Some(Arc::new(settled)));
+        next.set_place(handle, Some(settled));
     }
 }
 
@@ -344,31 +343,29 @@ fn list_groups(next: &mut State, place: u32, rules: &[GroupRule]) {
     let before = allowed_groups(rules_of(next, place));
     let after = allowed_groups(rules);
     for group in before.symmetric_difference(&after) {
-        let mut places = next
-            .places_of_group
-            .get(*group)
-            .map(|places| Vec::clone(places))
-            .unwrap_or_default();
-        match places.binary_search(&place) {
-            Ok(found) if !after.contains(group) => _ = places.remove(found),
-            Err(missing) if after.contains(group) => places.insert(missing, place),
-            _ => {}
-        }
-        next.places_of_group.set(*group, Some(Arc::new(places)));
+        let listed = after.contains(group);
+        next.places_of_group.update(*group, |places| {
+            let places = Arc::make_mut(places);
+            match places.binary_search(&place) {
+                Ok(found) if !listed => _ = places.remove(found),
+                Err(missing) if listed => places.insert(missing, place),
+                _ => {}
+            }
+        });
     }
 }
 
 fn rules_of(next: &State, place: u32) -> &[GroupRule] {
-    let of_door = next.doors_by_place.get(place).map(|door| &*door.rules);
+    let of_door = next.door_at(place).map(|door| &*door.rules);
     of_door
-        .or_else(|| next.places.get(place).map(|place| &*place.rules))
+        .or_else(|| next.place(place).map(|place| &*place.rules))
         .unwrap_or_default()
 }
 
 fn allowed_groups(rules: &[GroupRule]) -> BTreeSet<u32> {
     rules
         .iter()
-        .filter(|rule| !rule.grant.denies)
+        .filter(|rule| !rule.grant.denies())
         .map(|rule| rule.group)
         .collect()
 }

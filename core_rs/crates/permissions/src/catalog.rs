@@ -5,8 +5,13 @@ use crate::documents::{
     CalendarDocument, Effect, GrantDocument, PlaceName, ScheduleDocument, Subject,
 };
 use crate::identifier::Identifier;
-use crate::model::{Extras, Grant, GroupRule, Person, PersonRule, ScheduleLink, State, Validity};
+use crate::model::{
+    Grant, GrantLink, GroupRule, GroupRules, NamedSchedule, State, Validity, holder_handle,
+};
+use crate::person::PersonRule;
 use crate::schedule::{Holidays, Schedule};
+use smallvec::SmallVec;
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -24,7 +29,7 @@ impl<K> Default for Handles<K> {
 }
 
 impl<K: Hash + Eq + Clone> Handles<K> {
-    /// The number of `name`, new or known. (Four thousand million names don't fit into memory.)
+    /// The number of `name`, new or known. (Two thousand million names don't fit into memory.)
     pub fn of(&mut self, name: &K) -> u32 {
         if let Some(handle) = self.0.get(name) {
             return *handle;
@@ -35,26 +40,34 @@ impl<K: Hash + Eq + Clone> Handles<K> {
     }
 }
 
-/// Sets by key; an empty set is not kept.
+/// Sets of handles by key; an empty set is not kept.
 #[derive(Debug)]
-pub struct Links<K, V>(Table<K, BTreeSet<V>>);
+pub struct Links<K>(Table<K, SmallVec<[u32; 2]>>);
 
-impl<K, V> Default for Links<K, V> {
+impl<K> Default for Links<K> {
     fn default() -> Self {
         Self(Table::default())
     }
 }
 
-impl<K: Hash + Eq, V: Ord> Links<K, V> {
+impl<K: Hash + Eq> Links<K> {
     /// Adds a link.
-    pub fn add(&mut self, key: K, value: V) {
-        self.0.entry(key).or_default().insert(value);
+    pub fn add(&mut self, key: K, value: u32) {
+        let values = self.0.entry(key).or_default();
+        if let Err(place) = values.binary_search(&value) {
+            values.insert(place, value);
+        }
     }
 
     /// Takes a link out.
-    pub fn remove(&mut self, key: &K, value: &V) {
+    pub fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q, value: u32)
+    where
+        K: Borrow<Q>,
+    {
         if let Some(values) = self.0.get_mut(key) {
-            values.remove(value);
+            if let Ok(place) = values.binary_search(&value) {
+                values.remove(place);
+            }
             if values.is_empty() {
                 self.0.remove(key);
             }
@@ -62,16 +75,19 @@ impl<K: Hash + Eq, V: Ord> Links<K, V> {
     }
 
     /// All that `key` is linked to, ascending.
-    pub fn of(&self, key: &K) -> impl Iterator<Item = &V> {
-        self.0.get(key).into_iter().flatten()
+    pub fn of<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> &[u32]
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key).map(AsRef::as_ref).unwrap_or_default()
     }
 }
 
+/// Who a grant is for and where it holds; what else it says is in `State::grants`.
 #[derive(Debug)]
 struct ListedGrant {
     subject: SubjectHandle,
     place: u32,
-    grant: Arc<Grant>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,26 +114,47 @@ pub struct Touched {
 pub struct Catalog {
     /// Names of groups.
     pub groups: Handles<Identifier>,
-    /// Names of doors, areas and sites.
-    pub places: Handles<PlaceName>,
-    /// Names of schedules.
-    pub schedules: Handles<Identifier>,
     /// Doors of a site or an area.
-    pub doors_in: Links<u32, u32>,
+    pub doors_in: Links<u32>,
     /// Set when the organization was replaced or dropped: a writer that waited must look again.
     pub retired: bool,
+    doors: Handles<Identifier>,
+    areas_and_sites: Handles<PlaceName>,
+    schedules: Handles<Identifier>,
+    schedule_names: Vec<Identifier>,
     group_includes: Table<u32, Vec<u32>>,
-    included_in: Links<u32, u32>,
-    grants: Table<Identifier, ListedGrant>,
-    grants_of_group: Links<u32, Identifier>,
-    grants_of_person: Links<Identifier, Identifier>,
-    group_grants_at: Links<u32, Identifier>,
+    included_in: Links<u32>,
+    grants: Table<Identifier, u32>,
+    /// By handle; `None` is free.
+    listed_grants: Vec<Option<ListedGrant>>,
+    free_grants: Vec<u32>,
+    grants_of_group: Links<u32>,
+    grants_of_person: Links<Identifier>,
+    group_grants_at: Links<u32>,
     calendars: Table<Identifier, Arc<[i64]>>,
     schedule_documents: Table<u32, ScheduleDocument>,
-    schedules_by_calendar: Links<Identifier, u32>,
+    schedules_by_calendar: Links<Identifier>,
 }
 
 impl Catalog {
+    /// The handle of a place.
+    pub fn place(&mut self, name: &PlaceName) -> u32 {
+        match name {
+            PlaceName::Door(id) => self.doors.of(id),
+            PlaceName::Area(_) | PlaceName::Site(_) => holder_handle(self.areas_and_sites.of(name)),
+        }
+    }
+
+    /// The handle of a schedule. One that is named for the first time is settled, so that readers know its name.
+    pub fn schedule(&mut self, id: &Identifier, touched: &mut Touched) -> u32 {
+        let handle = self.schedules.of(id);
+        if handle as usize == self.schedule_names.len() {
+            self.schedule_names.push(id.clone());
+            touched.schedules.insert(handle);
+        }
+        handle
+    }
+
     /// Takes a group in, or out.
     pub fn put_group(
         &mut self,
@@ -127,7 +164,7 @@ impl Catalog {
     ) {
         let group = self.groups.of(id);
         for included in self.group_includes.remove(&group).unwrap_or_default() {
-            self.included_in.remove(&included, &group);
+            self.included_in.remove(&included, group);
         }
         if let Some(includes) = includes {
             let handles: Vec<u32> = includes
@@ -147,32 +184,74 @@ impl Catalog {
         &mut self,
         id: &Identifier,
         document: Option<GrantDocument>,
+        next: &mut State,
         touched: &mut Touched,
     ) {
-        if let Some(old) = self.grants.remove(id) {
-            Self::touch_listing(&old, touched);
-            match &old.subject {
-                SubjectHandle::Person(person) => self.grants_of_person.remove(person, id),
-                SubjectHandle::Group(group) => {
-                    self.grants_of_group.remove(group, id);
-                    self.group_grants_at.remove(&old.place, id);
-                }
+        let known = self.grants.get(id).copied();
+        if let Some(handle) = known {
+            self.unlist(handle, touched);
+        }
+        match (known, document) {
+            (_, Some(document)) => {
+                let handle = known.unwrap_or_else(|| self.new_grant(id));
+                let (grant, listed) = self.listed(id, document, touched);
+                self.list(handle, listed, touched);
+                next.grants.set(handle, Some(grant));
+            }
+            (Some(handle), None) => {
+                // INVARIANT: all that had it in a rule was touched just now, so no rule of the next state has it.
+                self.grants.remove(id);
+                self.free_grants.push(handle);
+                next.grants.set(handle, None);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn new_grant(&mut self, id: &Identifier) -> u32 {
+        let handle = self.free_grants.pop().unwrap_or_else(|| {
+            self.listed_grants.push(None);
+            u32::try_from(self.listed_grants.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.grants.insert(id.clone(), handle);
+        handle
+    }
+
+    fn unlist(&mut self, handle: u32, touched: &mut Touched) {
+        let listed = self.listed_grants.get_mut(handle as usize);
+        let Some(old) = listed.and_then(Option::take) else {
+            return;
+        };
+        Self::touch_listing(&old, touched);
+        match &old.subject {
+            SubjectHandle::Person(person) => self.grants_of_person.remove(person, handle),
+            SubjectHandle::Group(group) => {
+                self.grants_of_group.remove(group, handle);
+                self.group_grants_at.remove(&old.place, handle);
             }
         }
-        let Some(document) = document else { return };
-        let listed = self.listed(id, document);
+    }
+
+    fn list(&mut self, handle: u32, listed: ListedGrant, touched: &mut Touched) {
         match &listed.subject {
-            SubjectHandle::Person(person) => self.grants_of_person.add(person.clone(), id.clone()),
+            SubjectHandle::Person(person) => self.grants_of_person.add(person.clone(), handle),
             SubjectHandle::Group(group) => {
-                self.grants_of_group.add(*group, id.clone());
-                self.group_grants_at.add(listed.place, id.clone());
+                self.grants_of_group.add(*group, handle);
+                self.group_grants_at.add(listed.place, handle);
             }
         }
         Self::touch_listing(&listed, touched);
-        self.grants.insert(id.clone(), listed);
+        if let Some(slot) = self.listed_grants.get_mut(handle as usize) {
+            *slot = Some(listed);
+        }
     }
 
-    fn listed(&mut self, id: &Identifier, document: GrantDocument) -> ListedGrant {
+    fn listed(
+        &mut self,
+        id: &Identifier,
+        document: GrantDocument,
+        touched: &mut Touched,
+    ) -> (Grant, ListedGrant) {
         let GrantDocument {
             effect,
             subject,
@@ -182,24 +261,25 @@ impl Catalog {
             valid_until,
             pass,
         } = document;
-        let schedule = schedule.map(|id| ScheduleLink {
-            handle: self.schedules.of(&id),
-            id,
-        });
-        ListedGrant {
+        let listed = ListedGrant {
             subject: match subject {
                 Subject::Person(person) => SubjectHandle::Person(person),
                 Subject::Group(group) => SubjectHandle::Group(self.groups.of(&group)),
             },
-            place: self.places.of(&place),
-            grant: Arc::new(Grant {
-                id: id.clone(),
-                denies: effect == Effect::Deny,
-                validity: Validity::new(valid_from, valid_until),
-                schedule,
-                pass: pass.map(Box::new),
-            }),
-        }
+            place: self.place(&place),
+        };
+        let grant = Grant {
+            id: id.clone(),
+            denies: effect == Effect::Deny,
+            validity: Validity::new(valid_from, valid_until),
+            schedule: schedule.map(|id| self.schedule(&id, touched)),
+            pass: pass.map(Arc::new),
+        };
+        (grant, listed)
+    }
+
+    fn grant_at(&self, handle: u32) -> Option<&ListedGrant> {
+        self.listed_grants.get(handle as usize)?.as_ref()
     }
 
     fn touch_listing(listed: &ListedGrant, touched: &mut Touched) {
@@ -216,13 +296,13 @@ impl Catalog {
         document: Option<ScheduleDocument>,
         touched: &mut Touched,
     ) {
-        let handle = self.schedules.of(id);
+        let handle = self.schedule(id, touched);
         if let Some(ScheduleDocument {
             calendar: Some(calendar),
             ..
         }) = self.schedule_documents.remove(&handle)
         {
-            self.schedules_by_calendar.remove(&calendar, &handle);
+            self.schedules_by_calendar.remove(&calendar, handle);
         }
         if let Some(document) = document {
             if let Some(calendar) = &document.calendar {
@@ -248,24 +328,28 @@ impl Catalog {
     }
 
     /// The rules that one person holds alone, sorted by place.
-    pub fn rules_of_person(&self, person: &str) -> Box<[PersonRule]> {
-        // Asked for every person of a snapshot, most of whom have none.
-        let Some(ids) = self.grants_of_person.0.get(person) else {
-            return Box::default();
-        };
-        let listed = ids.iter().filter_map(|id| self.grants.get(id));
-        let mut rules: Vec<PersonRule> = listed
-            .map(|listed| PersonRule {
-                place: listed.place,
-                grant: Arc::clone(&listed.grant),
+    pub fn rules_of_person(&self, person: &str, state: &State) -> Box<[PersonRule]> {
+        let rule = |handle: &u32| {
+            Some(PersonRule {
+                place: self.grant_at(*handle)?.place,
+                grant: link_to(*handle, state)?,
             })
-            .collect();
+        };
+        let handles = self.grants_of_person.of(person);
+        let mut rules: Vec<PersonRule> = handles.iter().filter_map(rule).collect();
         rules.sort_by_key(|rule| rule.place);
         rules.into()
     }
 
-    /// The schedule as `check` asks it, with what its calendar says today.
-    pub fn compiled(&self, handle: u32) -> Option<Schedule> {
+    /// A schedule as readers know it: its name, and what it and its calendar say today.
+    pub fn named_schedule(&self, handle: u32) -> Option<NamedSchedule> {
+        Some(NamedSchedule {
+            id: self.schedule_names.get(handle as usize)?.clone(),
+            schedule: self.compiled(handle),
+        })
+    }
+
+    fn compiled(&self, handle: u32) -> Option<Schedule> {
         let document = self.schedule_documents.get(&handle)?;
         let holidays = match &document.calendar {
             None => Holidays::None,
@@ -291,11 +375,13 @@ impl Catalog {
             let grants = self
                 .grants_of_group
                 .of(&group)
-                .filter_map(|id| self.grants.get(id));
+                .iter()
+                .filter_map(|handle| self.grant_at(*handle));
             places.extend(grants.map(|listed| listed.place));
             waiting.extend(
                 self.included_in
                     .of(&group)
+                    .iter()
                     .copied()
                     .filter(|outer| reached.insert(*outer)),
             );
@@ -304,26 +390,30 @@ impl Catalog {
     }
 
     /// The rules for groups at a place, nesting closed over, sorted by group.
-    pub fn rules_at(&self, place: u32, closures: &mut Closures) -> Arc<[GroupRule]> {
-        let mut rules = Vec::new();
-        for listed in self
-            .group_grants_at
-            .of(&place)
-            .filter_map(|id| self.grants.get(id))
-        {
-            if let SubjectHandle::Group(group) = listed.subject {
-                let members = closures
-                    .0
-                    .entry(group)
-                    .or_insert_with(|| self.closure(group));
+    pub fn rules_at(&self, place: u32, closures: &mut Closures, state: &State) -> GroupRules {
+        let mut rules = GroupRules::new();
+        for handle in self.group_grants_at.of(&place) {
+            let Some(ListedGrant {
+                subject: SubjectHandle::Group(group),
+                ..
+            }) = self.grant_at(*handle)
+            else {
+                continue;
+            };
+            let members = closures
+                .0
+                .entry(*group)
+                .or_insert_with(|| self.closure(*group));
+            if let Some(grant) = link_to(*handle, state) {
                 rules.extend(members.iter().map(|group| GroupRule {
                     group: *group,
-                    grant: Arc::clone(&listed.grant),
+                    grant,
                 }));
             }
         }
         rules.sort_by_key(|rule| rule.group);
-        rules.into()
+        rules.shrink_to_fit();
+        rules
     }
 
     /// A group and all that it includes, as far as they exist. A cycle ends where it meets itself.
@@ -343,18 +433,15 @@ impl Catalog {
     /// Gives a person that exists the rules of now.
     pub fn settle_person(&self, id: &Identifier, state: &mut State) {
         if let Some(person) = state.persons.get(id.as_str()) {
-            let extras = Extras {
-                rules: self.rules_of_person(id.as_str()),
-                roles: person.roles().into(),
-                pin: person.pin(),
-            };
-            let settled = Person {
-                extras: extras.kept(),
-                ..Person::clone(person)
-            };
-            state.persons.insert(Arc::new(settled));
+            let settled = person.with_rules(self.rules_of_person(id.as_str(), state));
+            state.persons.insert(settled);
         }
     }
+}
+
+fn link_to(handle: u32, state: &State) -> Option<GrantLink> {
+    let grant = state.grants.get(handle)?;
+    Some(GrantLink::new(handle, grant.denies))
 }
 
 /// Closures of groups, remembered while one record is settled.

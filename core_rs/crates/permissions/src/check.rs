@@ -4,7 +4,8 @@
 use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::DoorMode;
 use crate::identifier::Identifier;
-use crate::model::{Door, Grant, GroupRule, Person, ScheduleLink, State};
+use crate::model::{Door, Grant, GrantLink, GroupRule, State};
+use crate::person::Person;
 use crate::zone::WallClock;
 use std::cell::OnceCell;
 
@@ -95,9 +96,7 @@ pub fn person_by_id<'a>(
     }
     let person = state.persons.get(person);
     listener.step("person_known", person.is_some(), String::new);
-    person
-        .map(AsRef::as_ref)
-        .ok_or((Reason::UnknownCredential, None))
+    person.ok_or((Reason::UnknownCredential, None))
 }
 
 fn not_locked_down(
@@ -138,8 +137,8 @@ pub fn person_stands(
     if person.suspended {
         return Err((Reason::PersonSuspended, None));
     }
-    let begun = person.validity.has_begun(now_ms);
-    let over = person.validity.is_over(now_ms);
+    let begun = person.validity().has_begun(now_ms);
+    let over = person.validity().is_over(now_ms);
     listener.step("person_valid", begun && !over, String::new);
     match (begun, over) {
         (false, _) => Err((Reason::NotYetValid, None)),
@@ -171,7 +170,7 @@ pub fn hear_rules<'a>(
                 .iter()
                 .skip(first)
                 .take_while(|rule| rule.place == place);
-            own.for_each(|rule| hearing.hear(&rule.grant));
+            own.for_each(|rule| hearing.hear_of(rule.grant));
         }
     }
 }
@@ -183,21 +182,19 @@ const CHOICES_MAX: usize = 16;
 /// Below this many rules the list is walked, above it is searched for each group of the person.
 const WALKED_RULES_MAX: usize = 16;
 
-fn hear_group_rules<'a>(person: &Person, rules: &'a [GroupRule], hearing: &mut Hearing<'a>) {
+fn hear_group_rules(person: &Person, rules: &[GroupRule], hearing: &mut Hearing<'_>) {
     if rules.len() <= WALKED_RULES_MAX {
-        let concerned = rules
-            .iter()
-            .filter(|rule| person.groups.binary_search(&rule.group).is_ok());
-        concerned.for_each(|rule| hearing.hear(&rule.grant));
+        let concerned = rules.iter().filter(|rule| person.is_in(rule.group));
+        concerned.for_each(|rule| hearing.hear_of(rule.grant));
         return;
     }
-    for group in &person.groups {
-        let first = rules.partition_point(|rule| rule.group < *group);
+    for group in person.groups() {
+        let first = rules.partition_point(|rule| rule.group < group);
         let concerned = rules
             .iter()
             .skip(first)
-            .take_while(|rule| rule.group == *group);
-        concerned.for_each(|rule| hearing.hear(&rule.grant));
+            .take_while(|rule| rule.group == group);
+        concerned.for_each(|rule| hearing.hear_of(rule.grant));
     }
 }
 
@@ -256,6 +253,15 @@ impl<'a> Hearing<'a> {
             .is_some()
     }
 
+    /// INVARIANT: every rule of a state leads to a grant of it.
+    fn hear_of(&mut self, link: GrantLink) {
+        let grant = self.state.grants.get(link.handle());
+        debug_assert!(grant.is_some(), "a rule without its grant");
+        if let Some(grant) = grant {
+            self.hear(grant);
+        }
+    }
+
     fn hear(&mut self, grant: &'a Grant) {
         let over = grant.validity.is_over(self.now_ms);
         if over || !grant.validity.has_begun(self.now_ms) {
@@ -275,7 +281,7 @@ impl<'a> Hearing<'a> {
             keep_smaller(&mut self.withheld, grant);
             return;
         }
-        let class = match (grant.denies, self.ask_schedule(grant.schedule.as_ref())) {
+        let class = match (grant.denies, self.ask_schedule(grant.schedule)) {
             // Nobody can say whether it is closed: what takes access away holds then, what gives it doesn't.
             (true, Schedule::Open | Schedule::Unknown) => &mut self.denied,
             (true, Schedule::Holiday | Schedule::Closed) => return,
@@ -328,9 +334,9 @@ impl<'a> Hearing<'a> {
     /// The mode that holds now. Nobody can say of a schedule that isn't whole: then only a mode that asks for more holds.
     fn mode(&self) -> DoorMode {
         let modes = self.door.terms.as_ref().map(|terms| &*terms.modes);
-        let holding = modes.unwrap_or_default().iter().find(|(link, mode)| {
+        let holding = modes.unwrap_or_default().iter().find(|(schedule, mode)| {
             let opens = matches!(mode, DoorMode::Unlocked | DoorMode::FirstPersonIn);
-            match self.ask_schedule(Some(link)) {
+            match self.ask_schedule(Some(*schedule)) {
                 Schedule::Open => true,
                 Schedule::Unknown => !opens,
                 Schedule::Holiday | Schedule::Closed => false,
@@ -361,7 +367,7 @@ impl<'a> Hearing<'a> {
         }
         let terms = self.door.terms.as_deref();
         let area = |handle: u32| {
-            let place = self.state.places.get(handle)?;
+            let place = self.state.place(handle)?;
             Some((place.id.clone(), place.terms?))
         };
         let needs = Needs {
@@ -397,15 +403,16 @@ impl<'a> Hearing<'a> {
         Some(zone.wall_clock(now_ms).day)
     }
 
-    fn ask_schedule(&self, link: Option<&ScheduleLink>) -> Schedule {
-        let Some(link) = link else {
+    fn ask_schedule(&self, schedule: Option<u32>) -> Schedule {
+        let Some(schedule) = schedule else {
             return Schedule::Open;
         };
         let (state, door, now_ms) = (self.state, self.door, self.now_ms);
         let wall_clock = self
             .wall_clock
             .get_or_init(|| Some(state.site_of(door)?.zone.as_ref()?.wall_clock(now_ms)));
-        match (state.schedules.get(link.handle), wall_clock) {
+        let named = state.schedules.get(schedule);
+        match (named.and_then(|named| named.schedule.as_ref()), wall_clock) {
             (Some(schedule), Some(_)) if !schedule.is_whole() => Schedule::Unknown,
             (Some(schedule), Some(wall)) if schedule.is_open(*wall) => Schedule::Open,
             (Some(schedule), Some(wall)) if schedule.is_holiday(wall.day) => Schedule::Holiday,
@@ -446,14 +453,22 @@ impl<'a> Hearing<'a> {
         });
         match (self.open, self.holiday) {
             (Some(grant), _) => (Reason::Granted, Some(grant.id.clone())),
-            (None, Some(grant)) => (Reason::Holiday, schedule_of(grant)),
-            (None, None) => (Reason::OutsideSchedule, self.closed.and_then(schedule_of)),
+            (None, Some(grant)) => (Reason::Holiday, self.schedule_of(grant)),
+            (None, None) => {
+                let closed = self.closed.and_then(|grant| self.schedule_of(grant));
+                (Reason::OutsideSchedule, closed)
+            }
         }
+    }
+
+    fn schedule_of(&self, grant: &Grant) -> Option<Identifier> {
+        let named = self.state.schedules.get(grant.schedule?)?;
+        Some(named.id.clone())
     }
 
     fn schedule_detail(&self) -> String {
         let grant = self.open.or(self.holiday).or(self.closed);
-        let schedule = grant.and_then(schedule_of);
+        let schedule = grant.and_then(|grant| self.schedule_of(grant));
         let words = if self.open.is_some() {
             "open"
         } else {
@@ -486,10 +501,6 @@ fn choice_of(grant: &Grant) -> Choice {
             .map(|limit| (limit.pass.clone(), limit.uses))
             .collect(),
     }
-}
-
-fn schedule_of(grant: &Grant) -> Option<Identifier> {
-    grant.schedule.as_ref().map(|link| link.id.clone())
 }
 
 fn keep_smaller<'a>(kept: &mut Option<&'a Grant>, grant: &'a Grant) {

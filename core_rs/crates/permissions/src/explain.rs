@@ -1,10 +1,9 @@
 //! A decision in all its steps, for people: `explain`, and the doors a person holds rules on.
 use crate::check::{Listener, Silent, decide};
 use crate::decision::Decision;
-use crate::model::{Door, State};
+use crate::model::{DoorRecord, State};
 use serde::Serialize;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::Arc;
 
 /// One step of a decision.
 #[derive(Debug, Serialize)]
@@ -105,48 +104,39 @@ pub fn doors_of(
     person: &str,
     now_ms: i64,
     limit: usize,
-) -> Vec<(Arc<Door>, Decision)> {
+) -> Vec<(DoorRecord, Decision)> {
     let Some(person) = state.persons.get(person) else {
         return Vec::new();
     };
     let of_groups = person
-        .groups
-        .iter()
-        .filter_map(|group| state.places_of_group.get(*group))
+        .groups()
+        .filter_map(|group| state.places_of_group.get(group))
         .flat_map(|places| places.iter());
     let own = person
         .rules()
         .iter()
-        .filter(|rule| !rule.grant.denies)
+        .filter(|rule| !rule.grant.denies())
         .map(|rule| &rule.place);
     let mut doors = BTreeMap::new();
     for place in of_groups.chain(own) {
         let inside = state
-            .places
-            .get(*place)
+            .place(*place)
             .map(|place| &*place.doors)
             .unwrap_or_default();
         for door in inside
             .iter()
             .chain([place])
-            .filter_map(|door| state.doors_by_place.get(*door))
+            .filter_map(|door| state.door_at(*door))
         {
             doors.insert(&door.id, door);
         }
     }
-    let decided = doors.into_values().take(limit);
-    decided
+    let told = doors.into_values().filter_map(|door| state.record_of(door));
+    let id = person.id.as_str();
+    told.take(limit)
         .map(|door| {
-            (
-                Arc::clone(door),
-                decide(
-                    state,
-                    person.id.as_str(),
-                    door.id.as_str(),
-                    now_ms,
-                    &mut Silent,
-                ),
-            )
+            let decision = decide(state, id, door.id.as_str(), now_ms, &mut Silent);
+            (door, decision)
         })
         .collect()
 }

@@ -1,7 +1,8 @@
 //! Identifiers of the images: `[a-z0-9_-]{1,64}`, up to 23 bytes without an allocation.
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use smol_str::SmolStr;
-use std::borrow::{Borrow, Cow};
+use std::borrow::Borrow;
+use std::fmt;
 
 /// Longest identifier, in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
@@ -43,8 +44,22 @@ impl Serialize for Identifier {
 
 impl<'de> Deserialize<'de> for Identifier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        Self::new(&text).ok_or_else(|| de::Error::custom("not an identifier"))
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Takes a text as it passes by: most of what a snapshot holds are identifiers, and none of them needs a string of its own.
+struct Text;
+
+impl de::Visitor<'_> for Text {
+    type Value = Identifier;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an identifier")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Identifier, E> {
+        Identifier::new(text).ok_or_else(|| E::custom("not an identifier"))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::explain::{Explanation, doors_of, explain, persons_at};
 use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
 use crate::load::SnapshotLoad;
-use crate::model::{Device, Door, State};
+use crate::model::{Device, DoorRecord, State};
 use crate::roles::{authenticate, check_role, reach};
 use crate::settle::{Asking, Records, Settled, Taken, settle};
 use crate::zone::Zones;
@@ -276,7 +276,7 @@ impl PermissionIndex {
         person: &str,
         now_ms: i64,
         limit: usize,
-    ) -> Vec<(Arc<Door>, Decision)> {
+    ) -> Vec<(DoorRecord, Decision)> {
         self.read(organization, |state| {
             state.map_or_else(Vec::new, |state| doors_of(state, person, now_ms, limit))
         })
@@ -350,13 +350,16 @@ impl PermissionIndex {
 
     /// A door.
     #[must_use]
-    pub fn door(&self, organization: &str, door: &str) -> Option<Arc<Door>> {
-        self.read(organization, |state| state?.doors.get(door).cloned())
+    pub fn door(&self, organization: &str, door: &str) -> Option<DoorRecord> {
+        self.read(organization, |state| {
+            let state = state?;
+            state.record_of(state.doors.get(door)?)
+        })
     }
 
     /// A device.
     #[must_use]
-    pub fn device(&self, organization: &str, device: &str) -> Option<Arc<Device>> {
+    pub fn device(&self, organization: &str, device: &str) -> Option<Device> {
         self.read(organization, |state| state?.devices.get(device).cloned())
     }
 

@@ -20,6 +20,7 @@ mod check;
 mod decision;
 mod documents;
 mod explain;
+mod groups;
 mod identifier;
 mod images;
 mod index;
@@ -27,6 +28,7 @@ mod load;
 mod map;
 mod model;
 mod needs;
+mod person;
 mod roles;
 mod schedule;
 mod settle;
@@ -39,7 +41,7 @@ pub use explain::{Explanation, Step};
 pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};
 pub use index::{PermissionIndex, SnapshotError, tzdata_version};
 pub use load::SnapshotLoad;
-pub use model::{AreaTerms, Device, Door};
+pub use model::{AreaTerms, Device, DoorRecord};
 pub use roles::roles;
 pub use settle::{
     Asking, Record, Records, Settled, Taken, give_back, records_from_json, records_to_json,

@@ -1,23 +1,32 @@
 //! What readers see: one immutable state per revision. `catalog` builds it, `check` asks it; nothing here changes in place.
 //!
-//! Handles are numbers for names, given once by the catalog and never again while the organization stays loaded.
-use crate::documents::{AntiPassback, DoorMode, HeldRole, PassTerms};
+//! Handles are numbers for names, given by the catalog. A name keeps its handle while the organization stays loaded; only the handle of a
+//! grant that was taken is given again, and no rule of the same state has it then.
+use crate::documents::{AntiPassback, DoorMode, PassTerms};
 use crate::identifier::Identifier;
 use crate::map::{Keyed, Map};
+use crate::person::Person;
 use crate::schedule::Schedule;
 use crate::slots::Slots;
 use crate::zone::Zone;
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 use std::sync::Arc;
 
 /// Half-open validity in milliseconds; a missing bound is the type's own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     from_ms: i64,
     until_ms: i64,
 }
 
 impl Validity {
+    /// From ever, for ever.
+    pub const ALWAYS: Self = Self {
+        from_ms: i64::MIN,
+        until_ms: i64::MAX,
+    };
+
     /// From bounds that may be missing.
     #[must_use]
     pub fn new(from_ms: Option<i64>, until_ms: Option<i64>) -> Self {
@@ -41,115 +50,59 @@ impl Validity {
 }
 
 /// A grant without its subject and place: those say where it is listed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Grant {
     /// Its identifier.
     pub id: Identifier,
-    /// Takes instead of gives.
-    pub denies: bool,
     /// When it holds at all.
     pub validity: Validity,
-    /// When it is open; `None` is always.
-    pub schedule: Option<ScheduleLink>,
     /// What narrows it, when it came out of a pass.
-    pub pass: Option<Box<PassTerms>>,
+    pub pass: Option<Arc<PassTerms>>,
+    /// Handle of the schedule that says when it is open; `None` is always.
+    pub schedule: Option<u32>,
+    /// Takes instead of gives.
+    pub denies: bool,
 }
 
-/// A schedule by name and by handle; the handle may lead to nothing (yet).
-#[derive(Clone, Debug)]
-pub struct ScheduleLink {
-    /// Its identifier.
-    pub id: Identifier,
-    /// Where `State::schedules` has it.
-    pub handle: u32,
+/// A grant as rules name it: its handle, and whether it denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrantLink(u32);
+
+const DENIES: u32 = 1 << 31;
+
+impl GrantLink {
+    /// The grant at `handle`.
+    #[must_use]
+    pub fn new(handle: u32, denies: bool) -> Self {
+        Self(if denies { handle | DENIES } else { handle })
+    }
+
+    /// Where `State::grants` has it.
+    #[must_use]
+    pub fn handle(self) -> u32 {
+        self.0 & !DENIES
+    }
+
+    /// Takes instead of gives.
+    #[must_use]
+    pub fn denies(self) -> bool {
+        self.0 & DENIES != 0
+    }
 }
 
 /// A grant for a group, listed at its place. Nesting is closed over: every group that is included has its own entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupRule {
     /// Handle of the group.
     pub group: u32,
     /// The grant.
-    pub grant: Arc<Grant>,
+    pub grant: GrantLink,
 }
 
-/// A grant for one person, listed at the person.
-#[derive(Clone, Debug)]
-pub struct PersonRule {
-    /// Handle of the place.
-    pub place: u32,
-    /// The grant.
-    pub grant: Arc<Grant>,
-}
+/// Rules of a place, sorted by group; four of them, which is what most doors have at most, stand in its record.
+pub type GroupRules = SmallVec<[GroupRule; 4]>;
 
-/// Direct groups that fit into the record of a person; more are kept beside it.
-pub const GROUPS_INLINE: usize = 12;
-
-/// A person: everything `check` needs of one, in one record of two cache lines, in the order in which it is needed.
-#[derive(Clone, Debug)]
-#[repr(C)]
-pub struct Person {
-    /// Identifier.
-    pub id: Identifier,
-    /// When the person is valid.
-    pub validity: Validity,
-    /// Sorted handles of direct groups.
-    pub groups: SmallVec<[u32; GROUPS_INLINE]>,
-    /// What few persons have.
-    pub extras: Option<Box<Extras>>,
-    /// Tokens issued before are revoked.
-    pub tokens_valid_after_ms: i64,
-    /// Suspended persons pass nowhere.
-    pub suspended: bool,
-}
-
-/// What most persons don't have: grants of their own, and roles.
-#[derive(Clone, Debug, Default)]
-pub struct Extras {
-    /// Sorted by place.
-    pub rules: Box<[PersonRule]>,
-    /// What the person may administer.
-    pub roles: Box<[HeldRole]>,
-    /// Keyed hash of the PIN.
-    pub pin: Option<[u8; 32]>,
-}
-
-impl Extras {
-    /// Kept only when there is something to keep.
-    #[must_use]
-    pub fn kept(self) -> Option<Box<Self>> {
-        let any = !self.rules.is_empty() || !self.roles.is_empty() || self.pin.is_some();
-        any.then(|| Box::new(self))
-    }
-}
-
-impl Person {
-    /// The rules that concern this person alone, sorted by place.
-    #[must_use]
-    pub fn rules(&self) -> &[PersonRule] {
-        self.extras
-            .as_ref()
-            .map(|extras| &*extras.rules)
-            .unwrap_or_default()
-    }
-
-    /// What the person may administer.
-    #[must_use]
-    pub fn roles(&self) -> &[HeldRole] {
-        self.extras
-            .as_ref()
-            .map(|extras| &*extras.roles)
-            .unwrap_or_default()
-    }
-
-    /// Keyed hash of the PIN.
-    #[must_use]
-    pub fn pin(&self) -> Option<[u8; 32]> {
-        self.extras.as_ref().and_then(|extras| extras.pin)
-    }
-}
-
-/// A door; what `check` needs comes first and together.
+/// A door: what `check` needs of it. What people and devices call it is in `DoorNames`.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Door {
@@ -161,16 +114,34 @@ pub struct Door {
     pub site_place: u32,
     /// Handle of its area, which may not exist.
     pub area_place: Option<u32>,
-    /// Rules on the door itself, sorted by group.
-    pub rules: Arc<[GroupRule]>,
     /// Its mode.
     pub mode: DoorMode,
     /// Whether the door itself is locked down.
     pub locked_down: bool,
+    /// Rules on the door itself, sorted by group.
+    pub rules: GroupRules,
     /// What most doors don't have.
     pub terms: Option<Arc<DoorTerms>>,
+}
+
+/// What a door is called, and what moves it.
+#[derive(Clone, Debug)]
+pub struct DoorNames {
+    /// Identifier.
+    pub id: Identifier,
     /// What people call it.
-    pub name: Arc<str>,
+    pub name: SmolStr,
+    /// The device that moves it.
+    pub lock: Option<Identifier>,
+}
+
+/// A door as it is told to whoever asks for it.
+#[derive(Clone, Debug)]
+pub struct DoorRecord {
+    /// Identifier.
+    pub id: Identifier,
+    /// What people call it.
+    pub name: SmolStr,
     /// Its site.
     pub site: Identifier,
     /// Its area.
@@ -182,14 +153,23 @@ pub struct Door {
 /// What most doors don't have: modes by schedule, areas that are counted, a second person.
 #[derive(Clone, Debug)]
 pub struct DoorTerms {
-    /// The first whose schedule is open holds.
-    pub modes: Box<[(ScheduleLink, DoorMode)]>,
+    /// Handles of schedules; the first that is open holds.
+    pub modes: Box<[(u32, DoorMode)]>,
     /// Handle of the area into which it leads.
     pub enters: Option<u32>,
     /// Handle of the area out of which it leads.
     pub leaves: Option<u32>,
     /// Two persons have to ask within so many seconds.
     pub two_persons_seconds: Option<u32>,
+}
+
+impl DoorTerms {
+    /// Is there anything in it?
+    #[must_use]
+    pub fn asks_anything(&self) -> bool {
+        let areas = self.enters.is_some() || self.leaves.is_some();
+        areas || !self.modes.is_empty() || self.two_persons_seconds.is_some()
+    }
 }
 
 /// What an area asks of who enters it.
@@ -215,7 +195,7 @@ pub struct Place {
     /// Of an area: what it asks of who enters; `None`: nobody counts.
     pub terms: Option<AreaTerms>,
     /// Rules on all its doors, sorted by group.
-    pub rules: Arc<[GroupRule]>,
+    pub rules: GroupRules,
     /// Handles of its doors, ascending.
     pub doors: Arc<[u32]>,
 }
@@ -231,12 +211,6 @@ pub struct Device {
     pub active: bool,
     /// Ed25519.
     pub public_key: [u8; 32],
-}
-
-impl Keyed for Person {
-    fn key(&self) -> &str {
-        self.id.as_str()
-    }
 }
 
 impl Keyed for Door {
@@ -262,31 +236,103 @@ pub struct State {
     pub persons: Map<Person>,
     /// Doors by identifier.
     pub doors: Map<Door>,
-    /// The same doors by their handle as a place.
-    pub doors_by_place: Slots<Door>,
+    /// By handle as a place: what the same doors are called.
+    pub door_names: Slots<DoorNames>,
     /// Devices.
     pub devices: Map<Device>,
-    /// Sites and areas that exist.
+    /// Sites and areas that exist, by `holder_number` of their handles.
     pub places: Slots<Place>,
-    /// Schedules that exist.
-    pub schedules: Slots<Schedule>,
+    /// The names of all sites and areas that were ever named, by the same number.
+    pub place_names: Slots<Identifier>,
+    /// Schedules that were named, by handle.
+    pub schedules: Slots<NamedSchedule>,
+    /// Grants by handle.
+    pub grants: Slots<Grant>,
     /// By handle of a group: places that list an allow rule for it, ascending.
-    pub places_of_group: Slots<Vec<u32>>,
+    pub places_of_group: Slots<Arc<Vec<u32>>>,
+}
+
+/// A schedule by its name.
+#[derive(Clone, Debug)]
+pub struct NamedSchedule {
+    /// Its identifier.
+    pub id: Identifier,
+    /// What it says; `None` when it doesn't exist (yet).
+    pub schedule: Option<Schedule>,
+}
+
+/// The bit of a place's handle that says: an area or a site, which holds doors.
+const HOLDER: u32 = 1 << 31;
+
+/// The handle of the area or site of this number.
+#[must_use]
+pub fn holder_handle(number: u32) -> u32 {
+    number | HOLDER
+}
+
+/// The number of an area or a site; `None` for a door.
+fn holder_number(handle: u32) -> Option<u32> {
+    (handle & HOLDER != 0).then_some(handle & !HOLDER)
 }
 
 impl State {
+    /// The area or the site with this handle, when it exists.
+    #[inline]
+    #[must_use]
+    pub fn place(&self, handle: u32) -> Option<&Place> {
+        self.places.get(holder_number(handle)?)
+    }
+
+    /// Writes (or takes away) an area or a site.
+    pub fn set_place(&mut self, handle: u32, place: Option<Place>) {
+        if let Some(number) = holder_number(handle) {
+            self.places.set(number, place);
+        }
+    }
+
+    /// Remembers what an area or a site is called, also when it doesn't exist.
+    pub fn name_place(&mut self, handle: u32, id: &Identifier) {
+        if let Some(number) = holder_number(handle)
+            && self.place_names.get(number).is_none()
+        {
+            self.place_names.set(number, Some(id.clone()));
+        }
+    }
+
     /// The area of a door, when it exists.
+    #[inline]
     #[must_use]
     pub fn area_of(&self, door: &Door) -> Option<&Place> {
-        self.places.get(door.area_place?).map(AsRef::as_ref)
+        self.place(door.area_place?)
     }
 
     /// The site of a door, when it exists.
+    #[inline]
     #[must_use]
     pub fn site_of(&self, door: &Door) -> Option<&Place> {
-        self.places.get(door.site_place).map(AsRef::as_ref)
+        self.place(door.site_place)
+    }
+
+    /// The door with this handle, when it exists.
+    #[must_use]
+    pub fn door_at(&self, handle: u32) -> Option<&Door> {
+        self.doors.get(self.door_names.get(handle)?.id.as_str())
+    }
+
+    /// A door as it is told.
+    #[must_use]
+    pub fn record_of(&self, door: &Door) -> Option<DoorRecord> {
+        let names = self.door_names.get(door.place)?;
+        let name_of = |handle: u32| self.place_names.get(holder_number(handle)?).cloned();
+        Some(DoorRecord {
+            id: door.id.clone(),
+            name: names.name.clone(),
+            site: name_of(door.site_place)?,
+            area: door.area_place.and_then(name_of),
+            lock: names.lock.clone(),
+        })
     }
 }
 
-// INVARIANT: the record of a person stays as long as two cache lines.
-const _: () = assert!(size_of::<Person>() <= 128);
+// INVARIANT: the record of a door stays as long as two cache lines.
+const _: () = assert!(size_of::<Option<Door>>() <= 128);

@@ -163,7 +163,7 @@ pub fn authenticate(state: &State, person: &str, issued_at_ms: i64) -> Option<&'
     match state.persons.get(person) {
         None => Some("person_unknown"),
         Some(person) if person.suspended => Some("person_suspended"),
-        Some(person) if issued_at_ms < person.tokens_valid_after_ms => Some("token_revoked"),
+        Some(person) if issued_at_ms < person.tokens_valid_after_ms() => Some("token_revoked"),
         Some(_) => None,
     }
 }

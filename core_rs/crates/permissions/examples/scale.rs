@@ -1,0 +1,225 @@
+//! An organization out of a folder, taken in as a process takes it in, and then asked and changed: time and memory, as one line of JSON.
+//!
+//! `<kind>.bson` are concatenated stored documents, `pairs` has a person, a door and the right answer (0 or 1) in each line, `changes` a
+//! name and the JSON of one image. `benchmarks/scale.py` writes the folder and judges the figures; here they are only taken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a program for developers: what is wrong ends it, and its figures are no counts"
+)]
+use nexkey_permissions::PermissionIndex;
+use std::collections::BTreeMap;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+const ORGANIZATION: &str = "acme";
+/// In this order, so that memory is told apart by kind.
+const KINDS: [&str; 8] = [
+    "organization",
+    "site",
+    "area",
+    "schedule",
+    "group",
+    "person",
+    "door",
+    "grant",
+];
+const BATCH_BYTES: usize = 4 << 20;
+const ROUNDS: usize = 5;
+
+type Pair = (String, String, bool);
+type Figures = BTreeMap<String, f64>;
+
+fn put(figures: &mut Figures, name: &str, value: f64) {
+    figures.insert(name.to_owned(), value);
+}
+
+fn resident_bytes() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kibibytes.unwrap_or(0.0) * 1_024.0
+}
+
+/// Whole documents, at most `BATCH_BYTES` together.
+fn batches(mut documents: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while !documents.is_empty() {
+        let mut end = 0;
+        while end < documents.len() && end < BATCH_BYTES {
+            let length: [u8; 4] = documents[end..end + 4].try_into().unwrap();
+            end += usize::try_from(i32::from_le_bytes(length)).unwrap();
+        }
+        let (batch, rest) = documents.split_at(end);
+        found.push(batch);
+        documents = rest;
+    }
+    found
+}
+
+/// Seconds in the core for all of it, and how many bytes more were resident after each kind.
+fn load(index: &PermissionIndex, folder: &Path) -> (f64, BTreeMap<String, f64>) {
+    let mut load = index.begin_load(ORGANIZATION, 0).unwrap();
+    let (mut seconds, mut grown) = (0.0, BTreeMap::new());
+    for kind in KINDS {
+        let documents = fs::read(folder.join(format!("{kind}.bson"))).unwrap();
+        let before = resident_bytes();
+        for batch in batches(&documents) {
+            let began = Instant::now();
+            load.add(kind, batch).unwrap();
+            seconds += began.elapsed().as_secs_f64();
+        }
+        grown.insert(kind.to_owned(), resident_bytes() - before);
+    }
+    let (before, began) = (resident_bytes(), Instant::now());
+    index.finish_load(load).unwrap();
+    seconds += began.elapsed().as_secs_f64();
+    grown.insert("settled".to_owned(), resident_bytes() - before);
+    (seconds, grown)
+}
+
+fn read_pairs(folder: &Path) -> Vec<Pair> {
+    let text = fs::read_to_string(folder.join("pairs")).unwrap();
+    let pair = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        (words[0].to_owned(), words[1].to_owned(), words[2] == "1")
+    };
+    text.lines().map(pair).collect()
+}
+
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+}
+
+/// Nanoseconds of `ask` for each pair alone, the clock's own cost in them.
+fn each_ns(pairs: &[Pair], mut ask: impl FnMut(&Pair)) -> Vec<f64> {
+    let mut told: Vec<f64> = pairs
+        .iter()
+        .map(|pair| {
+            let began = Instant::now();
+            ask(pair);
+            began.elapsed().as_nanos() as f64
+        })
+        .collect();
+    told.sort_by(f64::total_cmp);
+    told
+}
+
+fn check(index: &PermissionIndex, (person, door, allowed): &Pair, now_ms: i64) {
+    let decision = index.check(ORGANIZATION, black_box(person), black_box(door), now_ms);
+    assert_eq!(decision.is_allowed(), *allowed, "{person} {door}");
+}
+
+/// Microseconds of each change, by its name, as one record each.
+fn apply(index: &PermissionIndex, changes: &str, figures: &mut Figures) {
+    let mut taken: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for line in changes.lines() {
+        let (name, image) = line.split_once(' ').unwrap();
+        let record = format!("[{image}]");
+        let revision = index.revision(ORGANIZATION) + 1;
+        let began = Instant::now();
+        index
+            .apply(ORGANIZATION, revision, record.as_bytes())
+            .unwrap();
+        taken
+            .entry(name)
+            .or_default()
+            .push(began.elapsed().as_nanos() as f64 / 1_000.0);
+    }
+    for (name, mut told) in taken {
+        told.sort_by(f64::total_cmp);
+        for (quantile_name, share) in [("median", 0.5), ("p99", 0.99), ("max", 1.0)] {
+            put(
+                figures,
+                &format!("change_{name}_us_{quantile_name}"),
+                quantile(&told, share),
+            );
+        }
+    }
+}
+
+/// Median, 99th percentile and mean of the round in the middle.
+fn ask(index: &PermissionIndex, pairs: &[Pair], now_ms: i64, figures: &mut Figures) {
+    let mut rounds: Vec<(f64, f64, f64)> = (0..ROUNDS)
+        .map(|_| {
+            let began = Instant::now();
+            for pair in pairs {
+                check(index, pair, now_ms);
+            }
+            let mean = began.elapsed().as_nanos() as f64 / pairs.len() as f64;
+            let each = each_ns(pairs, |pair| check(index, pair, now_ms));
+            (quantile(&each, 0.5), quantile(&each, 0.99), mean)
+        })
+        .collect();
+    rounds.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (median, p99, mean) = rounds[ROUNDS / 2];
+    put(figures, "check_ns_median", median);
+    put(figures, "check_ns_p99", p99);
+    put(figures, "check_ns_mean", mean);
+    let clock = each_ns(pairs, |pair| _ = black_box(pair));
+    put(figures, "clock_ns_median", quantile(&clock, 0.5));
+}
+
+/// Changes, and questions on another thread meanwhile.
+fn change(
+    index: &PermissionIndex,
+    folder: &Path,
+    pairs: &[Pair],
+    now_ms: i64,
+    figures: &mut Figures,
+) {
+    let changes = fs::read_to_string(folder.join("changes")).unwrap();
+    let finished = AtomicBool::new(false);
+    let beside = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut told = Vec::new();
+            for pairs in pairs.chunks(1_000).cycle() {
+                told.extend(each_ns(pairs, |(person, door, _)| {
+                    black_box(index.check(ORGANIZATION, person, door, now_ms));
+                }));
+                if finished.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            told.sort_by(f64::total_cmp);
+            told
+        });
+        apply(index, &changes, figures);
+        finished.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    put(figures, "beside_checks", beside.len() as f64);
+    put(figures, "beside_check_ns_median", quantile(&beside, 0.5));
+    put(figures, "beside_check_ns_p99", quantile(&beside, 0.99));
+}
+
+fn main() {
+    let folder = std::env::args().nth(1).expect("the folder");
+    let now_ms: i64 = std::env::args()
+        .nth(2)
+        .expect("the moment")
+        .parse()
+        .unwrap();
+    let folder = Path::new(&folder);
+    let pairs = read_pairs(folder);
+    let (index, mut figures) = (PermissionIndex::new(), Figures::new());
+    let before = resident_bytes();
+    let (seconds, grown) = load(&index, folder);
+    put(&mut figures, "load_seconds", seconds);
+    put(&mut figures, "index_bytes", resident_bytes() - before);
+    for (kind, bytes) in grown {
+        put(&mut figures, &format!("bytes_{kind}"), bytes);
+    }
+    ask(&index, &pairs, now_ms, &mut figures);
+    change(&index, folder, &pairs, now_ms, &mut figures);
+    println!("{}", serde_json::to_string(&figures).unwrap());
+}
