@@ -29,6 +29,8 @@ key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
 application.add_typer(key, name="key")
 organization = typer.Typer(no_args_is_help=True, help="Organizations, for the operator: found, suspend, resume, list.")
 application.add_typer(organization, name="organization")
+indexes = typer.Typer(no_args_is_help=True, help="The indexes of the store.")
+application.add_typer(indexes, name="indexes")
 
 WRONG_SETTING = 2
 Answer = TypeVar("Answer")
@@ -173,6 +175,27 @@ def list_organizations(as_json: Annotated[bool, typer.Option("--json", help="One
     for one in found:
         table.add_row(one.id, one.name, one.state, str(one.revision))
     Console().print(table)
+
+
+@indexes.command("advise")
+def advise(as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False) -> None:
+    """Indexes that are missing, undeclared or unused, and queries that read a whole collection. Status 1: one is missing, or a scan."""
+    import msgspec
+    from rich.table import Table
+
+    from py_service.stores.index_advice import advise_indexes
+
+    report = _operate(advise_indexes)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        table = Table("what", "collection", "fields", "why")
+        for one in report.advice:
+            table.add_row(one.what, one.collection, ", ".join(one.fields), one.detail)
+        Console().print(table if report.advice else "every declared index is there, and no query scans")
+        for note in report.notes:
+            Console().print(f"note: {note}")
+    sys.exit(1 if {"missing", "scan"} & {one.what for one in report.advice} else 0)
 
 
 def _operate(work: Callable[[Settings], Coroutine[object, object, Answer]]) -> Answer:
