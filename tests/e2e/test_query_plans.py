@@ -30,6 +30,9 @@ DOOR, AREA, SITE = "berlin-main-entrance", "berlin-lobby", "berlin"
 EVERYBODY, SCHEDULE = "everyone", "night-shift"
 READ_WHOLE = {"revisions"}  # at the start, to know the organizations
 ONE_DOCUMENT = {"leases"}  # found by its id; that the rest of the filter makes the embedded server scan costs one read
+OF_A_LIST = {
+    ("device", "kind"): "lock", ("person", "kind"): "guest", ("person", "state"): "active", ("person", "role"): "auditor",
+}  # fmt: skip
 CALLED_BY_LOCKS = {
     ("POST", "/v1/devices/{device}/token"), ("POST", "/v1/devices/{device}/time"), ("GET", "/v1/devices/{device}/configuration"),
 }  # fmt: skip
@@ -140,7 +143,7 @@ async def directory(ask: Asked) -> None:
         if first.json()["next_cursor"]:
             await ask("GET", f"/v1/{kind}s", 200, query=f"?limit=1&cursor={first.json()['next_cursor']}")
         for name in BY_NAME[kind].filters:
-            await ask("GET", f"/v1/{kind}s", 200, query=f"?{name}={'lock' if name == 'kind' else 'oslo'}")
+            await ask("GET", f"/v1/{kind}s", 200, query=f"?{name}={OF_A_LIST.get((kind, name), 'oslo')}")
     await ask("GET", "/v1/persons", 200, query="?name=no")
     await ask("GET", "/v1/organization", 200)
     await ask("PATCH", "/v1/organization", 200, json={"name": "Nordlicht"})
