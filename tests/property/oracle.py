@@ -5,6 +5,7 @@ tests and never part of the service. What it shares with the index is the editio
 so the zones are read from the package `tzdata` and not from the machine, and a test holds the two editions against each other.
 """
 
+import collections
 import datetime
 import functools
 import importlib.resources
@@ -19,12 +20,24 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 DAY_MINUTES = 1_440
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 KINDS = ("organization", "site", "area", "door", "device", "person", "group", "schedule", "calendar", "grant")
+GIVERS_MAX = 4
+CHOICES_MAX = 16
+STRICT_MODES = ("locked", "card_and_pin")
 
 
 class Answer(NamedTuple):
     allowed: bool
     reason: str
     rule: str | None
+
+
+class Judged(NamedTuple):
+    """What memory alone says, and what is left to the stateful rules."""
+
+    answer: Answer
+    mode: str | None = None  # of the door; null when a step before it refused
+    choices: Sequence[tuple[str, Document]] = ()  # the grants that a use is counted on, by id; none while another one opens
+    day: datetime.date | None = None  # at the site, where a first person opens the door for everybody
 
 
 def tz_database_version() -> str:
@@ -70,6 +83,15 @@ def is_over(document: Document, now_ms: int) -> bool:
     return isinstance(end, int) and now_ms >= end
 
 
+def is_valid(document: Document, now_ms: int) -> bool:
+    return has_begun(document, now_ms) and not is_over(document, now_ms)
+
+
+def counts_of(grant: Document) -> list[Document]:
+    terms = grant.get("pass")
+    return documents(terms, "counts") if isinstance(terms, Mapping) else []
+
+
 def minutes(clock: str) -> int:
     hours, rest = clock.split(":")
     return int(hours) * 60 + int(rest)
@@ -86,6 +108,8 @@ class Organization:
 
     def __init__(self) -> None:
         self.bag: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
+        self.met: collections.Counter[str] = collections.Counter()
+        """What was decided by what: tells a test whether its organizations ask everything."""
 
     def apply(self, images: Iterable[Document]) -> None:
         for image in images:
@@ -102,54 +126,146 @@ class Organization:
         return [{"kind": kind, "id": identifier, "document": document} for kind in KINDS for identifier, document in self.bag[kind].items()]
 
     def check(self, person_id: str, door_id: str, now_ms: int) -> Answer:
+        return self.judge(person_id, door_id, now_ms).answer
+
+    def judge(self, person_id: str, door_id: str, now_ms: int) -> Judged:
         if not any(organization["active"] for organization in self.bag["organization"].values()):
-            return Answer(False, "organization_suspended", None)
+            return Judged(Answer(False, "organization_suspended", None))
         person, door = self.bag["person"].get(person_id), self.bag["door"].get(door_id)
         if person is None:
-            return Answer(False, "unknown_credential", None)
+            return Judged(Answer(False, "unknown_credential", None))
         if door is None:
-            return Answer(False, "door_unknown", None)
+            return Judged(Answer(False, "door_unknown", None))
         for kind, holder, identifier in self.places(door_id, door):
             if holder["locked_down"]:
-                return Answer(False, f"{kind}_locked_down", identifier)
+                return Judged(Answer(False, f"{kind}_locked_down", identifier))
         if person["state"] == "suspended":
-            return Answer(False, "person_suspended", None)
+            return Judged(Answer(False, "person_suspended", None))
         if not has_begun(person, now_ms):
-            return Answer(False, "not_yet_valid", None)
+            return Judged(Answer(False, "not_yet_valid", None))
         if is_over(person, now_ms):
-            return Answer(False, "expired", None)
-        if door["mode"] == "unlocked":
-            return Answer(True, "granted", door_id)
-        return self.rules_answer(person_id, person, door_id, door, now_ms)
+            return Judged(Answer(False, "expired", None))
+        mode = self.mode(door, now_ms)
+        self.met[f"mode {mode}"] += 1
+        if mode == "unlocked":
+            return Judged(Answer(True, "granted", door_id), mode)
+        judged = self.rules_answer(person_id, door_id, now_ms)._replace(mode=mode)
+        local = self.local(door, now_ms)
+        if mode == "first_person_in" and judged.answer.reason != "denied_by_rule" and local is not None:
+            judged = judged._replace(day=local.date())
+        return judged
 
-    def rules_answer(self, person_id: str, person: Document, door_id: str, door: Document, now_ms: int) -> Answer:
-        rules = {
-            identifier: grant
-            for identifier, grant in sorted(self.bag["grant"].items())
-            if self.concerns_person(grant, person_id, person) and self.concerns_door(grant, door_id, door)
-        }
-        valid = {key: grant for key, grant in rules.items() if has_begun(grant, now_ms) and not is_over(grant, now_ms)}
-        open_now = {key: grant for key, grant in valid.items() if self.schedule_is_open(grant, door, now_ms)}
-        for key, grant in valid.items():
-            if grant["effect"] == "deny" and (key in open_now or not self.schedule_is_known(grant, door, now_ms)):
-                return Answer(False, "denied_by_rule", key)
+    def mode(self, door: Document, now_ms: int) -> str:
+        for scheduled in documents(door, "modes"):
+            mode = text(scheduled, "mode") or ""
+            if self.schedule_is_open(scheduled, door, now_ms):
+                self.met[f"{mode} by schedule"] += 1
+                return mode
+            if not self.schedule_is_known(scheduled, door, now_ms):
+                self.met[f"{mode} by a schedule that isn't whole"] += 1
+                if mode in STRICT_MODES:
+                    return mode
+        return text(door, "mode") or ""
+
+    def is_stateful(self, judged: Judged, door_id: str) -> bool:
+        """Whether any of the stateful rules has a say."""
+        if judged.mode is None:
+            return False
+        if not judged.answer.allowed:
+            return judged.day is not None
+        door = self.bag["door"][door_id]
+        return (
+            judged.day is not None
+            or judged.mode == "card_and_pin"
+            or bool(judged.choices)
+            or (judged.mode != "unlocked" and door.get("two_persons_seconds") is not None)
+            or any(self.counted_area(door, field) is not None for field in ("enters", "leaves"))
+        )
+
+    def counted_area(self, door: Document, field: str) -> str | None:
+        """The area that a door `enters` or `leaves`, when anybody counts there."""
+        area = text(door, field)
+        document = None if area is None else self.bag["area"].get(area)
+        if document is None:
+            return None
+        counts = document.get("anti_passback", "off") != "off" or document.get("occupancy_max") is not None
+        return area if counts else None
+
+    def rules_answer(self, person_id: str, door_id: str, now_ms: int) -> Judged:
+        rules, door = self.rules_of(person_id, door_id, now_ms, 0), self.bag["door"][door_id]
+        if (denied := self.first_denial(rules, door, now_ms)) is not None:
+            return Judged(Answer(False, "denied_by_rule", denied))
         allows = {key: grant for key, grant in rules.items() if grant["effect"] == "allow"}
         if not allows:
-            return Answer(False, "no_grant", None)
-        if not allows.keys() & valid.keys():
+            return Judged(Answer(False, "no_grant", None))
+        valid = {key: grant for key, grant in allows.items() if is_valid(grant, now_ms)}
+        if not valid:
             coming = [key for key, grant in allows.items() if not is_over(grant, now_ms)]
-            return Answer(False, "not_yet_valid", coming[0]) if coming else Answer(False, "expired", next(iter(allows)))
-        for key in allows:
-            if key in open_now:
-                return Answer(True, "granted", key)
-        closed = [grant for key, grant in allows.items() if key in valid]
-        on_holiday = [grant for grant in closed if self.is_holiday(grant, door, now_ms)]
+            reason, first = ("not_yet_valid", coming[0]) if coming else ("expired", next(iter(allows)))
+            return Judged(Answer(False, reason, first))
+        holding = {key: grant for key, grant in valid.items() if self.schedule_is_open(grant, door, now_ms)}
+        if holding:
+            return self.granted(holding)
+        on_holiday = [grant for grant in valid.values() if self.is_holiday(grant, door, now_ms)]
         if on_holiday:
-            return Answer(False, "holiday", text(on_holiday[0], "schedule"))
-        return Answer(False, "outside_schedule", text(closed[0], "schedule"))
+            return Judged(Answer(False, "holiday", text(on_holiday[0], "schedule")))
+        return Judged(Answer(False, "outside_schedule", text(next(iter(valid.values())), "schedule")))
+
+    def granted(self, holding: dict[str, Document]) -> Judged:
+        free = [key for key, grant in holding.items() if not counts_of(grant)]
+        if not free:
+            self.met["only limited grants hold"] += 1
+            choices = list(holding.items())[:CHOICES_MAX]
+            return Judged(Answer(True, "granted", choices[0][0]), choices=choices)
+        if free[0] != next(iter(holding)):
+            self.met["an unlimited grant before a smaller one"] += 1
+        return Judged(Answer(True, "granted", free[0]))
+
+    def rules_of(self, person_id: str, door_id: str, now_ms: int, givers: int) -> dict[str, Document]:
+        """The rules that are heard, by id; `givers`: how many passes led to this person."""
+        person, door = self.bag["person"][person_id], self.bag["door"][door_id]
+        return {
+            identifier: grant
+            for identifier, grant in sorted(self.bag["grant"].items())
+            if self.concerns_person(grant, person_id, person)
+            and self.concerns_door(grant, door_id, door)
+            and (not is_valid(grant, now_ms) or self.giver_may(grant, door_id, now_ms, givers + 1))
+        }
+
+    def first_denial(self, rules: dict[str, Document], door: Document, now_ms: int) -> str | None:
+        for key, grant in rules.items():
+            holds = self.schedule_is_open(grant, door, now_ms) or not self.schedule_is_known(grant, door, now_ms)
+            if grant["effect"] == "deny" and is_valid(grant, now_ms) and holds:
+                return key
+        return None
+
+    def giver_may(self, grant: Document, door_id: str, now_ms: int, givers: int) -> bool:
+        terms = grant.get("pass")
+        giver = text(terms, "given_by") if isinstance(terms, Mapping) else None
+        if giver is None:
+            return True
+        why = self.why_giver_may_not(giver, door_id, now_ms, givers)
+        self.met[f"giver {givers}: {why or 'may'}"] += 1
+        return why is None
+
+    def why_giver_may_not(self, giver_id: str, door_id: str, now_ms: int, givers: int) -> str | None:
+        giver, door = self.bag["person"].get(giver_id), self.bag["door"][door_id]
+        if givers > GIVERS_MAX:
+            return "too deep"
+        if giver is None:
+            return "unknown"
+        if giver["state"] == "suspended":
+            return "suspended"
+        if not is_valid(giver, now_ms):
+            return "not valid"
+        rules = self.rules_of(giver_id, door_id, now_ms, givers)
+        if self.first_denial(rules, door, now_ms) is not None:
+            return "denied"
+        allows = [grant for grant in rules.values() if grant["effect"] == "allow" and is_valid(grant, now_ms)]
+        return None if any(self.schedule_is_open(grant, door, now_ms) for grant in allows) else "nothing open"
 
     def doors_of(self, person_id: str) -> list[str]:
-        """Doors on which the person holds any allow rule."""
+        """Doors on which the person holds any allow rule, also one that isn't heard now because its giver may not pass."""
         person = self.bag["person"].get(person_id)
         if person is None:
             return []

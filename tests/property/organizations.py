@@ -10,7 +10,8 @@ from tests.property.oracle import EPOCH, Document, Json, zone
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns", "Africa/Cairo")
 UNKNOWN_ZONE = "Mars/Olympus_Mons"
-PERSONS = ("anna", "ben", "a" * 64)
+# The first three hold whatever is drawn, the others give and receive passes; of six the fifth giver is one too many.
+PERSONS = ("anna", "ben", "a" * 64, "cara", "dora", "emil")
 DOORS = ("front", "back", "vault", "d" + "0" * 63)
 AREAS = ("lobby", "lab")
 SITES = ("east", "west", "south")
@@ -18,6 +19,9 @@ GROUPS = ("staff", "guards", "all", "night")
 SCHEDULES = ("office", "overnight", "odd")
 CALENDARS = ("feasts", "strikes")
 GRANTS = ("x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8")
+CHAINED = ("c0", "c1", "c2", "c3", "c4", "c5")
+PASSES = ("p0", "p1", "p2", "p3")
+MODES = ("locked", "unlocked", "first_person_in", "card_and_pin")
 # Minutes around 02:00 are where most zones jump; midnight is where Cairo does.
 CLOCKS = ("00:00", "00:30", "01:00", "01:30", "01:45", "02:00", "02:15", "02:30", "03:00", "03:30", "08:00", "18:00", "22:00", "23:59")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -95,18 +99,56 @@ def one_of_fields(fields: dict[str, tuple[str, ...]]) -> st.SearchStrategy[dict[
     )
 
 
+# One pass may be named twice: the tighter number counts, and a use is one use.
+COUNT: st.SearchStrategy[Json] = st.fixed_dictionaries({"pass": st.sampled_from(PASSES), "uses": st.integers(0, 3)})
+COUNTS: st.SearchStrategy[Json] = st.lists(COUNT, max_size=2)
+PASS = st.fixed_dictionaries({"id": st.sampled_from(PASSES), "given_by": maybe((*PERSONS, "nobody")), "counts": COUNTS})
+
+
+def with_pass(grant: dict[str, Json], terms: Json) -> dict[str, Json]:
+    """Only what one person was given can have come out of a pass."""
+    return grant | {"pass": terms} if grant.get("person") is not None else grant
+
+
 GRANT = st.builds(
-    lambda subject, place, rest: {**subject, **place, **rest},
-    one_of_fields({"person": PERSONS, "group": GROUPS}),
+    lambda subject, place, rest, terms: with_pass({**subject, **place, **rest}, terms),
+    one_of_fields({"person": PERSONS[:3], "group": GROUPS}),
     one_of_fields({"door": DOORS, "area": AREAS, "site": SITES}),
     st.fixed_dictionaries(
         {"effect": st.sampled_from(("allow",) * 5 + ("deny",)), "schedule": maybe(SCHEDULES), "valid_from": BOUND, "valid_until": BOUND}
     ),
+    st.one_of(st.none(), PASS),
 )
+
+
+def chained(level: int) -> st.SearchStrategy[Document]:
+    """The grant with which the person of this level got what the one before passed on; the first has it from a manager."""
+    giver = None if level == 0 else PERSONS[level - 1]
+    terms = st.fixed_dictionaries({"id": st.sampled_from(PASSES), "given_by": st.just(giver), "counts": COUNTS})
+    place: dict[str, st.SearchStrategy[Json]] = {"person": st.just(PERSONS[level]), "door": st.just(DOORS[2])}
+    rest: dict[str, st.SearchStrategy[Json]] = {"effect": st.just("allow"), "valid_from": BOUND, "valid_until": BOUND}
+    often: st.SearchStrategy[Json] = st.sampled_from((None,) * 9 + SCHEDULES)
+    return st.fixed_dictionaries({**place, **rest, "schedule": often, "pass": terms})
+
+
+SCHEDULED_MODES: st.SearchStrategy[Json] = st.lists(
+    st.fixed_dictionaries({"schedule": st.sampled_from((*SCHEDULES, "never-made")), "mode": st.sampled_from(MODES)}), max_size=2
+)
+LIMIT: st.SearchStrategy[Json] = st.sampled_from((None, None, 0, 2))
 DOCUMENTS: dict[str, tuple[tuple[str, ...], st.SearchStrategy[Document]]] = {
     "organization": (("acme",), st.fixed_dictionaries({"name": st.just("Acme"), "active": YES_MOSTLY})),
     "site": (SITES, st.fixed_dictionaries({"time_zone": st.sampled_from(ZONES * 3 + (UNKNOWN_ZONE,)), "locked_down": NO_MOSTLY})),
-    "area": (AREAS, st.fixed_dictionaries({"site": st.sampled_from(SITES), "locked_down": NO_MOSTLY})),
+    "area": (
+        AREAS,
+        st.fixed_dictionaries(
+            {"site": st.sampled_from(SITES), "locked_down": NO_MOSTLY},
+            optional={
+                "anti_passback": st.sampled_from(("off", "off", "soft", "hard", "timed")),
+                "anti_passback_minutes": st.sampled_from((None, 30)),
+                "occupancy_max": LIMIT,
+            },
+        ),
+    ),
     "door": (
         DOORS,
         st.fixed_dictionaries(
@@ -115,9 +157,15 @@ DOCUMENTS: dict[str, tuple[tuple[str, ...], st.SearchStrategy[Document]]] = {
                 "site": st.sampled_from(SITES),
                 "area": maybe(AREAS),
                 "lock": st.none(),
-                "mode": st.sampled_from(("locked",) * 9 + ("unlocked",)),
+                "mode": st.sampled_from(("locked",) * 9 + MODES[1:]),
                 "locked_down": NO_MOSTLY,
-            }
+            },
+            optional={
+                "modes": SCHEDULED_MODES,
+                "enters": maybe((*AREAS, "no-area")),
+                "leaves": maybe((*AREAS, "no-area")),
+                "two_persons_seconds": LIMIT,
+            },
         ),
     ),
     "person": (
@@ -148,6 +196,10 @@ DOCUMENTS: dict[str, tuple[tuple[str, ...], st.SearchStrategy[Document]]] = {
     "calendar": (CALENDARS, st.fixed_dictionaries({"dates": st.lists(st.sampled_from(DATES), min_size=10, max_size=30)})),
     "grant": (GRANTS, GRANT),
 }
+CHAIN = [
+    st.fixed_dictionaries({"kind": st.just("grant"), "id": st.just(grant), "document": chained(level)})
+    for level, grant in enumerate(CHAINED)
+]
 
 
 def image(kind: str, tombstones: bool) -> st.SearchStrategy[Document]:
@@ -166,7 +218,7 @@ def whole(kind: str) -> st.SearchStrategy[list[Document]]:
 
 # All names, in any order, minus a few: what is missing is named by others all the same.
 SNAPSHOT = (
-    st.tuples(*(whole(kind) for kind in DOCUMENTS))
+    st.tuples(*(whole(kind) for kind in DOCUMENTS), st.tuples(*CHAIN).map(list))
     .map(lambda kinds: [image for images in kinds for image in images])
     .flatmap(lambda images: st.tuples(st.permutations(images), st.integers(0, 4)))
     .map(lambda drawn: list(drawn[0])[drawn[1] :])

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from py_service._core_rs import PermissionIndex
 from tests.property.oracle import Answer, Document, Organization, tz_database_version
-from tests.property.organizations import DOORS, INSTANTS, PERSONS, RECORD, SNAPSHOT
+from tests.property.organizations import DOORS, INSTANTS, MODES, PERSONS, RECORD, SNAPSHOT
 
 ORGANIZATION = "acme"
-EXAMPLES_DEFAULT = 100
+EXAMPLES_DEFAULT = 85
 EXAMPLES = int(os.environ.get("NEXKEY_ORACLE_EXAMPLES", EXAMPLES_DEFAULT))
-DECISIONS_PER_EXAMPLE_MIN = 200  # so that 100 organizations make at least 20,000 decisions
+DECISIONS_PER_EXAMPLE_MIN = 600  # so that 85 organizations make at least 51,000 decisions
 DEMANDED_REASONS = {
     "granted",
     "organization_suspended",
@@ -37,6 +37,16 @@ DEMANDED_REASONS = {
     "no_grant",
     "holiday",
     "outside_schedule",
+}
+MODES_BY_SCHEDULE = {f"{mode} {how}" for mode in MODES for how in ("by schedule", "by a schedule that isn't whole")}
+DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
+    *(f"mode {mode}" for mode in MODES),
+    *(f"giver 1: {why}" for why in ("may", "unknown", "suspended", "not valid", "denied", "nothing open")),
+    *(f"giver {givers}: {why}" for givers in (2, 3, 4) for why in ("may", "suspended", "nothing open")),
+    "giver 5: too deep",
+    "only limited grants hold",
+    "an unlimited grant before a smaller one",
+    *(f"stateful {stateful}, allowed {allowed}" for stateful in (True, False) for allowed in (True, False)),
 }
 PAIRS = [*((person, door) for person in PERSONS for door in DOORS), ("nobody", DOORS[0]), (PERSONS[0], "nowhere")]
 
@@ -60,9 +70,11 @@ def compare(index: PermissionIndex, twin: Organization, revision: int, instants:
     for now_ms in instants:
         for person, door in PAIRS:
             decision = index.check(ORGANIZATION, person, door, now_ms)
-            expected = twin.check(person, door, now_ms)
-            assert Answer(decision.allowed, decision.reason, decision.rule) == expected, (person, door, now_ms)
+            expected = twin.judge(person, door, now_ms)
+            assert Answer(decision.allowed, decision.reason, decision.rule) == expected.answer, (person, door, now_ms)
             assert decision.revision == revision
+            assert decision.stateful == twin.is_stateful(expected, door), (person, door, now_ms)
+            twin.met[f"stateful {decision.stateful}, allowed {decision.allowed}"] += 1
             reasons[decision.reason] += 1
     return reasons
 
@@ -89,6 +101,7 @@ def test_both_read_the_same_edition_of_the_time_zones() -> None:
 
 def test_the_index_agrees_with_its_twin() -> None:
     seen: collections.Counter[str] = collections.Counter()
+    met: collections.Counter[str] = collections.Counter()
 
     @settings(
         max_examples=EXAMPLES,
@@ -119,10 +132,12 @@ def test_the_index_agrees_with_its_twin() -> None:
         for other in (loaded, from_store):
             seen.update(compare(other, twin, 10 + len(records), instants))
             compare_doors(other, twin, instants[0])
+        met.update(twin.met)
 
     agrees()
     assert seen.total() >= EXAMPLES * DECISIONS_PER_EXAMPLE_MIN
     assert seen.keys() >= DEMANDED_REASONS, DEMANDED_REASONS - seen.keys()
+    assert met.keys() >= DEMANDED_MEETINGS, DEMANDED_MEETINGS - met.keys()
 
 
 @pytest.mark.parametrize("fold", [0, 1])

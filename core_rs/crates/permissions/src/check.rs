@@ -353,7 +353,13 @@ impl<'a> Hearing<'a> {
         listener: &mut impl Listener,
     ) -> Option<Box<Needs>> {
         let granted = *reason == Reason::Granted;
-        let first = mode == DoorMode::FirstPersonIn && *reason != Reason::DeniedByRule;
+        // Where nobody knows what day it is, nobody has come today.
+        let day = if mode == DoorMode::FirstPersonIn && *reason != Reason::DeniedByRule {
+            self.day()
+        } else {
+            None
+        };
+        let first = day.is_some();
         let counted = granted && !self.unlimited && mode != DoorMode::Unlocked;
         if self.door.terms.is_none()
             && !first
@@ -377,7 +383,7 @@ impl<'a> Hearing<'a> {
             two_persons_seconds: terms
                 .and_then(|terms| terms.two_persons_seconds)
                 .filter(|_| mode != DoorMode::Unlocked),
-            first_person_day: if first { self.day() } else { None },
+            first_person_day: day,
             pin: granted && mode == DoorMode::CardAndPin,
         };
         if needs == Needs::default() {
