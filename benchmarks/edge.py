@@ -41,6 +41,7 @@ RATIO_MIN = {"open": 0.50, "token": 0.40}  # of bare RSGI
 HEADERS = {"Accept": "application/json", "User-Agent": "nexkey-phone/1.0", "Accept-Language": "en", "Prefer": "wait=2"}
 PATHS = {"bare": ("GET", "/open"), "open": ("GET", "/open"), "token": ("POST", "/v1/doors/front/unlock")}
 EXPECTED = {"id": "door", "state": "commanded"}
+QUOTA = 1_000_000_000
 MASTER_KEY = bytes(range(32))
 
 
@@ -106,11 +107,11 @@ async def compose() -> Composition:
     told = Operation("Answers at once", "Benchmark", {200: None})
     routes = [
         Route("GET", "/open", answer, access="anyone", fenced=False, body_bytes_max=0, about=told),
-        Route("POST", "/v1/doors/{door}/unlock", answer, fenced=False, body_bytes_max=0, about=told),
+        Route("POST", "/v1/doors/{door}/unlock", answer, fenced=False, body_bytes_max=0, own_quota="unlock", about=told),
     ]
-    return Composition(
-        routes, Authenticator(ring, InMemory(), no_reload), RequestMetrics("benchmark"), nothing, once, Limits(metered=frozenset())
-    )
+    # Metered as always, with quotas that one token and one address don't use up.
+    limits = Limits(requests_per_minute_max=QUOTA, unlocks_per_minute_max=QUOTA, open_requests_per_minute_max=QUOTA)
+    return Composition(routes, Authenticator(ring, InMemory(), no_reload), RequestMetrics("benchmark"), nothing, once, limits)
 
 
 def serve(kind: str, port: int) -> None:

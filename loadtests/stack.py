@@ -28,6 +28,7 @@ from py_service.supervise.stack import Stack, plan_stack, start_service, start_s
 from py_service.supervise.supervisor import Notice, Supervisor
 
 API_WORKERS = 2
+QUOTA = 10_000_000  # a few persons at one address stand for thousands at theirs: metered as always, and never refused
 STORE_TIMEOUT_MS = 20_000  # for seeding and for reading back, not for the service
 SEED_BYTES = 32
 LOCKS_SECONDS_MAX = 60.0
@@ -55,7 +56,16 @@ async def running_stores(notices: list[Notice]) -> AsyncIterator[tuple[Stack, Da
         folder = DataFolder.open(Path(name))
         try:
             # Not from the environment: a load test never meets a store that it didn't start itself.
-            settings = Settings(data_folder=folder.path, api_port=0, gateway_port=0, api_workers=API_WORKERS, log_level="warning")
+            settings = Settings(
+                data_folder=folder.path,
+                api_port=0,
+                gateway_port=0,
+                api_workers=API_WORKERS,
+                log_level="warning",
+                unlocks_per_minute_max=QUOTA,
+                requests_per_minute_max=QUOTA,
+                open_requests_per_minute_max=QUOTA,
+            )
             stack = plan_stack(settings, folder)
             async with Supervisor(folder.logs, notices.append) as supervisor:
                 await start_stores(stack, supervisor)

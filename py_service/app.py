@@ -130,18 +130,29 @@ class Process:
         await self.follower.start()
         for organization in self.follower.organizations():
             await self.keys.command_key(organization)
-        limits = Limits(requests_concurrent_max=self._settings.requests_concurrent_max)
-        routes = await self.routes(limits)
+        routes = await self.routes()
         self._spawn(self.follower.listen)
         self._spawn(self.keys.keep_current)
         logger.info("api_started", process=self.name)
         authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key)
         once = CarryOutOnce(IdempotencyStore(self.mongo, self.ring, self.name))
-        return Composition(routes, authenticator, self.metrics, self.close, once, limits)
+        return Composition(routes, authenticator, self.metrics, self.close, once, self._limits())
 
-    async def routes(self, limits: Limits) -> list[Route]:
+    async def routes(self) -> list[Route]:
         """Everything that is served, with the document of it."""
-        return Documentation([*await self._rooms(), *self._health()], limits.metered).routes
+        return Documentation([*await self._rooms(), *self._health()]).routes
+
+    def _limits(self) -> Limits:
+        settings = self._settings
+        return Limits(
+            requests_concurrent_max=settings.requests_concurrent_max,
+            unlocks_per_minute_max=settings.unlocks_per_minute_max,
+            requests_per_minute_max=settings.requests_per_minute_max,
+            open_requests_per_minute_max=settings.open_requests_per_minute_max,
+            sign_ins_per_minute_max=settings.sign_ins_per_minute_max,
+            trusted_proxies=settings.trusted_proxies,
+            forwarded_header=settings.forwarded_header,
+        )
 
     async def _rooms(self) -> list[Route]:
         changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self.give_up)

@@ -58,6 +58,7 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+Quota = Literal["none", "sign-in", "open", "unlock", "request"]
 RequestHeader = Literal["If-Match", "If-None-Match", "Idempotency-Key", "Prefer", "X-Nexkey-Assertion"]
 
 
@@ -107,6 +108,7 @@ class Route:
     token against them. The unlock is not fenced at the edge: its commit group is.
     `body_bytes_max`: 0 means that a body is refused. `about`: what is told of it.
     `own_key`: the room itself makes repeats with an Idempotency-Key safe (the unlock, in its commit group); else the edge does.
+    `own_quota`: what a request takes from when that isn't its kind's. "sign-in" is for what could be guessed at: few for each address.
     """
 
     method: Literal["GET", "POST", "DELETE", "PATCH", "PUT"]
@@ -116,12 +118,18 @@ class Route:
     fenced: bool = True
     body_bytes_max: int = 65_536
     own_key: bool = False
+    own_quota: Quota | None = None
     about: Operation = field(kw_only=True)
 
     @property
     def keyed(self) -> bool:
         """Whether a repeat with its Idempotency-Key gets the first answer. Who is nobody yet has no keys of their own."""
         return self.method == "POST" and self.access == "person"
+
+    @property
+    def quota(self) -> Quota:
+        """What a request takes from: its person's, or, where nobody is known yet, its client address's."""
+        return self.own_quota or ("request" if self.access == "person" else "open")
 
     @property
     def headers(self) -> tuple[RequestHeader, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from py_service.errors import SettingsError
 MASTER_KEY_BYTES = 32
 PORT_MAX = 65_535
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+FORWARDED_HEADERS = ("x-forwarded-for", "forwarded")
+CLIENT_VARIABLES = frozenset({"NEXKEY_API_URL", "NEXKEY_TOKEN"})  # of the commands that speak HTTP: no process of the service reads them
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Secret:
@@ -64,6 +69,16 @@ class Settings:
     queue_members_max: int = 4_096
     requests_concurrent_max: int = 4_096
 
+    # Quotas: for each process. Of a person (or an API key), then of a client's address (IPv6: /64), for operations without a caller.
+    unlocks_per_minute_max: int = 120
+    requests_per_minute_max: int = 1_200
+    open_requests_per_minute_max: int = 6_000  # what isn't proved to be anybody's, too; all locks of a site come from one address
+    sign_ins_per_minute_max: int = 30
+
+    # Proxies that are believed about who the client is: networks, with commas between them. Only this one header of theirs is read.
+    trusted_proxies: tuple[Network, ...] = ()
+    forwarded_header: str = "x-forwarded-for"  # or "forwarded" (RFC 7239)
+
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. Raises SettingsError that names the setting."""
@@ -71,7 +86,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     known = {f"NEXKEY_{name.upper()}": name for name in Settings.__dataclass_fields__}
     values: dict[str, object] = {}
     for variable, text in source.items():
-        if not variable.startswith("NEXKEY_"):
+        if not variable.startswith("NEXKEY_") or variable in CLIENT_VARIABLES:
             continue
         if variable not in known:
             raise SettingsError(f"{variable}: no such setting")
@@ -95,6 +110,8 @@ def _read(variable: str, name: str, text: str) -> object:
         return text == "1"
     if kind == "Path":
         return Path(text)
+    if kind.startswith("tuple[Network"):
+        return _networks(variable, text)
     if kind.startswith("Secret"):
         return _secret(variable, text)
     return text or None if "None" in kind else text
@@ -110,6 +127,13 @@ def _secret(variable: str, text: str) -> Secret:
     return Secret(value)
 
 
+def _networks(variable: str, text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(one.strip()) for one in text.split(",") if one.strip())
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+
+
 def _check(settings: Settings) -> None:
     positive = (
         "api_workers",
@@ -119,8 +143,13 @@ def _check(settings: Settings) -> None:
         "group_events_max",
         "group_bytes_max",
         "queue_members_max",
+        "requests_concurrent_max",
+        "unlocks_per_minute_max",
+        "requests_per_minute_max",
+        "open_requests_per_minute_max",
+        "sign_ins_per_minute_max",
     )
-    for name in (*positive, "requests_concurrent_max"):
+    for name in positive:
         if getattr(settings, name) < 1:
             raise SettingsError(f"NEXKEY_{name.upper()}: 1 or more")
     for name in ("api_port", "gateway_port"):  # 0: one that is free
@@ -128,6 +157,8 @@ def _check(settings: Settings) -> None:
             raise SettingsError(f"NEXKEY_{name.upper()}: 0 to {PORT_MAX}")
     if settings.log_level.lower() not in LOG_LEVELS:
         raise SettingsError(f"NEXKEY_LOG_LEVEL: one of {', '.join(LOG_LEVELS)}")
+    if settings.forwarded_header not in FORWARDED_HEADERS:
+        raise SettingsError(f"NEXKEY_FORWARDED_HEADER: one of {', '.join(FORWARDED_HEADERS)}")
     if settings.environment not in ("development", "production"):
         raise SettingsError("NEXKEY_ENVIRONMENT: development or production")
     if settings.environment == "production" and not settings.fence:

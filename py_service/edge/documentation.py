@@ -53,15 +53,14 @@ def takes_gzip(accepted: str) -> bool:
 
 
 class Documentation:
-    """`routes`: the others and its own, which are in the document too. `metered`: see `make_document`."""
+    """`routes`: the others and its own, which are in the document too."""
 
-    def __init__(self, others: Sequence[Route], metered: frozenset[str]) -> None:
+    def __init__(self, others: Sequence[Route]) -> None:
         self.routes = [
             *others,
             Route("GET", "/v1/openapi.json", self.get_document, access="anyone", fenced=False, body_bytes_max=0, about=DOCUMENT),
             Route("GET", "/docs", self.get_page, access="anyone", fenced=False, body_bytes_max=0, about=PAGE),
         ]
-        self._metered = metered
         self._making: asyncio.Task[tuple[Prepared, Prepared]] | None = None
 
     async def get_document(self, request: Request) -> Response:
@@ -79,5 +78,5 @@ class Documentation:
         return await asyncio.shield(self._making)
 
     def _make(self) -> tuple[Prepared, Prepared]:
-        document = make_document(self.routes, self._metered)
+        document = make_document(self.routes)
         return Prepared(msgspec.json.encode(document), "application/json", {}), Prepared(make_page(document), _HTML, _PAGE_HEADERS)

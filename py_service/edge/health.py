@@ -46,9 +46,9 @@ class HealthHandlers:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/healthz", self.healthz, access="anyone", fenced=False, body_bytes_max=0, about=ALIVE),
-            Route("GET", "/readyz", self.readyz, access="anyone", fenced=False, body_bytes_max=0, about=READY),
-            Route("GET", "/metrics", self.prometheus, access="anyone", fenced=False, body_bytes_max=0, about=METRICS),
+            Route("GET", "/healthz", self.healthz, access="anyone", fenced=False, body_bytes_max=0, own_quota="none", about=ALIVE),
+            Route("GET", "/readyz", self.readyz, access="anyone", fenced=False, body_bytes_max=0, own_quota="none", about=READY),
+            Route("GET", "/metrics", self.prometheus, access="anyone", fenced=False, body_bytes_max=0, own_quota="none", about=METRICS),
         ]
 
     async def healthz(self, request: Request) -> Response:

@@ -68,8 +68,11 @@ class Authenticator:
         self._reload_keys = reload_keys
         self._clock_ms = clock_ms
 
-    async def authenticate(self, authorization: str | None, fenced: bool) -> Claims:
-        """The claims of a person's token. Raises Problem 401 with the cause as its code, 403 when suspended, or 503."""
+    async def authenticate(self, authorization: str | None, fenced: bool, admit: Callable[[Claims], None] | None = None) -> Claims:
+        """The claims of a person's token. `admit` is asked when its signature is good, before the store is: it may raise a Problem.
+
+        Raises Problem 401 with the cause as its code, 403 when suspended, or 503.
+        """
         token = _bearer(authorization)
         try:
             claims = self._ring.verify_access_token(token, _AUDIENCE, self._clock_ms())
@@ -77,6 +80,8 @@ class Authenticator:
             claims = await self._verify_again(token, error)
         if claims.kind != "person":
             raise _refused("token_audience")
+        if admit is not None:
+            admit(claims)
         await self._stand(claims, fenced)
         return claims
 

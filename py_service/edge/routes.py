@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from py_service.edge.problem import MethodNotAllowed
 from py_service.errors import Problem
-from py_service.exchange import Handler, Route
+from py_service.exchange import Handler, Quota, Route
 from py_service.telemetry import RequestMetrics, RouteRecorder
 
 
@@ -23,7 +23,7 @@ class Endpoint:
     person: bool
     fenced: bool
     body_bytes_max: int
-    metered: bool
+    quota: Quota
     takes_key: bool
     keyed: bool
     parameter_names: tuple[str, ...]
@@ -40,14 +40,11 @@ class _Node:
 class RouteTable:
     """Raises ValueError on two routes for the same request, and where a name and a parameter could both match."""
 
-    def __init__(self, routes: Sequence[Route], metrics: RequestMetrics, metered: frozenset[str]) -> None:
+    def __init__(self, routes: Sequence[Route], metrics: RequestMetrics) -> None:
         self._static: dict[str, dict[str, Endpoint]] = {}
         self._root = _Node()
         for route in routes:
-            self._add(route, metrics, metered)
-        missing = metered - {f"{route.method} {route.pattern}" for route in routes}
-        if missing:
-            raise ValueError(f"metered, but there is no such route: {sorted(missing)}")
+            self._add(route, metrics)
 
     def match(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
         """Raises Problem 404 `route_unknown` or 405 `method_not_allowed`."""
@@ -77,7 +74,7 @@ class RouteTable:
             raise MethodNotAllowed(sorted(node.methods))
         return endpoint, dict(zip(endpoint.parameter_names, values, strict=True))
 
-    def _add(self, route: Route, metrics: RequestMetrics, metered: frozenset[str]) -> None:
+    def _add(self, route: Route, metrics: RequestMetrics) -> None:
         segments = route.pattern.split("/")[1:]
         names = tuple(segment[1:-1] for segment in segments if segment.startswith("{"))
         endpoint = Endpoint(
@@ -86,7 +83,7 @@ class RouteTable:
             route.access == "person",
             route.fenced,
             route.body_bytes_max,
-            f"{route.method} {route.pattern}" in metered,
+            route.quota,
             route.method == "POST" and not route.own_key,
             route.keyed and not route.own_key,
             names,

@@ -14,17 +14,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from py_service.edge.address import ClientNetworks
 from py_service.edge.codec import read_body, read_headers, read_query
 from py_service.edge.identity import Authenticator
-from py_service.edge.limits import ClientMeter, Limits
+from py_service.edge.limits import Limits
+from py_service.edge.meter import Headers, Meter
 from py_service.edge.problem import answer_to
 from py_service.edge.process import die_with_parent
 from py_service.edge.routes import Endpoint, RouteTable
 from py_service.errors import Problem, stores_unavailable
-from py_service.exchange import Handler, Request, Response, Route, key_of
+from py_service.exchange import Handler, Quota, Request, Response, Route, key_of
 from py_service.telemetry import RequestMetrics, logger, request_id_of
 
 if TYPE_CHECKING:
+    from py_service._core_rs import Claims
     from py_service.edge.rsgi import Exchange, Scope, Socket
 
 _REQUEST_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
@@ -89,9 +92,15 @@ class EdgeApplication:
         self._authenticator = composition.authenticator
         self._metrics = composition.metrics
         self._once = composition.once
-        self._table = RouteTable(composition.routes, composition.metrics, limits.metered)
+        self._table = RouteTable(composition.routes, composition.metrics)
         self._unmatched = composition.metrics.recorder("", "unmatched")
-        self._meter = ClientMeter(limits.metered_burst, limits.metered_per_second)
+        self._networks = ClientNetworks(limits.trusted_proxies, limits.forwarded_header)
+        self._meters: dict[Quota, Meter] = {
+            "sign-in": Meter("sign-in", limits.sign_ins_per_minute_max),
+            "open": Meter("open", limits.open_requests_per_minute_max),
+            "unlock": Meter("unlock", limits.unlocks_per_minute_max),
+            "request": Meter("request", limits.requests_per_minute_max),
+        }
         self._id_prefix = secrets.token_hex(8)  # made after the fork: two workers never count in the same series
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
@@ -105,6 +114,7 @@ class EdgeApplication:
             return
         recorder = self._unmatched
         request_id = ""
+        quota: Headers = []
         self._in_flight += 1
         try:
             headers = read_headers(scope.headers, self._limits)
@@ -115,20 +125,20 @@ class EdgeApplication:
             endpoint, parameters = self._table.match(scope.method, path)
             recorder = endpoint.recorder
             request = Request(scope.method, path, parameters, {}, headers, b"", request_id, received_ns)
-            response = await self._answer(endpoint, request, scope, exchange)
+            response = await self._answer(endpoint, request, scope, exchange, quota)
         except Exception as error:  # noqa: BLE001  whatever it was, the client gets an answer and the log the cause
             request_id = request_id or self._request_id(None)
             response = answer_to(error, request_id)
         finally:
             self._in_flight -= 1
             self._metrics.in_flight = self._in_flight
-        self._send(exchange, response, request_id)
+        self._send(exchange, response, request_id, quota)
         recorder.record(response.status, time.perf_counter_ns() - received_ns)
 
-    async def _answer(self, endpoint: Endpoint, request: Request, scope: Scope, exchange: Exchange) -> Response:
-        """Cheapest refusals first; a body is read only for who may send one."""
-        if endpoint.metered:
-            self._meter.take(scope.client, time.monotonic())
+    async def _answer(self, endpoint: Endpoint, request: Request, scope: Scope, exchange: Exchange, quota: Headers) -> Response:
+        """Cheapest refusals first; a body is read only for who may send one. `quota` is told what is left of it."""
+        if not endpoint.person and endpoint.quota != "none":
+            self._take_for_network(endpoint.quota, scope, request, quota)
         if query := scope.query_string:
             request.query = read_query(query, self._limits)
         headers = request.headers
@@ -137,7 +147,7 @@ class EdgeApplication:
         fenced = endpoint.fenced or (key is not None and endpoint.keyed)
         sent = "content-length" in headers or "transfer-encoding" in headers
         if endpoint.person:
-            request.claims = await self._authenticator.authenticate(headers.get("authorization"), fenced and not sent)
+            request.claims = await self._admitted(endpoint, request, scope, fenced and not sent, quota)
         if sent:
             request.body = await read_body(headers, exchange, endpoint.body_bytes_max, self._limits.body_seconds_max)
             if endpoint.person and fenced:
@@ -146,6 +156,23 @@ class EdgeApplication:
         if key is not None and endpoint.keyed:
             return await self._once(key, request, endpoint.handler)
         return await endpoint.handler(request)
+
+    async def _admitted(self, endpoint: Endpoint, request: Request, scope: Scope, fenced: bool, quota: Headers) -> Claims:
+        """Who asks, and has something left of a quota. What proves nobody's is taken from its network's: that bounds guessing."""
+        meter = self._meters[endpoint.quota]
+
+        def take(claims: Claims) -> None:
+            meter.take(f"{claims.organization}:{claims.subject}", time.monotonic(), quota)
+
+        try:
+            return await self._authenticator.authenticate(request.headers.get("authorization"), fenced, take)
+        except Problem as refusal:
+            if refusal.status == 401 and not quota:
+                self._take_for_network("open", scope, request, quota)
+            raise
+
+    def _take_for_network(self, name: Quota, scope: Scope, request: Request, quota: Headers) -> None:
+        self._meters[name].take(self._networks.of(scope.client, request.headers), time.monotonic(), quota)
 
     def _check_room(self, path: str) -> None:
         if self._in_flight > self._limits.requests_concurrent_max and path not in self._limits.always_open:
@@ -159,8 +186,8 @@ class EdgeApplication:
         self._made += 1
         return f"{self._id_prefix}-{self._made:x}"
 
-    def _send(self, exchange: Exchange, response: Response, request_id: str) -> None:
-        headers = [("content-type", response.content_type), ("x-request-id", request_id)]
+    def _send(self, exchange: Exchange, response: Response, request_id: str, quota: Sequence[tuple[str, str]] = ()) -> None:
+        headers = [("content-type", response.content_type), ("x-request-id", request_id), *quota]
         extra = response.headers
         if extra:
             headers.extend(extra.items())

@@ -51,7 +51,14 @@ class IdentityHandlers:
     def routes(self) -> list[Route]:
         return [
             Route(
-                "POST", "/v1/sign-in", self.post_sign_in, access="anyone", fenced=False, body_bytes_max=_CREDENTIAL_BYTES_MAX, about=SIGN_IN
+                "POST",
+                "/v1/sign-in",
+                self.post_sign_in,
+                access="anyone",
+                fenced=False,
+                body_bytes_max=_CREDENTIAL_BYTES_MAX,
+                own_quota="sign-in",
+                about=SIGN_IN,
             ),
             Route(
                 "POST", "/v1/refresh", self.post_refresh, access="anyone", fenced=False, body_bytes_max=_CREDENTIAL_BYTES_MAX, about=REFRESH

@@ -41,6 +41,8 @@ def _text(value: object) -> str:
         return base64.b64encode(value.reveal()).decode()
     if isinstance(value, bool):
         return "1" if value else "0"
+    if isinstance(value, tuple):
+        return ",".join(str(one) for one in value)
     if isinstance(value, Path):
         return str(value.absolute())
     return str(value)

@@ -27,7 +27,16 @@ class UnlockHandlers:
     def routes(self) -> list[Route]:
         """The unlock isn't fenced at the edge: its commit group is."""
         return [
-            Route("POST", "/v1/doors/{door}/unlock", self.unlock, fenced=False, body_bytes_max=4_096, own_key=True, about=UNLOCK),
+            Route(
+                "POST",
+                "/v1/doors/{door}/unlock",
+                self.unlock,
+                fenced=False,
+                body_bytes_max=4_096,
+                own_key=True,
+                own_quota="unlock",
+                about=UNLOCK,
+            ),
             Route("GET", "/v1/attempts/{attempt}", self.read, body_bytes_max=0, about=READ),
         ]
 

@@ -11,7 +11,6 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from py_service.edge.limits import Limits
 from py_service.edge.openapi.document import make_document
 from py_service.exchange import Route
 from tests.e2e.route_table import route_table
@@ -41,7 +40,7 @@ def routes() -> tuple[Route, ...]:
 @cache
 def document() -> Document:
     """As JSON has it."""
-    made: Document = msgspec.json.decode(msgspec.json.encode(make_document(routes(), Limits().metered)))
+    made: Document = msgspec.json.decode(msgspec.json.encode(make_document(routes())))
     return made
 
 

@@ -9,6 +9,7 @@ import jsonschema_rs
 import msgspec
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from py_service.edge.limits import Limits
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from tests.boundary.openapi_document import contents, document, operations, resolved, routes, validator
 from tests.boundary.test_problem_codes import listed
@@ -54,6 +55,9 @@ def test_every_answer_names_the_request() -> None:
             assert "X-Request-Id" in resolved(response)["headers"], (one.name, status)
             if status in ("429", "503"):
                 assert "Retry-After" in resolved(response)["headers"], one.name
+            if one.route.quota != "none":
+                assert {"RateLimit", "RateLimit-Policy"} <= resolved(response)["headers"].keys(), (one.name, status)
+        assert ("429" in one.operation["responses"]) == (one.path not in Limits().always_open), one.name
 
 
 def test_every_example_fits_its_schema() -> None:

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from py_service.edge.documentation import Documentation
-from py_service.edge.limits import Limits
 from py_service.edge.openapi.page import make_page
 from py_service.exchange import Request
 from tests.boundary.openapi_document import document, operations, routes
@@ -28,7 +27,7 @@ def asking(**headers: str) -> Request:
 
 @pytest.fixture(scope="module")
 def documentation() -> Documentation:
-    return Documentation([route for route in routes() if route.pattern not in OWN], Limits().metered)
+    return Documentation([route for route in routes() if route.pattern not in OWN])
 
 
 async def test_the_document_is_served_as_it_is_and_known_by_its_etag(documentation: Documentation) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from py_service.app import Process
-from py_service.edge.limits import Limits
 from py_service.exchange import Route
 from py_service.journal.log import FIRST_HASH, Head, Log
 from py_service.settings import MASTER_KEY_BYTES, Secret, Settings
@@ -23,6 +22,6 @@ async def route_table() -> list[Route]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Log, "birth", unregistered)
         patch.setattr(process, "_spawn", lambda job: None)
-        routes = await process.routes(Limits())
+        routes = await process.routes()
     await process.close()
     return routes

@@ -32,6 +32,7 @@ from py_service.supervise.stack import Stack, plan_stack, service_specs, start_s
 from py_service.supervise.supervisor import Notice, Supervisor
 
 TOKEN_MS = 300_000
+QUOTA = 10_000_000  # a test asks more often than a person: metered as always, and never refused
 
 
 class Proxy(Protocol):
@@ -146,7 +147,8 @@ async def running_service(
     """`changed` are settings. `strangers` are persons `stranger-<n>` without any group or grant. The locks of the last `absent` doors
     are not there. `prepare` writes what else has to stand in the store when the service starts. `mongo_through` and `redis_through` are
     proxies that the service (not the test) uses."""
-    settings = replace(Settings(), api_port=0, gateway_port=0, data_folder=folder / "data", **changed)  # type: ignore[arg-type]
+    quotas = {"unlocks_per_minute_max": QUOTA, "requests_per_minute_max": QUOTA, "open_requests_per_minute_max": QUOTA}
+    settings = replace(Settings(), api_port=0, gateway_port=0, data_folder=folder / "data", **(quotas | changed))  # type: ignore[arg-type]
     data = DataFolder.open(settings.data_folder)
     notices: list[Notice] = []
     try:

@@ -157,7 +157,7 @@ class Wish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Edge:
-    """An edge around five routes. `calls` counts how often a handler ran: a refused request must leave it alone."""
+    """An edge around a few routes. `calls` counts how often a handler ran: a refused request must leave it alone."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.calls = 0
@@ -184,13 +184,16 @@ class Edge:
             self.calls = -1
 
         routes = [
-            Route("POST", "/v1/sign-in", self.wish, access="anyone", fenced=False, body_bytes_max=256, about=TOLD),
+            Route("POST", "/v1/sign-in", self.wish, access="anyone", fenced=False, body_bytes_max=256, own_quota="sign-in", about=TOLD),
+            Route("GET", "/v1/open", self.plain, access="anyone", fenced=False, body_bytes_max=0, about=TOLD),
             Route("POST", "/v1/grants", self.wish, fenced=False, body_bytes_max=256, about=TOLD),
             Route("GET", "/v1/me", self.plain, body_bytes_max=0, about=TOLD),
             Route("POST", "/v1/wishes", self.wish, body_bytes_max=256, about=TOLD),
-            Route("POST", "/v1/doors/{door}/unlock", self.plain, fenced=False, body_bytes_max=0, own_key=True, about=TOLD),
+            Route(
+                "POST", "/v1/doors/{door}/unlock", self.plain, fenced=False, body_bytes_max=0, own_key=True, own_quota="unlock", about=TOLD
+            ),
             Route("DELETE", "/v1/doors/{door}", self.empty, about=TOLD),
-            Route("GET", "/healthz", self.plain, access="anyone", fenced=False, body_bytes_max=0, about=TOLD),
+            Route("GET", "/healthz", self.plain, access="anyone", fenced=False, body_bytes_max=0, own_quota="none", about=TOLD),
         ]
         authenticator = Authenticator(self.ring, self.permissions, reload_keys, lambda: NOW_MS)
         return Composition(routes, authenticator, self.metrics, close, self.once, self.limits)

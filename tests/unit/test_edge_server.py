@@ -1,4 +1,4 @@
-"""The edge around a handler: request ids, unexpected failures, concurrency, metering, metrics, life of a worker."""
+"""The edge around a handler: request ids, unexpected failures, concurrency, metrics, life of a worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from py_service.edge.health import HealthHandlers
-from py_service.edge.limits import ClientMeter, Limits
+from py_service.edge.limits import Limits
 from py_service.edge.routes import RouteTable
 from py_service.errors import Problem, StoreUnavailable
 from py_service.exchange import Request, Response, Route
@@ -117,41 +117,6 @@ async def test_full_process_refuses_but_stays_healthy() -> None:
     assert (await edge.ask("GET", "/v1/me")).status == 200
 
 
-async def test_sign_in_is_metered_by_client() -> None:
-    edge = await make_edge(Limits(metered_burst=2, metered_per_second=0.1))
-    body = b'{"name":"a"}'
-    statuses = [(await edge.ask("POST", "/v1/sign-in", body=body, token=None, client=f"192.0.2.1:{port}")).status for port in range(3)]
-    assert statuses == [201, 201, 429]
-    exchange = await edge.ask("POST", "/v1/sign-in", body=body, token=None)
-    assert exchange.problem()["code"] == "rate_limited"
-    assert 1 <= int(exchange.headers["retry-after"]) <= 11
-    assert (await edge.ask("POST", "/v1/sign-in", body=body, token=None, client="192.0.2.2:1")).status == 201
-    assert (await edge.ask("GET", "/v1/me")).status == 200
-
-
-def test_meter_refills_and_knows_a_client_by_its_network() -> None:
-    meter = ClientMeter(1, 1.0)
-    meter.take("[2001:db8::1]:1", 0.0)
-    with pytest.raises(Problem) as refusal:
-        meter.take("[2001:db8::2]:2", 0.5)
-    assert refusal.value.retry_after_seconds == 1
-    meter.take("[2001:db8:0:1::2]:2", 0.5)
-    meter.take("[2001:db8::2]:2", 1.0)
-    meter.take("192.0.2.1:1", 0.0)
-    with pytest.raises(Problem):
-        meter.take("[::ffff:192.0.2.1]:1", 0.1)
-    meter.take("unix:", 0.0)
-
-
-def test_meter_forgets_the_longest_silent() -> None:
-    meter = ClientMeter(1, 0.001)
-    for number in range(10_001):
-        meter.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}:1", 0.0)
-    meter.take("10.0.0.0:1", 0.0)
-    with pytest.raises(Problem):
-        meter.take("10.0.39.16:1", 0.0)
-
-
 async def test_metrics_by_pattern_and_status() -> None:
     edge = await make_edge()
     for path in ("/v1/doors/d1/unlock", "/v1/doors/d2/unlock"):
@@ -211,12 +176,7 @@ def test_ambiguous_routes_are_refused_at_the_start(patterns: list[str]) -> None:
         return Response(200)
 
     with pytest.raises(ValueError, match=r"two routes|name and a parameter"):
-        RouteTable([Route("GET", pattern, handler, about=TOLD) for pattern in patterns], RequestMetrics("test"), frozenset())
-
-
-def test_metered_route_that_does_not_exist_is_refused_at_the_start() -> None:
-    with pytest.raises(ValueError, match="POST /v1/sign-in"):
-        RouteTable([], RequestMetrics("test"), frozenset({"POST /v1/sign-in"}))
+        RouteTable([Route("GET", pattern, handler, about=TOLD) for pattern in patterns], RequestMetrics("test"))
 
 
 async def test_the_fence_is_read_when_the_body_is_whole() -> None:

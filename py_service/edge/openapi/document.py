@@ -27,12 +27,12 @@ stable `code`. What takes access away says `effective_by`: after that moment not
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The `access_token` of a sign-in."}
 
 
-def make_document(routes: Sequence[Route], metered: frozenset[str]) -> dict[str, Any]:
-    """An OpenAPI Object (3.1.0, 4.8.1). `metered`: routes that answer 429, as `METHOD pattern`. The same routes give the same bytes."""
+def make_document(routes: Sequence[Route]) -> dict[str, Any]:
+    """An OpenAPI Object (3.1.0, 4.8.1). The same routes give the same bytes."""
     schemas = Schemas(_types(routes))
     paths: dict[str, dict[str, Any]] = {}
     for route in sorted(routes, key=lambda route: route.pattern):
-        operation = make_operation(route, schemas, f"{route.method} {route.pattern}" in metered)
+        operation = make_operation(route, schemas)
         paths.setdefault(route.pattern, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",

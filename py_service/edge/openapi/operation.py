@@ -37,6 +37,14 @@ ANSWER_HEADERS: dict[str, tuple[Schema, str]] = {
     "ETag": ({"type": "string"}, "Of what was read or written, for `If-Match`."),
     "Location": ({"type": "string"}, "Of what was made."),
     "Retry-After": ({"type": "integer", "minimum": 0}, "Seconds after which another try makes sense."),
+    "RateLimit-Policy": (
+        {"type": "string", "examples": ['"request";q=1200;w=60']},
+        "The quota: `q` requests in `w` seconds, by draft-ietf-httpapi-ratelimit-headers-11.",
+    ),
+    "RateLimit": (
+        {"type": "string", "examples": ['"request";r=1199;t=1']},
+        "What is left of it: `r` requests; whole again in `t` seconds (with none left: the next one is taken in `t` seconds).",
+    ),
     "WWW-Authenticate": ({"type": "string"}, "RFC 6750."),
     "Idempotent-Replayed": ({"type": "string", "enum": ["true"]}, "This is the recorded answer of an earlier request with the same key."),
 }
@@ -57,7 +65,7 @@ def operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *(word for word in words if word != "v1")])
 
 
-def make_operation(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
+def make_operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     """An Operation Object (OpenAPI 3.1.0, 4.8.10), whose problems stand in it whole."""
     about = route.about
     made: dict[str, Any] = {
@@ -74,7 +82,7 @@ def make_operation(route: Route, schemas: Schemas, metered: bool) -> dict[str, A
         schema = schemas.of(about.body)
         example = dict(about.example) if about.example is not None else example_of(schemas, schema)
         made["requestBody"] = {"required": about.body_needed, "content": {"application/json": {"schema": schema, "example": example}}}
-    made["responses"] = _responses(route, schemas, metered)
+    made["responses"] = _responses(route, schemas)
     return made
 
 
@@ -103,11 +111,11 @@ def _parameter(place: str, name: str, required: bool, schema: Schema) -> dict[st
     return made | {"schema": {key: value for key, value in schema.items() if key != "description"}}
 
 
-def _responses(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
+def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
     about = route.about
     made: dict[str, Any] = {}
     for status, answer in sorted(about.answers.items()):
-        names = ["X-Request-Id", *(["ETag"] if about.etag else []), *(["Location"] if status == 201 else [])]
+        names = ["X-Request-Id", *_metered(route), *(["ETag"] if about.etag else []), *(["Location"] if status == 201 else [])]
         if route.keyed:
             names.append("Idempotent-Replayed")
         response: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
@@ -120,10 +128,16 @@ def _responses(route: Route, schemas: Schemas, metered: bool) -> dict[str, Any]:
             known = {**(about.example or {}), **about.shows.get(status, {})}
             response["content"] = {"application/json": {"schema": schema, "example": example_of(schemas, schema, known)}}
         made[str(status)] = response
-    for status, codes in codes_of(route, schemas, metered).items():
+    for status, codes in codes_of(route, schemas).items():
         members = schemas.of(about.members[status]) if status in about.members else None
-        made[str(status)] = _problem(schemas, status, codes, members, about.shows.get(status, {}))
+        response = _problem(schemas, status, codes, members, about.shows.get(status, {}))
+        response["headers"] |= _headers(_metered(route))
+        made[str(status)] = response
     return made
+
+
+def _metered(route: Route) -> list[str]:
+    return [] if route.quota == "none" else ["RateLimit-Policy", "RateLimit"]
 
 
 def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | None, known: Mapping[str, object]) -> dict[str, Any]:

@@ -29,10 +29,10 @@ PROBLEM: Schema = {
 }
 
 
-def codes_of(route: Route, schemas: Schemas, metered: bool) -> dict[int, list[str]]:
+def codes_of(route: Route, schemas: Schemas) -> dict[int, list[str]]:
     """By status, in order, each once."""
     found: dict[int, list[str]] = {}
-    for entry in (*_followed(route, schemas, metered), *route.about.codes):
+    for entry in (*_followed(route, schemas), *route.about.codes):
         status, _, code = entry.partition(" ")
         codes = found.setdefault(int(status), [])
         if code not in codes:
@@ -40,7 +40,7 @@ def codes_of(route: Route, schemas: Schemas, metered: bool) -> dict[int, list[st
     return dict(sorted(found.items()))
 
 
-def _followed(route: Route, schemas: Schemas, metered: bool) -> list[str]:
+def _followed(route: Route, schemas: Schemas) -> list[str]:
     about = route.about
     found = ["400 header_invalid", "400 query_invalid", "408 body_timeout", "413 body_too_large", "500 internal"]
     found += ["503 overloaded", "503 stores_unavailable"]
@@ -50,7 +50,7 @@ def _followed(route: Route, schemas: Schemas, metered: bool) -> list[str]:
         found += ["400 body_malformed", "400 field_invalid", "415 content_type_unsupported"]
     if "If-Match" in about.headers:
         found += ["400 if_match_invalid", "412 changed_meanwhile"]
-    if metered:
+    if route.quota != "none":
         found.append("429 rate_limited")
     if route.keyed:
         found += ["409 idempotency_key_in_flight", "422 idempotency_key_reused"]
