@@ -149,14 +149,17 @@ class PermissionIndex:
         Raises SnapshotError(records_malformed)."""
     def pin(self, organization: str, person: str) -> bytes | None:
         """The keyed hash of a person's PIN, 32 bytes; None when there is none."""
-    def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None:
-        """None when a token issued at `issued_at_ms` still stands for `person`; else the reason code
-        (`token_revoked`, `person_suspended`, `person_unknown`, `organization_suspended`, `stores_unavailable`)."""
-    def check_role(self, organization: str, person: str, permission: str, site: str | None, now_ms: int) -> Decision:
-        """May `person` do `permission` (e.g. "grants.write") at `site` (None: for the whole organization) now?
+    def authenticate(self, organization: str, subject: str, at_ms: int, session: str) -> str | None:
+        """None when what `subject` shows stands; else the reason code.
+
+        A person shows a token of `session` that was issued at `at_ms`: `token_revoked`, `person_suspended`, `person_unknown`. An API key
+        (`api_key:<id>`) shows its secret at that moment, `session` is the secret's SHA-256 in hexadecimal: `api_key_unknown`,
+        `api_key_inactive`, `api_key_expired`. Both: `organization_suspended`, `stores_unavailable`."""
+    def check_role(self, organization: str, subject: str, permission: str, site: str | None, now_ms: int) -> Decision:
+        """May `subject`, a person or an API key, do `permission` (e.g. "grants.write") at `site` (None: for the whole organization) now?
         Whoever is suspended, or not valid now, has no roles."""
-    def reach(self, organization: str, person: str, permission: str, now_ms: int) -> tuple[Decision, list[str] | None]:
-        """Where `person` may do `permission` now: the decision as if any one site would do, and the sites, sorted; None is everywhere."""
+    def reach(self, organization: str, subject: str, permission: str, now_ms: int) -> tuple[Decision, list[str] | None]:
+        """Where `subject` may do `permission` now: the decision as if any one site would do, and the sites, sorted; None is everywhere."""
     def explain(self, organization: str, person: str, door: str, now_ms: int) -> bytes:
         """JSON: {"allowed", "reason", "rule", "revision", "local_time", "steps": [{"step", "passed", "detail"}]}."""
     def doors_of(self, organization: str, person: str, now_ms: int, limit: int) -> list[tuple[DoorRecord, Decision]]:

@@ -28,7 +28,6 @@ from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.directory.handlers import DirectoryHandlers
 from py_service.directory.organization_handlers import OrganizationHandlers
-from py_service.directory.suspend import CutTokens
 from py_service.edge.documentation import Documentation
 from py_service.edge.health import HealthHandlers
 from py_service.edge.identity import Authenticator
@@ -40,12 +39,15 @@ from py_service.events.list import ListEvents
 from py_service.exchange import Route
 from py_service.idempotency.once import CarryOutOnce
 from py_service.idempotency.store import IdempotencyStore
+from py_service.identity.end_sessions import EndShownSession
 from py_service.identity.handlers import IdentityHandlers
 from py_service.identity.keys import KeyStore
 from py_service.identity.me import Myself
 from py_service.identity.passwords import Passwords
 from py_service.identity.realtime_token import RealtimeTokens
 from py_service.identity.refresh import Refresh
+from py_service.identity.session_handlers import SessionHandlers
+from py_service.identity.sessions import SessionStore
 from py_service.identity.sign_in import SignIn
 from py_service.identity.sign_out import SignOut
 from py_service.identity.store import IdentityStore
@@ -178,7 +180,7 @@ class Process:
             *directory.routes(),
             *organization.routes(),
             *events.routes(),
-            *identity.routes(),
+            *identity,
             *self._devices().routes(),
         ]
 
@@ -205,21 +207,21 @@ class Process:
         request = RequestUnlock(self.follower.index, lanes, self.follower.current, announcer, desk)
         return UnlockHandlers(request, RecallAttempt(self.mongo, self.follower.index, desk)), [log, settled_log]
 
-    def _identity(self, changes: ChangeLane) -> IdentityHandlers:
-        async def cut_tokens(organization: str, person: str) -> None:
-            no_actor: Actor | None = None
-            await changes.submit(organization, no_actor, CutTokens(person))
+    def _identity(self, changes: ChangeLane) -> list[Route]:
+        async def end_session(organization: str, person: str, session: str, because: str) -> None:
+            await changes.submit(organization, Actor(organization, person, now_ms(), session), EndShownSession(session, because))
 
-        store = IdentityStore(self.mongo.database)
+        store, sessions = IdentityStore(self.mongo), SessionStore(self.mongo.database)
         issuer = TokenIssuer(self.ring, self.follower, now_ms)
-        return IdentityHandlers(
+        identity = IdentityHandlers(
             sign_in=SignIn(store, self._passwords, issuer),
-            refresh=Refresh(store, issuer, cut_tokens, now_ms),
-            sign_out=SignOut(store),
+            refresh=Refresh(store, sessions, issuer, end_session, now_ms),
+            sign_out=SignOut(store, sessions, end_session),
             realtime_tokens=RealtimeTokens(self.ring, self.follower, now_ms),
             myself=Myself(store, self.follower, now_ms),
             jwks=self.ring.jwks,
         )
+        return [*identity.routes(), *SessionHandlers(changes, self.follower.index, self.mongo, sessions).routes()]
 
     def _devices(self) -> DeviceHandlers:
         return DeviceHandlers(

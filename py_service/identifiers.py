@@ -33,6 +33,8 @@ CalendarId = Annotated[str, naming("calendar", "berlin-holidays")]
 LockdownPlanId = Annotated[str, naming("lockdown_plan", "berlin-outer-doors")]
 GrantId = Annotated[str, naming("grant", "g-0002")]
 
+SessionId = Annotated[str, naming("session", "5f0c1a7be2d94386a1b2c3d4e5f60718")]
+
 Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True, examples=["2027-01-31T18:00:00Z"], description="RFC 3339, with its offset.")]
 
 AttemptId = Annotated[
@@ -53,5 +55,6 @@ IN_PATHS: dict[str, Any] = {
     "calendar": CalendarId,
     "grant": GrantId,
     "lockdown_plan": LockdownPlanId,
+    "session": SessionId,
     "attempt": AttemptId,
 }

@@ -118,7 +118,7 @@ def _listed(name: str, document: Document | None, revision: int) -> ListedOrgani
 
 async def _open_account(mongo: Mongo, wanted: NewOrganization, email: str) -> str:
     """The person whose account it is. It opens nothing before the organization stands. Raises Problem 409 `email_taken`."""
-    identity = IdentityStore(mongo.database)
+    identity = IdentityStore(mongo)
     passwords = Passwords(threads=1)
     try:
         password = await passwords.hash(wanted.password)

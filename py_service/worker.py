@@ -13,7 +13,8 @@ from pymongo.errors import PyMongoError
 from py_service.errors import Problem, StoreUnavailable
 from py_service.events.projection import Projection
 from py_service.idempotency.store import EXPIRED_AT_ONCE_MAX, delete_expired
-from py_service.identity.store import SESSIONS_AT_ONCE_MAX, IdentityStore
+from py_service.identity.sessions import SWEPT_AT_ONCE_MAX, SessionStore
+from py_service.identity.store import TOKENS_AT_ONCE_MAX, IdentityStore
 from py_service.journal.commit import NothingWritten
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.keeper import close_dead_logs, live_logs
@@ -37,7 +38,7 @@ AWAY_SECONDS = 0.5
 SWEEP_SECONDS = 60.0
 # Changes after which connections of their subject may be allowed too much. A reconnect costs less than to tell them apart.
 CUTTING = {
-    "management.person_suspended", "management.tokens_cut", "management.roles_set", "management.person_deleted",
+    "management.person_suspended", "management.sessions_ended", "management.roles_set", "management.person_deleted",
     "management.person_changed", "management.device_changed", "management.device_deleted",
 }  # fmt: skip
 SUSPENDED = "management.organization_suspended"
@@ -78,7 +79,8 @@ class Worker:
         self.follower = PermissionFollower(self.mongo, self.bus)
         self.lease = Lease(self.mongo, "worker", self.name)
         self.projection = Projection(self.mongo, self.bus, self.lease)
-        self.identity = IdentityStore(self.mongo.database)
+        self.identity = IdentityStore(self.mongo)
+        self.sessions = SessionStore(self.mongo.database)
         self._logs: list[Document] = []
         self._leading = False
 
@@ -143,22 +145,29 @@ class Worker:
                 await asyncio.sleep(AWAY_SECONDS)
 
     async def sweep(self) -> None:
-        """Expired sessions and records of idempotency keys, every minute."""
+        """Sessions, refresh tokens and records of idempotency keys that are over, every minute."""
         while True:
             pause_seconds = await self.sweep_once()
             await asyncio.sleep(pause_seconds)
 
     async def sweep_once(self) -> float:
-        """One small batch, so that no unlock waits for it; seconds until the next, which is soon when there is more."""
+        """One small batch of each kind, so that no unlock waits for it; seconds until the next, which is soon when there is more."""
+        if not self._leading:
+            return SWEEP_SECONDS
+        at_ms = now_ms()
         try:
-            swept = await self.identity.delete_expired(now_ms()) if self._leading else 0
-            forgotten = await delete_expired(self.mongo.database, now_ms()) if self._leading else 0
+            swept = {
+                "refresh_tokens": (await self.identity.delete_expired(at_ms), TOKENS_AT_ONCE_MAX),
+                "sessions": (await self.sessions.delete_expired(at_ms), SWEPT_AT_ONCE_MAX),
+                "ended_sessions": (await self.sessions.delete_forgotten(at_ms), SWEPT_AT_ONCE_MAX),
+                "idempotency_keys": (await delete_expired(self.mongo.database, at_ms), EXPIRED_AT_ONCE_MAX),
+            }
         except Problem as problem:
             logger.warning("sweep_waits", error=problem.code)
             return SWEEP_SECONDS
-        if swept or forgotten:
-            logger.info("swept", sessions=swept, idempotency_keys=forgotten)
-        return AWAY_SECONDS if swept == SESSIONS_AT_ONCE_MAX or forgotten == EXPIRED_AT_ONCE_MAX else SWEEP_SECONDS
+        if any(count for count, _ in swept.values()):
+            logger.info("swept", **{what: count for what, (count, _) in swept.items()})
+        return AWAY_SECONDS if any(count == at_once_max for count, at_once_max in swept.values()) else SWEEP_SECONDS
 
     async def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways."""

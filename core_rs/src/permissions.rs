@@ -359,34 +359,35 @@ impl PermissionIndex {
     fn authenticate(
         &self,
         organization: &str,
-        person: &str,
-        issued_at_ms: i64,
+        subject: &str,
+        at_ms: i64,
+        session: &str,
     ) -> Option<&'static str> {
-        self.0.authenticate(organization, person, issued_at_ms)
+        self.0.authenticate(organization, subject, at_ms, session)
     }
 
     fn check_role(
         &self,
         organization: &str,
-        person: &str,
+        subject: &str,
         permission: &str,
         site: Option<&str>,
         now_ms: i64,
     ) -> Decision {
         Decision(
             self.0
-                .check_role(organization, person, permission, site, now_ms),
+                .check_role(organization, subject, permission, site, now_ms),
         )
     }
 
     fn reach(
         &self,
         organization: &str,
-        person: &str,
+        subject: &str,
         permission: &str,
         now_ms: i64,
     ) -> (Decision, Option<Vec<String>>) {
-        let (decision, sites) = self.0.reach(organization, person, permission, now_ms);
+        let (decision, sites) = self.0.reach(organization, subject, permission, now_ms);
         let sites = sites.map(|sites| sites.iter().map(|site| site.as_str().to_owned()).collect());
         (Decision(decision), sites)
     }

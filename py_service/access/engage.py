@@ -28,7 +28,7 @@ class SetEngaged:
             return Plan(result=document)
         after = {**document, "engaged": self.engaged}
         if self.engaged:
-            after |= {"engaged_at": view.at_ms, "engaged_by": None if view.actor is None else view.actor.person}
+            after |= {"engaged_at": view.at_ms, "engaged_by": None if view.actor is None else view.actor.subject}
         what = "lockdown_plan_engaged" if self.engaged else "lockdown_plan_released"
         plan = view.written(KIND, after, what, **{f"{name}s": document[f"{name}s"] for name in ("door", "area", "site")})
         for kind, place in moved:

@@ -100,8 +100,7 @@ class AccessHandlers:
 
 
 def _actor(request: Request) -> Actor:
-    claims = request.person()
-    return Actor(claims.organization, claims.subject, claims.issued_at_ms)
+    return Actor.of(request.person())
 
 
 def _result(identifier: str, changed: Changed) -> Response:

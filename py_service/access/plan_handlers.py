@@ -101,8 +101,8 @@ class LockdownPlanHandlers:
         return sites
 
     async def _submit(self, request: Request, change: Change) -> Changed:
-        claims = request.person()
-        return await self._lane.submit(claims.organization, Actor(claims.organization, claims.subject, claims.issued_at_ms), change)
+        actor = Actor.of(request.person())
+        return await self._lane.submit(actor.organization, actor, change)
 
 
 def _shown(document: Document, status: int, headers: dict[str, str]) -> Response:

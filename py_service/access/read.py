@@ -34,7 +34,7 @@ class ReadGrant:
             site = None if document is None else await site_of_grant(find, document)
         if document is None:
             raise unknown("grant")
-        decision = self.index().check_role(actor.organization, actor.person, "grants.write", site, now_ms())
+        decision = self.index().check_role(actor.organization, actor.subject, "grants.write", site, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs grants.write.")
         return document
@@ -49,7 +49,7 @@ class ListGrants:
 
     async def __call__(self, actor: Actor, query: Mapping[str, str]) -> tuple[list[Document], str | None]:
         """A page, and the cursor of the next one. Raises Problem 400, 403, 404, 503."""
-        decision, sites = self.index().reach(actor.organization, actor.person, "grants.write", now_ms())
+        decision, sites = self.index().reach(actor.organization, actor.subject, "grants.write", now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs grants.write.")
         asked = read_query(LIST.query, query, sites)

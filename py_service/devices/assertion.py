@@ -37,7 +37,8 @@ class DeviceProof:
             raise _refused() from None
         if record is None or not record.active:
             raise _refused()
-        if self._permissions.index.authenticate(organization, device, 0) == SUSPENDED:  # the organization is looked at before any subject
+        # The organization is looked at before any subject.
+        if self._permissions.index.authenticate(organization, device, 0, "") == SUSPENDED:
             raise not_standing(SUSPENDED)  # told only to who has proved to be of it
         return record
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from py_service.directory.document import check_references, cleaned
 from py_service.directory.kinds import Kind
-from py_service.directory.owners import guard_owner, keep_an_owner
+from py_service.directory.owners import keep_an_owner
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
+from py_service.permissions.owners import guard_owner
 from py_service.stores.mongo import Document
 
 

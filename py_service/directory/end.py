@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from py_service.directory.kinds import Kind
-from py_service.directory.owners import guard_owner, keep_an_owner
+from py_service.directory.owners import keep_an_owner
 from py_service.errors import Problem, unknown
 from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import listed_key
 from py_service.permissions.match import check_match
+from py_service.permissions.owners import guard_owner
 
 TAKEN_ALONG_MAX = 900
 

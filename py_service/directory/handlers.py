@@ -137,8 +137,8 @@ class DirectoryHandlers:
         return sites if kind.at_site else None
 
     async def _submit(self, request: Request, change: Change) -> Changed:
-        claims = request.person()
-        return await self._lane.submit(claims.organization, Actor(claims.organization, claims.subject, claims.issued_at_ms), change)
+        actor = Actor.of(request.person())
+        return await self._lane.submit(actor.organization, actor, change)
 
     def _shown(self, kind: Kind, status: int, document: Document, headers: dict[str, str]) -> Response:
         return encoded(status, shown(self._operations[kind.name].shown, document), {**headers, "ETag": etag(document)})

@@ -88,10 +88,9 @@ class OrganizationHandlers:
 
     async def patch(self, request: Request) -> Response:
         """PATCH /v1/organization"""
-        claims = request.person()
         change = ChangeOrganization(values_of(decoded(_PATCH, request.body)), read_if_match(request.headers.get("if-match")))
-        actor = Actor(claims.organization, claims.subject, claims.issued_at_ms)
-        changed = await self._lane.submit(claims.organization, actor, change)
+        actor = Actor.of(request.person())
+        changed = await self._lane.submit(actor.organization, actor, change)
         return _shown(changed.result or {})
 
     async def read_roles(self, request: Request) -> Response:

@@ -20,12 +20,6 @@ async def keep_an_owner(view: View, after: Document) -> None:
         raise Problem(409, "last_owner", "The organization would have no owner left.")
 
 
-def guard_owner(view: View, person: Document) -> None:
-    """Raises Problem 403 when somebody who is no owner would put an owner out."""
-    if any(role["role"] == "owner" for role in person.get("roles") or []) and not view.actor_owns():
-        raise Problem(403, "role_missing", "Only an owner can do that to an owner.")
-
-
 def _owns_for_good(person: Document, now_ms: int) -> bool:
     """Active, begun, without an end, and an owner everywhere."""
     owner = any(role["role"] == "owner" and role["sites"] is None for role in person.get("roles") or [])

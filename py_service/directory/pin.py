@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service.directory.owners import guard_owner
 from py_service.permissions.change import Plan, View
 from py_service.permissions.image import body_of
+from py_service.permissions.owners import guard_owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service.directory.owners import guard_owner, keep_an_owner
+from py_service.directory.owners import keep_an_owner
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.image import body_of
+from py_service.permissions.owners import guard_owner
 from py_service.stores.mongo import Document
 
 
@@ -27,7 +28,7 @@ class SetPersonState:
     async def plan(self, view: View) -> Plan:
         view.require("persons.write", None)
         document = await view.get("person", self.person)
-        if self.state == "suspended" and view.actor is not None and view.actor.person == self.person:
+        if self.state == "suspended" and view.actor is not None and view.actor.subject == self.person:
             raise Problem(409, "conflict", "Nobody can suspend themselves.")
         if document["state"] == self.state:
             return Plan()
@@ -40,18 +41,3 @@ class SetPersonState:
             cut = self.person
         event = view.event(f"person_{'suspended' if cut else 'resumed'}", self.person, person=self.person)
         return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=cut)
-
-
-@dataclass(frozen=True, slots=True)
-class CutTokens:
-    """End every session of a person: a refresh token was used twice, so somebody else has it."""
-
-    person: str
-    takes_authority = True
-
-    async def plan(self, view: View) -> Plan:
-        document = await view.get("person", self.person)
-        body = body_of(document)
-        body["tokens_valid_after"] = cut_moment(view, document)
-        event = view.event("tokens_cut", self.person, person=self.person)
-        return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=self.person)

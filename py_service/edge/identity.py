@@ -42,7 +42,7 @@ class TokenVerifier(Protocol):
 class Standing(Protocol):
     """The part of the core's PermissionIndex that the edge uses."""
 
-    def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None: ...
+    def authenticate(self, organization: str, subject: str, at_ms: int, session: str) -> str | None: ...
 
 
 class Permissions(Protocol):
@@ -94,20 +94,23 @@ class Authenticator:
             raise _refused(second.code) from None
 
     async def _stand(self, claims: Claims, fenced: bool) -> None:
-        organization, person, issued_at_ms = claims.organization, claims.subject, claims.issued_at_ms
         if fenced:
-            await self._permissions.current(organization)
-        cause = self._permissions.index.authenticate(organization, person, issued_at_ms)
+            await self._permissions.current(claims.organization)
+        cause = self._cause(claims)
         if cause is None:
             return
         if not fenced:
             if cause in _LEFT_TO_THE_ROOM:
                 return
-            await self._permissions.current(organization)
-            cause = self._permissions.index.authenticate(organization, person, issued_at_ms)
+            await self._permissions.current(claims.organization)
+            cause = self._cause(claims)
             if cause is None or cause in _LEFT_TO_THE_ROOM:
                 return
         raise not_standing(cause)
+
+    def _cause(self, claims: Claims) -> str | None:
+        """Why they don't stand, by what is in memory."""
+        return self._permissions.index.authenticate(claims.organization, claims.subject, claims.issued_at_ms, claims.session)
 
 
 def _bearer(authorization: str | None) -> str:

@@ -20,6 +20,7 @@ from py_service.identity.messages import (
 )
 from py_service.identity.realtime_token import RealtimeTokens
 from py_service.identity.refresh import Refresh
+from py_service.identity.sessions import client_name
 from py_service.identity.sign_in import SignIn
 from py_service.identity.sign_out import SignOut
 
@@ -80,10 +81,11 @@ class IdentityHandlers:
 
     async def post_sign_in(self, request: Request) -> Response:
         body = decoded(SIGN_IN_BODY, request.body)
-        return encoded(200, await self.sign_in.sign_in(body.email, body.password))
+        return encoded(200, await self.sign_in.sign_in(body.email, body.password, _client(request)))
 
     async def post_refresh(self, request: Request) -> Response:
-        return encoded(200, await self.refresh.refresh(decoded(REFRESH_BODY, request.body).refresh_token))
+        token = decoded(REFRESH_BODY, request.body).refresh_token
+        return encoded(200, await self.refresh.refresh(token, _client(request)))
 
     async def post_sign_out(self, request: Request) -> Response:
         await self.sign_out.sign_out(decoded(REFRESH_BODY, request.body).refresh_token)
@@ -103,3 +105,7 @@ class IdentityHandlers:
     async def get_jwks(self, request: Request) -> Response:
         # Shorter than the lead of a new key (keys.py), so that a cache never hides one that signs already.
         return Response(200, self.jwks(), {"cache-control": "public, max-age=30"})
+
+
+def _client(request: Request) -> str:
+    return client_name(request.headers.get("user-agent"))

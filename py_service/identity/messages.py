@@ -61,6 +61,39 @@ class MyDoors(msgspec.Struct, frozen=True):
     items: list[MyDoor]
 
 
+class PersonSession(msgspec.Struct, frozen=True):
+    """A sign-in that goes on. `last_seen`: of its latest refresh; `client`: what its User-Agent said then. `current`: the one that asks."""
+
+    id: str
+    created_at: Moment
+    last_seen: Moment
+    expires_at: Moment
+    client: str
+    current: bool
+
+
+class PersonSessions(msgspec.Struct, frozen=True):
+    """200 at most."""
+
+    items: list[PersonSession]
+
+
+class EndedSession(msgspec.Struct, frozen=True):
+    """`effective_by`: after it not even a command signed before can move a lock."""
+
+    id: str
+    revision: int
+    effective_by: Moment
+
+
+class EndedSessions(msgspec.Struct, frozen=True):
+    """How many have ended; `effective_by` as for one."""
+
+    ended: int
+    revision: int
+    effective_by: Moment
+
+
 class Key(msgspec.Struct, frozen=True):
     """An Ed25519 public key as a JSON Web Key (RFC 7517, RFC 8037)."""
 

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from py_service._core_rs import Decision, DoorRecord
 
 ClockMs = Callable[[], int]
-CutTokens = Callable[[str, str], Awaitable[None]]
-"""`(organization, person)`: every access token issued to the person until now stops being good (`tokens_valid_after`)."""
+EndSession = Callable[[str, str, str, str], Awaitable[None]]
+"""`(organization, person, session, because)`: the session is over, in every process, when this returns. Raises Problem 503."""
 
 
 class Standing(Protocol):
     """The part of the core's PermissionIndex that identity uses."""
 
-    def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None: ...
-    def check_role(self, organization: str, person: str, permission: str, site: str | None, now_ms: int) -> Decision: ...
+    def authenticate(self, organization: str, subject: str, at_ms: int, session: str) -> str | None: ...
+    def check_role(self, organization: str, subject: str, permission: str, site: str | None, now_ms: int) -> Decision: ...
     def doors_of(self, organization: str, person: str, now_ms: int, limit: int) -> list[tuple[DoorRecord, Decision]]: ...
 
 

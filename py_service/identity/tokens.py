@@ -9,11 +9,13 @@ from py_service.errors import not_standing
 from py_service.exchange import moment
 from py_service.identity.messages import SignedIn
 from py_service.identity.needs import ClockMs, Permissions, TokenSigner
-from py_service.identity.store import Session
+from py_service.identity.sessions import Session
+from py_service.identity.store import RefreshToken
 
 ACCESS_TOKEN_MS = 300_000
 REFRESH_TOKEN_MS = 30 * 86_400_000
 _REFRESH_TOKEN_BYTES = 32
+_SESSION_BYTES = 16
 
 
 def refresh_token_id(refresh_token: str) -> str:
@@ -29,22 +31,35 @@ class TokenIssuer:
         self._permissions = permissions
         self._clock_ms = clock_ms
 
-    async def check_standing(self, organization: str, person: str) -> int:
-        """Now, in ms, if a token issued now would stand. Raises Problem 401 `token_revoked`, 403 when suspended, 503."""
-        await self._permissions.current(organization)
+    async def check_standing(self, organization: str, person: str, session: str) -> int:
+        """A moment (ms) as of which a token of the session would stand. Raises Problem 401 `token_revoked`, 403 when suspended, 503.
+
+        INVARIANT: the clock is read before the fence. A session that ends after the fence is remembered for longer than any token of
+        that moment lives, however long this process stands still in between.
+        """
         now_ms = self._clock_ms()
-        cause = self._permissions.index.authenticate(organization, person, now_ms)
+        await self._permissions.current(organization)
+        cause = self._permissions.index.authenticate(organization, person, now_ms, session)
         if cause is None:
             return now_ms
-        # `token_revoked`: they are cut to a moment that this process's clock hasn't reached.
+        # `token_revoked`: the session has ended, or tokens are cut to a moment that this process's clock hasn't reached.
         raise not_standing(cause)
 
-    def new_session(self, organization: str, person: str, family: str, now_ms: int) -> tuple[Session, str]:
-        """A session to store and the refresh token that only the client will have."""
-        refresh_token = secrets.token_urlsafe(_REFRESH_TOKEN_BYTES)
-        return Session(refresh_token_id(refresh_token), family, organization, person, now_ms + REFRESH_TOKEN_MS), refresh_token
+    def new_session_id(self) -> str:
+        """Of a session that begins."""
+        return secrets.token_hex(_SESSION_BYTES)
 
-    def signed_in(self, session: Session, refresh_token: str, now_ms: int) -> SignedIn:
+    def new_session(self, organization: str, person: str, session: str, client: str, now_ms: int) -> tuple[Session, RefreshToken, str]:
+        """A session to store, with its first refresh token, which only the client will have."""
+        token, refresh_token = self.new_token(organization, person, session, now_ms)
+        return Session(session, organization, person, now_ms, now_ms, token.expires_at, client), token, refresh_token
+
+    def new_token(self, organization: str, person: str, session: str, now_ms: int) -> tuple[RefreshToken, str]:
+        """A refresh token to store, and as only the client will have it."""
+        refresh_token = secrets.token_urlsafe(_REFRESH_TOKEN_BYTES)
+        return RefreshToken(refresh_token_id(refresh_token), session, organization, person, now_ms + REFRESH_TOKEN_MS), refresh_token
+
+    def signed_in(self, token: RefreshToken, refresh_token: str, now_ms: int) -> SignedIn:
         expires_at_ms = now_ms + ACCESS_TOKEN_MS
-        token = self._signer.sign_access_token("api", session.org, session.person, "person", session.family, [], now_ms, expires_at_ms)
-        return SignedIn(token, moment(expires_at_ms), refresh_token, session.person, session.org)
+        access_token = self._signer.sign_access_token("api", token.org, token.person, "person", token.family, [], now_ms, expires_at_ms)
+        return SignedIn(access_token, moment(expires_at_ms), refresh_token, token.person, token.org)

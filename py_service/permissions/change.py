@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -15,19 +15,37 @@ from py_service.permissions.store import read_object
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
+if TYPE_CHECKING:
+    from py_service._core_rs import Claims
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who asks: the verified claims, reduced."""
 
     organization: str
-    person: str
+    subject: str
     issued_at_ms: int
+    session: str
+
+    @classmethod
+    def of(cls, claims: Claims) -> Actor:
+        """Of a request's claims."""
+        return cls(claims.organization, claims.subject, claims.issued_at_ms, claims.session)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A document beside the objects (an account, a session that goes on) that a change replaces, or takes out (`document` None)."""
+
+    collection: str
+    identifier: str
+    document: Document | None
 
 
 @dataclass(slots=True)
 class Plan:
-    """`images` become documents and the change record, `events` go to the journal, `result` goes to the caller.
+    """`images` become documents and the change record, `writes` documents only, `events` go to the journal, `result` goes to the caller.
 
     `cut_subject`: this person's connections end (their tokens issued before the change no longer stand).
     `cut_organization`: every connection of the organization ends.
@@ -38,10 +56,12 @@ class Plan:
     result: Document | None = None
     cut_subject: str | None = None
     cut_organization: bool = False
+    writes: list[Write] = field(default_factory=list)
 
     def join(self, other: Plan) -> None:
-        """Carry out the other one's images and events too."""
+        """Carry out the other one's images, writes and events too."""
         self.images += other.images
+        self.writes += other.writes
         self.events += other.events
 
 
@@ -62,7 +82,7 @@ class View:
         if self.actor is None:
             return
         self.stand()
-        decision = self.index.check_role(self.organization, self.actor.person, permission, site, self.at_ms)
+        decision = self.index.check_role(self.organization, self.actor.subject, permission, site, self.at_ms)
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {permission}.")
 
@@ -70,7 +90,8 @@ class View:
         """Raises Problem 401, or 403 when suspended: the caller's token does not stand any more."""
         if self.actor is None:
             return
-        standing = self.index.authenticate(self.organization, self.actor.person, self.actor.issued_at_ms)
+        actor = self.actor
+        standing = self.index.authenticate(self.organization, actor.subject, actor.issued_at_ms, actor.session)
         if standing is not None:
             raise not_standing(standing)
 
@@ -79,13 +100,13 @@ class View:
         if self.actor is None:
             return
         self.stand()
-        decision, _ = self.index.reach(self.organization, self.actor.person, permission, self.at_ms)
+        decision, _ = self.index.reach(self.organization, self.actor.subject, permission, self.at_ms)
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {permission}.")
 
     def actor_owns(self) -> bool:
         """Whether the caller is an owner (or the service itself)."""
-        return self.actor is None or self.index.check_role(self.organization, self.actor.person, "owner", None, self.at_ms).allowed
+        return self.actor is None or self.index.check_role(self.organization, self.actor.subject, "owner", None, self.at_ms).allowed
 
     async def find_ended_or_not(self, kind: str, identifier: str) -> Document | None:
         """An object of this organization, also one that has ended; None when there is none, or it is another's."""
@@ -139,7 +160,7 @@ class View:
 
     def event(self, what: str, subject: str, **fields: object) -> Event:
         """A management event of this change."""
-        actor = self.actor.person if self.actor else "service"
+        actor = self.actor.subject if self.actor else "service"
         return make_event(
             f"management.{what}", self.organization, self.at_ms, actor=actor, subject=subject, revision=self.revision, **fields
         )

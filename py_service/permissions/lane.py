@@ -24,7 +24,7 @@ from py_service.idempotency.keyed import Kept, Step, next_step
 from py_service.journal.commit import NothingWritten, commit_known
 from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MAX
 from py_service.journal.log import Log, LogTaken
-from py_service.permissions.change import Actor, Change, Changed, Plan, View
+from py_service.permissions.change import Actor, Change, Changed, Plan, View, Write
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.image import Image, encode_images
 from py_service.permissions.listing import object_key, stored_object
@@ -218,6 +218,8 @@ class ChangeLane:
                 continue
             # Written at once, so that the next plan in this transaction sees it.
             await self._write_images(session, waiting.organization, plan.images, at_ms)
+            for write in plan.writes:
+                await self._write_beside(session, write)
             waiting.plan = plan
 
     @staticmethod
@@ -254,6 +256,13 @@ class ChangeLane:
             writes.setdefault(kind, []).append(write)
         for kind, of_kind in writes.items():
             await self._mongo.database[OBJECT_COLLECTIONS[kind]].bulk_write(of_kind, session=session)
+
+    async def _write_beside(self, session: AsyncClientSession, write: Write) -> None:
+        collection, found = self._mongo.database[write.collection], {"_id": write.identifier}
+        if write.document is None:
+            await collection.delete_one(found, session=session)
+        else:
+            await collection.replace_one(found, write.document, upsert=True, session=session)
 
     async def _write(self, session: AsyncClientSession, good: list[_Waiting], revisions: dict[str, int], at_ms: int) -> Document:
         events = []

@@ -23,6 +23,7 @@ OBJECT_COLLECTIONS = {
     "floor": "floors",
     "lockdown_plan": "lockdown_plans",
     "organization": "organizations",
+    "session": "ended_sessions",
 }
 # A floor orders areas for people, and a lockdown plan acts through the places that it holds: no permission depends on either itself,
 # so they are in no change record.
@@ -50,8 +51,11 @@ INDEXES = (
     Index("events", "attempt", "the outcome of an attempt", sparse=True),
     Index("states", "inside_of", "who is inside an area", sparse=True),
     Index("open_attempts", "expires_at", "granted attempts to close"),
-    Index("sessions", "family", "end a family", sparse=False),
-    Index("sessions", "expires_at", "expired sessions to delete"),
+    Index("sessions", "family", "refresh tokens of a session that ended, to delete", sparse=False),
+    Index("sessions", "expires_at", "expired refresh tokens to delete"),
+    Index("session_families", "holder", "a person's sessions"),
+    Index("session_families", "expires_at", "sessions to delete that nobody prolonged"),
+    Index("ended_sessions", "forget_at", "ended sessions to delete"),
     Index("idempotency_keys", "expires_at", "expired records to delete"),
     Index("signing_keys", "state", "keys to load"),
 )

@@ -188,7 +188,7 @@ class Attempt:
         if now_ms >= claims.expires_at_ms:
             self.failed(Problem(401, "token_expired", "The access token has expired."))
             return False
-        standing = self._index.authenticate(self.organization, self.person, claims.issued_at_ms)
+        standing = self._index.authenticate(self.organization, self.person, claims.issued_at_ms, claims.session)
         # `stores_unavailable` means that the organization isn't loaded here yet: the fence sees to that.
         if standing in ("organization_suspended", "person_suspended", "stores_unavailable"):
             standing = None  # said by the decision itself, which is recorded

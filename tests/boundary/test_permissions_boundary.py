@@ -169,10 +169,10 @@ def test_a_load_from_the_store_is_seen_when_it_is_finished(index: PermissionInde
     ben = image("person", "ben", state="active", groups=["even"], roles=[], tokens_valid_after=bson.Int64(2**40), **ALWAYS)
     assert load.add("person", stored(ended, ben)) == 1
     assert load.add("group", b"") == 0
-    assert (index.revision(ORGANIZATION), index.authenticate(ORGANIZATION, "anna", 0)) == (1, None)
+    assert (index.revision(ORGANIZATION), index.authenticate(ORGANIZATION, "anna", 0, "s1")) == (1, None)
     load.finish()
-    assert (index.revision(ORGANIZATION), index.authenticate(ORGANIZATION, "anna", 0)) == (4, "person_unknown")
-    assert [index.authenticate(ORGANIZATION, "ben", at_ms) for at_ms in (2**40 - 1, 2**40)] == ["token_revoked", None]
+    assert (index.revision(ORGANIZATION), index.authenticate(ORGANIZATION, "anna", 0, "s1")) == (4, "person_unknown")
+    assert [index.authenticate(ORGANIZATION, "ben", at_ms, "s1") for at_ms in (2**40 - 1, 2**40)] == ["token_revoked", None]
     with pytest.raises(SnapshotError) as finished:
         load.finish()
     assert finished.value.code == "snapshot_malformed"
@@ -250,8 +250,8 @@ def test_records_roles_and_tokens(index: PermissionIndex) -> None:
     assert index.check_role(ORGANIZATION, "anna", "grants.write", "hq", 0).allowed
     refused = index.check_role(ORGANIZATION, "anna", "grants.write", None, 0)
     assert (refused.allowed, refused.reason) == (False, "role_missing")
-    assert index.authenticate(ORGANIZATION, "anna", 0) is None
-    assert index.authenticate(ORGANIZATION, "ben", 0) == "person_unknown"
+    assert index.authenticate(ORGANIZATION, "anna", 0, "s1") is None
+    assert index.authenticate(ORGANIZATION, "ben", 0, "s1") == "person_unknown"
 
 
 def test_doors_of_is_limited(index: PermissionIndex) -> None:

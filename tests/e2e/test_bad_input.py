@@ -46,6 +46,7 @@ METERED = "POST /v1/sign-in"
 OWN = {
     "person": STRANGER, "group": "everyone", "schedule": "night-shift", "grant": "g-0002", "calendar": "berlin-holidays",
     "lockdown_plan": "berlin-outer-doors",
+    "session": "0123456789abcdef0123456789abcdef",
     "site": "berlin", "floor": "berlin-ground", "area": "berlin-lobby", "door": DOOR, "device": f"lock-{DOOR}",
 }  # fmt: skip
 

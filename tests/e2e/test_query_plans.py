@@ -77,7 +77,15 @@ async def sessions(service: Service, ask: Asked) -> None:
     await ask("POST", "/v1/sign-out", 204, json={"refresh_token": refreshed.json()["refresh_token"]})
     again = await ask("POST", "/v1/sign-in", 200, json={"email": account.email, "password": account.password})
     await ask("POST", "/v1/refresh", 200, json={"refresh_token": again.json()["refresh_token"]})
-    await ask("POST", "/v1/refresh", 401, json={"refresh_token": again.json()["refresh_token"]})  # twice: the family ends
+    await ask("POST", "/v1/refresh", 401, json={"refresh_token": again.json()["refresh_token"]})  # twice: the session ends
+    person = service.demo.cast["owner"].id
+    await ask("POST", "/v1/sign-in", 200, json={"email": account.email, "password": account.password})
+    mine = (await ask("GET", "/v1/me/sessions", 200)).json()["items"]
+    await ask("DELETE", "/v1/me/sessions/{session}", 200, session=mine[0]["id"])
+    await ask("DELETE", "/v1/me/sessions/{session}", 200, session=mine[0]["id"])
+    await ask("POST", "/v1/me/sessions/end-others", 200)
+    await ask("GET", "/v1/persons/{person}/sessions", 200, person=person)
+    await ask("DELETE", "/v1/persons/{person}/sessions", 200, person=person)
     for route in ("/v1/me", "/v1/me/doors", "/v1/openapi.json", "/docs", "/.well-known/jwks.json", "/healthz", "/readyz", "/metrics"):
         await ask("GET", route, 200)
     await ask("POST", "/v1/me/realtime-token", 200)

@@ -1,21 +1,17 @@
-"""The identity room on the real embedded server: plans of its queries, rotation under two at once, keys under two processes."""
+"""The identity room on the real embedded server: plans of its queries, accounts, sessions, rotation under two at once."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
-from py_service._core_rs import KeyRing, TokenError
 from py_service.errors import Problem
-from py_service.identity.keys import KeyStore
 from py_service.identity.messages import RoleHeld, SignedIn
 from py_service.identity.refresh import Refresh
-from py_service.identity.signing_key import PUBLISHED_AHEAD_MS, VERIFIES_AFTERWARDS_MS
-from py_service.identity.store import EXPIRED_KEPT_MS, SESSIONS_AT_ONCE_MAX, IdentityStore, Session
+from py_service.identity.sessions import SWEPT_LATE_MS, Session, SessionStore
+from py_service.identity.store import EXPIRED_KEPT_MS, TOKENS_AT_ONCE_MAX, Account, IdentityStore, RefreshToken
 from py_service.identity.tokens import TokenIssuer, refresh_token_id
 from py_service.settings import Settings
 from py_service.stores.mongo import Mongo, now_ms
@@ -25,11 +21,13 @@ from tests.unit.identity_support import NOW_MS, Clock, MadePermissions, make_rin
 
 __all__ = ["identity_store_url", "mongo"]
 
-MASTER_KEY = bytes(range(32))
+
+def refresh_token(token: str, family: str = "family", *, used: bool = False) -> RefreshToken:
+    return RefreshToken(refresh_token_id(token), family, "acme", "ada", NOW_MS + 1_000_000, used)
 
 
-def session(token: str, family: str = "family", *, used: bool = False) -> Session:
-    return Session(refresh_token_id(token), family, "acme", "ada", NOW_MS + 1_000_000, used)
+def going_on(session: str, person: str = "ada", last_seen: int = NOW_MS, expires_at: int = NOW_MS + 1_000_000) -> Session:
+    return Session(session, "acme", person, NOW_MS, last_seen, expires_at, "phone")
 
 
 def stages(plan: dict[str, object]) -> list[str]:
@@ -56,20 +54,34 @@ async def explained(mongo: Mongo, collection: str, query: dict[str, object]) -> 
         ("sessions", {"_id": {"$in": ["s1", "s2"]}}),
         ("sessions", {"family": "f1"}),
         ("sessions", {"expires_at": {"$gte": 0, "$lt": 5}}),
+        ("session_families", {"_id": "acme:s1"}),
+        ("session_families", {"holder": "acme:ada"}),
+        ("session_families", {"expires_at": {"$gte": 0, "$lt": 5}}),
+        ("ended_sessions", {"forget_at": {"$gte": 0, "$lt": 5}}),
         ("signing_keys", {"_id": "access::access.1"}),
         ("signing_keys", {"state": {"$in": ["active", "verifying"]}}),
     ],
 )
 async def test_no_query_scans(mongo: Mongo, collection: str, query: dict[str, object]) -> None:
     await mongo.database[collection].insert_many(
-        [{"_id": f"s{number}", "family": f"f{number}", "state": "retired", "expires_at": number} for number in range(50)]
+        [
+            {
+                "_id": f"s{number}",
+                "family": f"f{number}",
+                "holder": f"h{number}",
+                "state": "retired",
+                "expires_at": number,
+                "forget_at": number,
+            }
+            for number in range(50)
+        ]
     )
     plan = await explained(mongo, collection, query)
     assert "COLLSCAN" not in plan, plan
 
 
 async def test_account_and_person(mongo: Mongo) -> None:
-    store = IdentityStore(mongo.database)
+    store = IdentityStore(mongo)
     assert await store.account("ada@acme.example") is None
     await mongo.database["accounts"].insert_one({"_id": "ada@acme.example", "org": "acme", "person": "ada", "password": "old"})
     await store.replace_password("ada@acme.example", "old", "new")
@@ -87,245 +99,175 @@ async def test_account_and_person(mongo: Mongo) -> None:
     assert await store.person("other", "ada") is None
 
 
-async def test_session_is_used_once_and_kept_without_its_token(mongo: Mongo) -> None:
-    store = IdentityStore(mongo.database)
-    await store.insert_session(session("secret"))
-    assert await store.session(refresh_token_id("secret")) == session("secret")
+async def test_a_refresh_token_is_used_once_and_stored_as_its_hash(mongo: Mongo) -> None:
+    store = IdentityStore(mongo)
+    await store.insert_token(refresh_token("secret"))
+    assert await store.token(refresh_token_id("secret")) == refresh_token("secret")
     assert "secret" not in str(await mongo.database["sessions"].find({}).to_list())
-    assert await store.use_session(refresh_token_id("secret"))
-    assert not await store.use_session(refresh_token_id("secret"))
-    assert await store.session(refresh_token_id("secret")) == session("secret", used=True)
-    assert not await store.use_session("never stored")
+    assert await store.use_token(refresh_token_id("secret"))
+    assert not await store.use_token(refresh_token_id("secret"))
+    assert await store.token(refresh_token_id("secret")) == refresh_token("secret", used=True)
+    assert not await store.use_token("never stored")
+    await store.delete_token(refresh_token_id("secret"))
+    assert await store.token(refresh_token_id("secret")) is None
 
 
-async def test_one_of_many_uses_a_session(mongo: Mongo) -> None:
-    store = IdentityStore(mongo.database)
+async def test_one_of_many_uses_a_refresh_token(mongo: Mongo) -> None:
+    store = IdentityStore(mongo)
     for number in range(50):
-        await store.insert_session(session(f"token {number}"))
-        uses = await asyncio.gather(*(store.use_session(refresh_token_id(f"token {number}")) for _ in range(4)))
+        await store.insert_token(refresh_token(f"token {number}"))
+        uses = await asyncio.gather(*(store.use_token(refresh_token_id(f"token {number}")) for _ in range(4)))
         assert sorted(uses) == [False, False, False, True]
 
 
-async def test_family_is_deleted_whole_and_alone(mongo: Mongo) -> None:
-    store = IdentityStore(mongo.database)
-    for token, family in (("a", "one"), ("b", "one"), ("c", "one"), ("d", "two")):
-        await store.insert_session(session(token, family))
-    await store.delete_family("one", keep=refresh_token_id("b"))
-    assert {found["_id"] for found in await mongo.database["sessions"].find({}).to_list()} == {refresh_token_id("b"), refresh_token_id("d")}
-    await store.delete_family("one")
-    await store.delete_session(refresh_token_id("d"))
-    assert await mongo.database["sessions"].find({}).to_list() == []
+async def test_a_session_begins_with_the_password_that_was_proved_or_not_at_all(mongo: Mongo) -> None:
+    store, sessions = IdentityStore(mongo), SessionStore(mongo.database)
+    await store.open_account("ada@acme.example", Account("acme", "ada", "old"))
+    assert await store.begin_session("ada@acme.example", "old", "renewed", going_on("s1"), refresh_token("t1", "s1"))
+    assert await sessions.find("acme", "s1") == going_on("s1")
+    assert await store.account("ada@acme.example") == Account("acme", "ada", "renewed")
+    for email, proved in (("ada@acme.example", "old"), ("eve@acme.example", "renewed")):
+        assert not await store.begin_session(email, proved, None, going_on("s2"), refresh_token("t2", "s2"))
+    assert await sessions.find("acme", "s2") is None
+    assert await store.token(refresh_token_id("t2")) is None
 
 
-def session_until(number: int, expires_at: int) -> Session:
-    return Session(refresh_token_id(f"token {number}"), f"family {number}", "acme", "ada", expires_at)
+async def test_a_password_is_changed_before_a_session_begins_or_sees_it(mongo: Mongo) -> None:
+    """40 races of a sign-in with a change of the password: a session that began stands beside the new password, or there is none."""
+    store, sessions = IdentityStore(mongo), SessionStore(mongo.database)
+    for number in range(40):
+        email, session = f"{number}@acme.example", f"s{number}"
+        await store.open_account(email, Account("acme", "ada", "old"))
+        signed_in, _ = await asyncio.gather(
+            store.begin_session(email, "old", None, going_on(session), refresh_token(session, session)),
+            store.replace_password(email, "old", "new"),
+        )
+        account = await store.account(email)
+        assert account is not None
+        assert account.password == "new"
+        assert signed_in == (await sessions.find("acme", session) is not None)
+    assert not await store.begin_session("0@acme.example", "old", None, going_on("late"), refresh_token("late", "late"))
 
 
-async def sessions_left(mongo: Mongo) -> list[int]:
+async def test_sessions_of_a_person_those_seen_last_first(mongo: Mongo) -> None:
+    sessions = SessionStore(mongo.database)
+    made = [going_on("s1", last_seen=NOW_MS - 2), going_on("s2"), going_on("s3", person="ben"), going_on("s4", last_seen=NOW_MS - 1)]
+    await mongo.database["session_families"].insert_many([found.document() for found in made])
+    assert [found.id for found in await sessions.of_person("acme", "ada", 10)] == ["s2", "s4", "s1"]
+    assert await sessions.of_person("other", "ada", 10) == []
+    assert await sessions.find("other", "s1") is None
+    assert await sessions.seen(made[0], NOW_MS + 5, NOW_MS + 9, "laptop")
+    seen = await sessions.find("acme", "s1")
+    assert seen == replace(made[0], last_seen=NOW_MS + 5, expires_at=NOW_MS + 9, client="laptop")
+    assert not await sessions.seen(going_on("ended"), NOW_MS + 5, NOW_MS + 9, "laptop")
+    assert await sessions.find("acme", "ended") is None
+
+
+def token_until(number: int, expires_at: int) -> RefreshToken:
+    return RefreshToken(refresh_token_id(f"token {number}"), f"family {number}", "acme", "ada", expires_at)
+
+
+async def tokens_left(mongo: Mongo) -> list[int]:
     return sorted(found["expires_at"] for found in await mongo.database["sessions"].find({}).to_list())
 
 
-async def test_expired_sessions_go_and_live_ones_stay(mongo: Mongo) -> None:
-    store = IdentityStore(mongo.database)
+async def test_expired_refresh_tokens_go_and_live_ones_stay(mongo: Mongo) -> None:
+    store = IdentityStore(mongo)
     kept_from = NOW_MS - EXPIRED_KEPT_MS
     ends = [1, kept_from - 1, kept_from, NOW_MS, NOW_MS + 1, NOW_MS + 1_000_000]
     for number, expires_at in enumerate(ends):
-        await store.insert_session(session_until(number, expires_at))
+        await store.insert_token(token_until(number, expires_at))
     assert await store.delete_expired(NOW_MS) == 2
-    assert await sessions_left(mongo) == ends[2:]
-    assert await store.session(refresh_token_id("token 2")) == session_until(2, kept_from)
+    assert await tokens_left(mongo) == ends[2:]
+    assert await store.token(refresh_token_id("token 2")) == token_until(2, kept_from)
     assert await store.delete_expired(NOW_MS) == 0
+
+
+async def test_sessions_that_nobody_prolonged_go(mongo: Mongo) -> None:
+    sessions = SessionStore(mongo.database)
+    kept_from = NOW_MS - SWEPT_LATE_MS
+    made = [going_on(f"s{end}", expires_at=end) for end in (1, kept_from - 1, kept_from, NOW_MS)]
+    await mongo.database["session_families"].insert_many([found.document() for found in made])
+    assert await sessions.delete_expired(NOW_MS) == 2
+    assert {found.id for found in await sessions.of_person("acme", "ada", 10)} == {f"s{kept_from}", f"s{NOW_MS}"}
+
+
+async def test_an_end_is_forgotten_with_the_refresh_tokens_of_its_session(mongo: Mongo) -> None:
+    store, sessions = IdentityStore(mongo), SessionStore(mongo.database)
+    kept_from = NOW_MS - SWEPT_LATE_MS
+    for session, forget_at in (("s1", kept_from - 1), ("s2", kept_from)):
+        end = {"_id": f"acme:{session}", "org": "acme", "id": session, "person": "ada", "ended_at": 1, "forget_at": forget_at}
+        await mongo.database["ended_sessions"].insert_one(end)
+        for number in range(3):
+            await store.insert_token(refresh_token(f"{session} {number}", session))
+    assert await sessions.delete_forgotten(NOW_MS) == 1
+    assert [found["id"] for found in await mongo.database["ended_sessions"].find({}).to_list()] == ["s2"]
+    assert {found["family"] for found in await mongo.database["sessions"].find({}).to_list()} == {"s2"}
 
 
 async def test_the_leading_worker_sweeps_a_batch_at_a_time(mongo: Mongo, identity_store_url: str) -> None:
     live = now_ms() + 1_000_000
-    expired = [session_until(number, 1 + number) for number in range(SESSIONS_AT_ONCE_MAX + 3)]
-    documents = [{**asdict(found), "_id": found.id} for found in [*expired, session_until(-1, live)]]
+    expired = [token_until(number, 1 + number) for number in range(TOKENS_AT_ONCE_MAX + 3)]
+    documents = [found.document() for found in [*expired, token_until(-1, live)]]
     await mongo.database["sessions"].insert_many(documents)
     worker = Worker(
         replace(Settings(), mongo_url=identity_store_url, mongo_database=mongo.database.name, redis_url="redis://127.0.0.1:9/0")
     )
     try:
         assert await worker.sweep_once() == SWEEP_SECONDS
-        assert len(await sessions_left(mongo)) == len(documents), "another one leads"
+        assert len(await tokens_left(mongo)) == len(documents), "another one leads"
         worker._leading = True
         assert await worker.sweep_once() < 1
-        assert len(await sessions_left(mongo)) == 4, "one batch"
+        assert len(await tokens_left(mongo)) == 4, "one batch"
         assert await worker.sweep_once() == SWEEP_SECONDS == 60
-        assert await sessions_left(mongo) == [live]
+        assert await tokens_left(mongo) == [live]
     finally:
         await worker.close()
 
 
 async def test_two_refreshes_at_once_never_both_succeed(mongo: Mongo) -> None:
-    """40 races. Whoever loses has shown a used token: the family is gone and nothing of it is left behind."""
-    clock, cuts = Clock(), list[str]()
+    """40 races. Whoever loses has shown a used token: the session has ended, and what the other one got is void."""
+    clock, ended = Clock(), list[str]()
 
-    async def cut_tokens(organization: str, person: str) -> None:
-        cuts.append(person)
+    async def end(organization: str, person: str, session: str, because: str) -> None:
+        ended.append(because)
+        await mongo.database["session_families"].delete_one({"_id": f"{organization}:{session}"})
 
-    store = IdentityStore(mongo.database)
-    refresh = Refresh(store, TokenIssuer(make_ring(), MadePermissions(), clock), cut_tokens, clock)
+    store, sessions = IdentityStore(mongo), SessionStore(mongo.database)
+    refresh = Refresh(store, sessions, TokenIssuer(make_ring(), MadePermissions(), clock), end, clock)
     for number in range(40):
-        await store.insert_session(session(f"token {number}", f"family {number}"))
-        outcomes = await asyncio.gather(*(refresh.refresh(f"token {number}") for _ in range(2)), return_exceptions=True)
+        session = f"s{number}"
+        await mongo.database["session_families"].insert_one(going_on(session).document())
+        await store.insert_token(refresh_token(f"token {number}", session))
+        outcomes = await asyncio.gather(*(refresh.refresh(f"token {number}", "phone") for _ in range(2)), return_exceptions=True)
         won = [outcome for outcome in outcomes if isinstance(outcome, SignedIn)]
         lost = [outcome.code for outcome in outcomes if isinstance(outcome, Problem)]
         assert len(won) <= 1
         assert len(won) + len(lost) == 2
         assert set(lost) <= {"refresh_token_reused", "refresh_token_unknown"}
         assert "refresh_token_reused" in lost
-        assert await mongo.database["sessions"].find({"family": f"family {number}"}).to_list() == []
-    assert len(cuts) >= 40
+        assert await sessions.find("acme", session) is None
+        for signed_in in won:
+            with pytest.raises(Problem, match="refresh_token_unknown"):
+                await refresh.refresh(signed_in.refresh_token, "phone")
+    assert len(ended) >= 40
 
 
 async def test_store_that_is_away_is_a_503(mongo: Mongo) -> None:
     away = Mongo("mongodb://127.0.0.1:9/?directConnection=true", "identity", 200)
-    store = IdentityStore(away.database)
+    store, sessions = IdentityStore(away), SessionStore(away.database)
     for call in (
         store.account("x"),
-        store.session("x"),
-        store.use_session("x"),
-        store.insert_session(session("x")),
-        store.delete_family("x"),
+        store.token("x"),
+        store.use_token("x"),
+        store.insert_token(refresh_token("x")),
+        store.begin_session("x", "x", None, going_on("x"), refresh_token("x")),
+        sessions.find("acme", "x"),
+        sessions.of_person("acme", "ada", 1),
+        sessions.seen(going_on("x"), 1, 1, ""),
+        sessions.delete_forgotten(NOW_MS),
     ):
         with pytest.raises(Problem) as caught:
             await call
         assert (caught.value.status, caught.value.code) == (503, "stores_unavailable")
-    await away.close()
-
-
-class Process:
-    """What one api process has of keys."""
-
-    def __init__(self, mongo: Mongo, clock: Clock) -> None:
-        self.ring = KeyRing(MASTER_KEY)
-        self.clock = clock
-        self.keys = KeyStore(mongo.database, self.ring, lambda: KeyRing(MASTER_KEY), clock)
-
-    def sign(self) -> str:
-        now_ms = self.clock()
-        return self.ring.sign_access_token("api", "acme", "ada", "person", "s", [], now_ms, now_ms + 300_000)
-
-    def accepts(self, token: str) -> bool:
-        try:
-            self.ring.verify_access_token(token, "api", self.clock())
-        except TokenError:
-            return False
-        return True
-
-    def published(self) -> list[str]:
-        return sorted(key["kid"] for key in json.loads(self.ring.jwks())["keys"])
-
-
-async def test_processes_that_start_at_once_share_one_key(mongo: Mongo) -> None:
-    clock = Clock()
-    processes = [Process(mongo, clock) for _ in range(4)]
-    await asyncio.gather(*(process.keys.start() for process in processes))
-    tokens = [process.sign() for process in processes]
-    assert all(process.accepts(token) for process in processes for token in tokens)
-    assert await asyncio.gather(*(process.keys.command_key("acme") for process in processes)) == ["acme.1"] * 4
-    assert len({process.ring.public_key("command", "acme", "acme.1") for process in processes}) == 1
-    stored = await mongo.database["signing_keys"].find({}).to_list()
-    assert sorted(found["_id"] for found in stored) == ["access::access.1", "command:acme:acme.1"]
-    assert {found["state"] for found in stored} == {"active"}
-
-
-async def test_rotation_without_a_failed_request(mongo: Mongo) -> None:
-    """Two processes reload at different moments, all the way through a rotation; each accepts what the other signs, at every moment."""
-    clock = Clock()
-    first, second = Process(mongo, clock), Process(mongo, clock)
-    await first.keys.start()
-    await second.keys.start()
-    rotated = await first.keys.rotate("access", "")
-    assert rotated.kid == "access.2"
-    assert (await second.keys.rotate("access", "")).kid == "access.2"  # one on its way is enough
-    end_ms = rotated.activate_at + VERIFIES_AFTERWARDS_MS + 20_000
-    live: list[tuple[str, int]] = []
-    for turn in itertools.count():
-        if clock.now_ms > end_ms:
-            break
-        await (first, second)[turn % 2].keys.reload()
-        live += [(process.sign(), clock.now_ms + 300_000) for process in (first, second)]
-        live = [(token, until) for token, until in live if until > clock.now_ms]
-        assert all(process.accepts(token) for process in (first, second) for token, _ in live)
-        if clock.now_ms < rotated.activate_at - PUBLISHED_AHEAD_MS + 10_000:
-            assert first.ring.active_key_id("access", "") == "access.1"
-        clock.now_ms += 5_000
-    assert first.published() == second.published() == ["access.2"]
-    states = {found["kid"]: found["state"] for found in await mongo.database["signing_keys"].find({}).to_list()}
-    assert states == {"access.1": "retired", "access.2": "active"}
-    assert (await first.keys.rotate("access", "")).kid == "access.3"
-
-
-async def test_new_key_is_published_before_it_signs(mongo: Mongo) -> None:
-    clock = Clock()
-    process = Process(mongo, clock)
-    await process.keys.start()
-    rotated = await process.keys.rotate("access", "")
-    assert process.published() == ["access.1", "access.2"]
-    assert rotated.activate_at == clock.now_ms + PUBLISHED_AHEAD_MS
-    clock.now_ms = rotated.activate_at - 1
-    await process.keys.reload()
-    assert process.ring.active_key_id("access", "") == "access.1"
-    clock.now_ms = rotated.activate_at
-    await process.keys.reload()
-    assert process.ring.active_key_id("access", "") == "access.2"
-
-
-async def test_two_rotations_at_once_make_one_key(mongo: Mongo) -> None:
-    clock = Clock()
-    processes = [Process(mongo, clock) for _ in range(2)]
-    for process in processes:
-        await process.keys.start()
-    made = await asyncio.gather(*(process.keys.rotate("access", "") for process in processes))
-    assert [key.kid for key in made] == ["access.2", "access.2"]
-    assert await mongo.database["signing_keys"].count_documents({}) == 2
-    assert processes[0].published() == processes[1].published() == ["access.1", "access.2"]
-
-
-async def test_key_retired_by_hand_is_gone_at_the_next_look_and_its_name_is_not_used_again(mongo: Mongo) -> None:
-    clock = Clock()
-    process = Process(mongo, clock)
-    await process.keys.start()
-    token = process.sign()
-    await mongo.database["signing_keys"].update_one({"_id": "access::access.1"}, {"$set": {"state": "retired"}})
-    await process.keys.reload()
-    assert not process.accepts(token)
-    await process.keys.start()
-    assert process.published() == ["access.2"]
-
-
-async def test_unknown_key_makes_it_look_once_a_second(mongo: Mongo) -> None:
-    clock = Clock()
-    first, second = Process(mongo, clock), Process(mongo, clock)
-    await first.keys.start()
-    token = first.sign()
-    assert not second.accepts(token)
-    assert await second.keys.reload_for_unknown_key()
-    assert second.accepts(token)
-    assert not await second.keys.reload_for_unknown_key()
-    await asyncio.sleep(1.0)
-    assert await second.keys.reload_for_unknown_key()
-
-
-async def test_command_keys_do_not_rotate_yet(mongo: Mongo) -> None:
-    process = Process(mongo, Clock())
-    await process.keys.start()
-    with pytest.raises(ValueError, match="locks pin"):
-        await process.keys.rotate("command", "acme")
-
-
-async def test_keys_stay_good_while_the_store_is_away() -> None:
-    away = Mongo("mongodb://127.0.0.1:9/?directConnection=true", "identity", 200)
-    process = Process(away, Clock())
-    with pytest.raises(Problem) as caught:
-        await process.keys.start()
-    assert caught.value.code == "stores_unavailable"
-    process.ring.generate("access", "", "access.1")
-    process.ring.activate("access", "", "access.1")
-    token = process.sign()
-    with pytest.raises(Problem):
-        await process.keys.reload()
-    assert process.accepts(token)
     await away.close()

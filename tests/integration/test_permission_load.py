@@ -75,7 +75,7 @@ async def test_the_whole_organization_comes_in_and_nothing_else(follower: Permis
     await follower.start()
     assert follower.organizations() == [ORGANIZATION]
     stands(follower, 7)
-    assert follower.index.authenticate(ORGANIZATION, named("person", 1_000), 0) == "person_unknown"
+    assert follower.index.authenticate(ORGANIZATION, named("person", 1_000), 0, "s1") == "person_unknown"
     assert follower.index.revision("neighbour") == -1
 
 
@@ -105,7 +105,7 @@ async def test_what_changes_while_it_is_read_is_put_right(
     try:
         await follower.start()
         assert follower.revision(ORGANIZATION) == 8
-        assert follower.index.authenticate(ORGANIZATION, person["id"], 0) == "person_suspended"
+        assert follower.index.authenticate(ORGANIZATION, person["id"], 0, "s1") == "person_suspended"
     finally:
         await mongo.database["changes"].delete_one({"_id": store.change_id(ORGANIZATION, 8)})
         await mongo.database["revisions"].update_one({"_id": ORGANIZATION}, {"$set": {"revision": 7}})

@@ -137,8 +137,8 @@ class MadePermissions:
     def index(self) -> MadePermissions:
         return self
 
-    def authenticate(self, organization: str, person: str, issued_at_ms: int) -> str | None:
-        assert (organization, person, issued_at_ms) == ("acme", "ada", NOW_MS)
+    def authenticate(self, organization: str, subject: str, at_ms: int, session: str) -> str | None:
+        assert (organization, subject, at_ms, session) == ("acme", "ada", NOW_MS, "family")
         return self.causes.pop(0) if len(self.causes) > 1 else self.causes[0]
 
     async def current(self, organization: str, /) -> int:

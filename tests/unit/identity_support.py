@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from py_service._core_rs import KeyRing, PermissionIndex
 from py_service.errors import Problem, stores_unavailable
 from py_service.identity.messages import RoleHeld
-from py_service.identity.store import Account, IdentityStore, PersonSeen, Session
+from py_service.identity.sessions import Session, SessionStore
+from py_service.identity.store import Account, IdentityStore, PersonSeen, RefreshToken
 
 NOW_MS = 1_800_000_000_000
 
@@ -101,45 +102,66 @@ class Fails:
             raise stores_unavailable()
 
 
+class MadeSessions(SessionStore):
+    """Sessions that go on, over a dictionary by identifier."""
+
+    def __init__(self) -> None:
+        self.going_on: dict[str, Session] = {}
+        self.fails = Fails()
+
+    async def find(self, organization: str, session: str) -> Session | None:
+        found = self.going_on.get(session)
+        return found if found is not None and found.org == organization else None
+
+    async def seen(self, session: Session, at_ms: int, expires_at_ms: int, client: str) -> bool:
+        self.fails.check("seen")
+        if session.id not in self.going_on:
+            return False
+        self.going_on[session.id] = replace(session, last_seen=at_ms, expires_at=expires_at_ms, client=client)
+        return True
+
+
 class MadeStore(IdentityStore):
     """The store's methods over dictionaries. Its queries are tested against the real server."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.persons: dict[str, PersonSeen] = {"acme:ada": PersonSeen("Ada", [RoleHeld("auditor", None)])}
-        self.sessions: dict[str, Session] = {}
+        self.tokens: dict[str, RefreshToken] = {}
+        self.sessions = MadeSessions()
         self.fails = Fails()
 
     async def account(self, email: str) -> Account | None:
         return self.accounts.get(email)
 
-    async def replace_password(self, email: str, old: str, new: str) -> None:
-        if self.accounts[email].password == old:
-            self.accounts[email] = Account(self.accounts[email].org, self.accounts[email].person, new)
+    async def begin_session(self, email: str, proved: str, renewed: str | None, session: Session, token: RefreshToken) -> bool:
+        found = self.accounts.get(email)
+        if found is None or found.password != proved:
+            return False
+        self.accounts[email] = Account(found.org, found.person, renewed or proved)
+        self.sessions.going_on[session.id] = session
+        self.tokens[token.id] = token
+        return True
 
     async def person(self, organization: str, person: str) -> PersonSeen | None:
         return self.persons.get(f"{organization}:{person}")
 
-    async def insert_session(self, session: Session) -> None:
-        self.fails.check("insert_session")
-        self.sessions[session.id] = session
+    async def insert_token(self, token: RefreshToken) -> None:
+        self.fails.check("insert_token")
+        self.tokens[token.id] = token
 
-    async def session(self, session_id: str) -> Session | None:
-        found = self.sessions.get(session_id)
+    async def token(self, token_id: str) -> RefreshToken | None:
+        found = self.tokens.get(token_id)
         await asyncio.sleep(0)  # as with a real store, another request comes between reading and writing
         return found
 
-    async def use_session(self, session_id: str) -> bool:
-        self.fails.check("use_session")
-        found = self.sessions.get(session_id)
+    async def use_token(self, token_id: str) -> bool:
+        self.fails.check("use_token")
+        found = self.tokens.get(token_id)
         if found is None or found.used:
             return False
-        self.sessions[session_id] = replace(found, used=True)
+        self.tokens[token_id] = replace(found, used=True)
         return True
 
-    async def delete_session(self, session_id: str) -> None:
-        self.sessions.pop(session_id, None)
-
-    async def delete_family(self, family: str, keep: str | None = None) -> None:
-        self.fails.check("delete_family")
-        self.sessions = {key: value for key, value in self.sessions.items() if value.family != family or key == keep}
+    async def delete_token(self, token_id: str) -> None:
+        self.tokens.pop(token_id, None)

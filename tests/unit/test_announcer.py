@@ -71,6 +71,7 @@ class HeldBus(FakeBus):
 class FakeClaims:
     organization: str = "org"
     subject: str = "ada"
+    session: str = "s1"
     issued_at_ms: int = 0
     expires_at_ms: int = 1 << 62
 

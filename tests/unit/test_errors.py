@@ -49,7 +49,7 @@ def index(cause: str) -> PermissionIndex:
 @pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause != "something_new"])
 def test_a_change_answers_so(cause: str) -> None:
     person = "nobody" if cause == "person_unknown" else "ada"
-    view = View(cast("Mongo", None), cast("AsyncClientSession", None), index(cause), "acme", Actor("acme", person, 0), 2, NOW_MS)
+    view = View(cast("Mongo", None), cast("AsyncClientSession", None), index(cause), "acme", Actor("acme", person, 0, "s1"), 2, NOW_MS)
     for refused in (view.stand, lambda: view.require("doors.write", None), lambda: view.require_any("doors.write")):
         with pytest.raises(Problem) as caught:
             refused()
@@ -57,7 +57,7 @@ def test_a_change_answers_so(cause: str) -> None:
 
 
 class AdasClaims:
-    organization, subject, issued_at_ms, expires_at_ms = "acme", "ada", 0, NOW_MS + 1
+    organization, subject, session, issued_at_ms, expires_at_ms = "acme", "ada", "s1", 0, NOW_MS + 1
 
 
 @pytest.mark.parametrize(("at_ms", "cause", "code"), [(NOW_MS, "token_revoked", "token_revoked"), (NOW_MS + 1, "", "token_expired")])

@@ -30,13 +30,13 @@ class Room:
         clock = Clock()
         issuer = TokenIssuer(self.ring, self.permissions, clock)
 
-        async def cut_tokens(organization: str, person: str) -> None:
-            raise AssertionError("nothing to cut here")
+        async def end(organization: str, person: str, session: str, because: str) -> None:
+            raise AssertionError("nothing to end here")
 
         self.handlers = IdentityHandlers(
             SignIn(self.store, Passwords(), issuer),
-            Refresh(self.store, issuer, cut_tokens, clock),
-            SignOut(self.store),
+            Refresh(self.store, self.store.sessions, issuer, end, clock),
+            SignOut(self.store, self.store.sessions, end),
             RealtimeTokens(self.ring, self.permissions, clock),
             Myself(self.store, self.permissions, clock),
             self.ring.jwks,

@@ -12,6 +12,7 @@ from argon2.low_level import ARGON2_VERSION
 
 from py_service.errors import Problem, stores_unavailable
 from py_service.identity import passwords as parameters
+from py_service.identity.messages import SignedIn
 from py_service.identity.passwords import Passwords, make_hasher
 from py_service.identity.sign_in import SignIn
 from py_service.identity.store import Account
@@ -29,7 +30,10 @@ class Room:
         self.permissions = MadePermissions()
         self.clock = Clock()
         self.ring = make_ring()
-        self.sign_in = SignIn(self.store, passwords, TokenIssuer(self.ring, self.permissions, self.clock)).sign_in
+        self._sign_in = SignIn(self.store, passwords, TokenIssuer(self.ring, self.permissions, self.clock))
+
+    async def sign_in(self, email: str, password: str) -> SignedIn:
+        return await self._sign_in.sign_in(email, password, "Mozilla/5.0")
 
 
 @pytest.fixture
@@ -57,10 +61,11 @@ async def test_signed_in(room: Room, email: str) -> None:
     assert (claims.organization, claims.subject, claims.kind) == ("acme", "ada", "person")
     assert (claims.issued_at_ms, claims.expires_at_ms) == (NOW_MS, NOW_MS + ACCESS_TOKEN_MS)
     assert signed_in.expires_at.timestamp() * 1_000 == claims.expires_at_ms
-    (session,) = room.store.sessions.values()
-    assert (session.id, session.family) == (refresh_token_id(signed_in.refresh_token), claims.session)
-    assert session.expires_at == NOW_MS + REFRESH_TOKEN_MS
-    assert signed_in.refresh_token not in repr(room.store.sessions)
+    (token,), (session,) = room.store.tokens.values(), room.store.sessions.going_on.values()
+    assert (token.id, token.family) == (refresh_token_id(signed_in.refresh_token), claims.session)
+    assert token.expires_at == session.expires_at == NOW_MS + REFRESH_TOKEN_MS
+    assert (session.id, session.person, session.created_at, session.client) == (claims.session, "ada", NOW_MS, "Mozilla/5.0")
+    assert signed_in.refresh_token not in repr(room.store.tokens) + repr(session)
     assert len(signed_in.refresh_token) == 43  # 256 bits
 
 
@@ -69,7 +74,7 @@ async def test_unknown_email_and_wrong_password_look_the_same(room: Room) -> Non
     unknown = await refusal(room, "eve@acme.example", "wrong")
     assert (wrong.status, wrong.code, wrong.detail, wrong.members) == (unknown.status, unknown.code, unknown.detail, unknown.members)
     assert (wrong.status, wrong.code) == (401, "sign_in_failed")
-    assert room.store.sessions == {}
+    assert (room.store.sessions.going_on, room.store.tokens) == ({}, {})
 
 
 async def test_unknown_email_costs_one_hash_too(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +103,7 @@ async def test_suspended_is_told_only_to_who_knows_the_password(room: Room) -> N
     assert (await refusal(room, "ada@acme.example", "wrong")).code == "sign_in_failed"
     suspended = await refusal(room, "ada@acme.example", PASSWORD)
     assert (suspended.status, suspended.code) == (403, "person_suspended")
-    assert room.store.sessions == {}
+    assert (room.store.sessions.going_on, room.store.tokens) == ({}, {})
 
 
 async def test_person_who_is_gone(room: Room) -> None:
@@ -109,7 +114,7 @@ async def test_person_who_is_gone(room: Room) -> None:
 async def test_store_that_is_away(room: Room) -> None:
     room.permissions.failure = stores_unavailable()
     assert (await refusal(room, "ada@acme.example", PASSWORD)).code == "stores_unavailable"
-    assert room.store.sessions == {}
+    assert (room.store.sessions.going_on, room.store.tokens) == ({}, {})
 
 
 async def test_hash_with_old_parameters_is_renewed(room: Room) -> None:

@@ -280,6 +280,7 @@ async def test_a_lock_that_was_switched_off_a_moment_ago() -> None:
 class FakeClaims:
     organization: str = "acme"
     subject: str = "ada"
+    session: str = "s1"
     issued_at_ms: int = 0
     expires_at_ms: int = 1 << 62
 

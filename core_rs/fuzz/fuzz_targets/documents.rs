@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use nexkey_permissions::PermissionIndex;
 
 const ORGANIZATION: &str = "acme";
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 12] = [
     "organization",
     "site",
     "area",
@@ -18,6 +18,8 @@ const KINDS: [&str; 10] = [
     "schedule",
     "calendar",
     "grant",
+    "session",
+    "api_key",
 ];
 const NAMES: [&str; 4] = ["a", "b", "anna", "front"];
 
@@ -47,6 +49,6 @@ fuzz_target!(|input: &[u8]| {
         }
         let _ = index.doors_of(ORGANIZATION, person, 0, 10);
         let _ = index.check_role(ORGANIZATION, person, "grants.write", Some("a"), 0);
-        let _ = index.authenticate(ORGANIZATION, person, 0);
+        let _ = index.authenticate(ORGANIZATION, person, 0, "s1");
     }
 });

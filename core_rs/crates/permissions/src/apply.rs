@@ -1,4 +1,5 @@
 //! From one revision to the next: images in, the next `State` out. It cannot fail; what could was refused in `images`.
+use crate::api_keys::ApiKey;
 use crate::catalog::{Catalog, Closures, Touched};
 use crate::documents::{
     AntiPassback, AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState,
@@ -70,6 +71,15 @@ pub fn take_in(
         Image::Schedule(id, document) => catalog.put_schedule(&id, document, touched),
         Image::Calendar(id, document) => catalog.put_calendar(&id, document, touched),
         Image::Grant(id, document) => catalog.put_grant(&id, document, next, touched),
+        Image::Session(id, document) => {
+            catalog
+                .ended_sessions
+                .put(&mut next.ended_sessions, id, &document);
+        }
+        Image::ApiKey(id, Some(document)) => {
+            next.api_keys.insert(ApiKey::new(id, document));
+        }
+        Image::ApiKey(id, None) => _ = next.api_keys.remove(id.as_str()),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::person::PersonRule;
 use crate::schedule::{Holidays, Schedule};
+use crate::sessions::Forgetting;
 use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -114,6 +115,8 @@ pub struct Touched {
 pub struct Catalog {
     /// Names of groups.
     pub groups: Handles<Identifier>,
+    /// When ended sessions may be forgotten.
+    pub ended_sessions: Forgetting,
     /// Doors of a site or an area.
     pub doors_in: Links<u32>,
     /// Set when the organization was replaced or dropped: a writer that waited must look again.

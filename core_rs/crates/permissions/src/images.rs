@@ -1,10 +1,12 @@
 //! Images as they arrive: one bounded JSON array of them, or documents as they stand in the store. What is in them lives in `documents`.
+use crate::api_keys::ApiKeyDocument;
 use crate::bson;
 use crate::documents::{
     AreaDocument, CalendarDocument, DeviceDocument, DoorDocument, GrantDocument, GroupDocument,
     Malformed, OrganizationDocument, PersonDocument, ScheduleDocument, SiteDocument,
 };
 use crate::identifier::Identifier;
+use crate::sessions::EndedSessionDocument;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -15,6 +17,9 @@ pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 pub const BATCH_BYTES_MAX: usize = 48 << 20;
 /// Longest change record, in bytes of JSON: what one document of the store can hold.
 pub const CHANGE_BYTES_MAX: usize = 16 << 20;
+
+/// The one kind whose stored documents all have ended.
+const ENDED_SESSION: &str = "session";
 
 /// One image: a document, or `None` for a tombstone.
 #[derive(Debug)]
@@ -39,6 +44,10 @@ pub enum Image {
     Calendar(Identifier, Option<CalendarDocument>),
     /// A grant.
     Grant(Identifier, Option<GrantDocument>),
+    /// A session that has ended; that stays so.
+    Session(Identifier, EndedSessionDocument),
+    /// An API key.
+    ApiKey(Identifier, Option<ApiKeyDocument>),
 }
 
 #[derive(Deserialize)]
@@ -63,7 +72,7 @@ pub fn parse(organization: &str, images: &[u8], bytes_max: usize) -> Result<Vec<
         .collect()
 }
 
-/// The image of one stored document; `None` when the object has ended.
+/// The image of one stored document; `None` when the object has ended. Of a session it is the end that counts.
 ///
 /// # Errors
 /// When it is another organization's, or not as the protocol says.
@@ -85,7 +94,7 @@ pub fn stored(
     if owner != Some(organization) {
         return Err(Malformed);
     }
-    if ended {
+    if ended && kind != ENDED_SESSION {
         return Ok(None);
     }
     typed(organization, kind, id.ok_or(Malformed)?, document).map(Some)
@@ -126,6 +135,8 @@ fn typed<'a>(
         "schedule" => Image::Schedule(id, document.read()?),
         "calendar" => Image::Calendar(id, document.read()?),
         "grant" => Image::Grant(id, document.read()?),
+        ENDED_SESSION => Image::Session(id, document.read()?.ok_or(Malformed)?),
+        "api_key" => Image::ApiKey(id, document.read()?),
         _ => return Err(Malformed),
     })
 }

@@ -299,51 +299,54 @@ impl PermissionIndex {
         })
     }
 
-    /// Why a token issued at `issued_at_ms` no longer stands for `person`; `None` when it does.
+    /// Why what `subject` shows does not stand (any more); `None` when it does.
+    ///
+    /// A person shows a token of `session` that was issued at `at_ms`; an API key its secret, at that moment: `session` is its hash.
     #[must_use]
     pub fn authenticate(
         &self,
         organization: &str,
-        person: &str,
-        issued_at_ms: i64,
+        subject: &str,
+        at_ms: i64,
+        session: &str,
     ) -> Option<&'static str> {
         self.read(organization, |state| {
             state.map_or(Some("stores_unavailable"), |state| {
-                authenticate(state, person, issued_at_ms)
+                authenticate(state, subject, at_ms, session)
             })
         })
     }
 
-    /// May `person` do `permission` at `site` (`None`: for the whole organization) now?
+    /// May `subject`, a person or an API key, do `permission` at `site` (`None`: for the whole organization) now?
     #[must_use]
     pub fn check_role(
         &self,
         organization: &str,
-        person: &str,
+        subject: &str,
         permission: &str,
         site: Option<&str>,
         now_ms: i64,
     ) -> Decision {
         self.read(organization, |state| {
             state.map_or_else(Decision::unavailable, |state| {
-                check_role(state, person, permission, site, now_ms)
+                check_role(state, subject, permission, site, now_ms)
             })
         })
     }
 
-    /// Where `person` may do `permission` now: the decision as if any one site would do, and the sites; `None` is everywhere.
+    /// Where `subject` may do `permission` now: the decision as if any one site would do, and the sites; `None` is everywhere.
     #[must_use]
     pub fn reach(
         &self,
         organization: &str,
-        person: &str,
+        subject: &str,
         permission: &str,
         now_ms: i64,
     ) -> (Decision, Option<Vec<Identifier>>) {
         self.read(organization, |state| {
             state.map_or_else(
                 || (Decision::unavailable(), Some(Vec::new())),
-                |state| reach(state, person, permission, now_ms),
+                |state| reach(state, subject, permission, now_ms),
             )
         })
     }

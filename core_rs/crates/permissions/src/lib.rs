@@ -13,6 +13,7 @@
     )
 )]
 
+mod api_keys;
 mod apply;
 mod bson;
 mod catalog;
@@ -31,6 +32,7 @@ mod needs;
 mod person;
 mod roles;
 mod schedule;
+mod sessions;
 mod settle;
 mod slots;
 mod zone;

@@ -2,11 +2,13 @@
 //!
 //! Handles are numbers for names, given by the catalog. A name keeps its handle while the organization stays loaded; only the handle of a
 //! grant that was taken is given again, and no rule of the same state has it then.
+use crate::api_keys::ApiKey;
 use crate::documents::{AntiPassback, DoorMode, PassTerms};
 use crate::identifier::Identifier;
 use crate::map::{Keyed, Map};
 use crate::person::Person;
 use crate::schedule::Schedule;
+use crate::sessions::EndedSessions;
 use crate::slots::Slots;
 use crate::zone::Zone;
 use smallvec::SmallVec;
@@ -240,6 +242,10 @@ pub struct State {
     pub door_names: Slots<DoorNames>,
     /// Devices.
     pub devices: Map<Device>,
+    /// API keys.
+    pub api_keys: Map<ApiKey>,
+    /// Sessions that ended lately.
+    pub ended_sessions: EndedSessions,
     /// Sites and areas that exist, by `holder_number` of their handles.
     pub places: Slots<Place>,
     /// The names of all sites and areas that were ever named, by the same number.

@@ -1,4 +1,5 @@
-//! What managers may do, and whether a token still stands. Doors are decided in `check`.
+//! What managers and API keys may do, and whether a token still stands. Doors are decided in `check`.
+use crate::api_keys::{authenticate_key, key_named, key_scope};
 use crate::check::{Silent, person_by_id, person_stands};
 use crate::decision::{Decision, Reason};
 use crate::documents::HeldRole;
@@ -6,12 +7,13 @@ use crate::identifier::Identifier;
 use crate::model::State;
 
 /// Everything that a role can allow. `owner` is what only owners may do: make and unmake owners.
-const PERMISSIONS: [&str; 14] = [
+const PERMISSIONS: [&str; 15] = [
     "devices.write",
     "doors.read",
     "doors.write",
     "events.read",
     "grants.write",
+    "keys.write",
     "lockdown.write",
     "organization.read",
     "organization.write",
@@ -71,37 +73,30 @@ pub fn roles() -> Vec<(&'static str, Vec<&'static str>)> {
         .collect()
 }
 
-fn reaches(held: &HeldRole, site: Option<&str>) -> bool {
-    match (&held.sites, site) {
+fn reaches(sites: Option<&[Identifier]>, site: Option<&str>) -> bool {
+    match (sites, site) {
         (None, _) => true,
         (Some(sites), Some(site)) => sites.iter().any(|named| named.as_str() == site),
         (Some(_), None) => false,
     }
 }
 
-/// May `person` do `permission` at `site` (`None`: for the whole organization) now? The rule is the smallest role that says so.
+/// May `subject`, a person or an API key, do `permission` at `site` (`None`: for the whole organization) now?
+/// The rule is the smallest role that says so, or the key.
 ///
 /// A suspended organization has no managers, and whoever is not valid (yet, or any more) has no roles.
 #[must_use]
 pub fn check_role(
     state: &State,
-    person: &str,
+    subject: &str,
     permission: &str,
     site: Option<&str>,
     now_ms: i64,
 ) -> Decision {
-    let answer = person_by_id(state, person, &mut Silent).and_then(|person| {
-        person_stands(person, now_ms, &mut Silent)?;
-        let holding = person
-            .roles()
-            .iter()
-            .filter(|held| includes(held.role.as_str(), permission) && reaches(held, site));
-        let role = holding
-            .map(|held| &held.role)
-            .min()
-            .ok_or((Reason::RoleMissing, None))?;
-        Ok((Reason::Granted, Some(role.clone())))
-    });
+    let answer = match key_named(subject) {
+        Some(key) => role_of_key(state, key, permission, site, now_ms),
+        None => role_of_person(state, subject, permission, site, now_ms),
+    };
     let (reason, rule) = answer.unwrap_or_else(|refusal| refusal);
     Decision {
         reason,
@@ -111,15 +106,78 @@ pub fn check_role(
     }
 }
 
-/// Where `person` may do `permission` now: the decision as if any one site would do, and the sites; `None` is everywhere.
+type Answer = Result<(Reason, Option<Identifier>), (Reason, Option<Identifier>)>;
+
+fn role_of_key(
+    state: &State,
+    key: &str,
+    permission: &str,
+    site: Option<&str>,
+    now_ms: i64,
+) -> Answer {
+    let (key, sites) = key_scope(state, key, permission, now_ms)?;
+    if reaches(sites, site) {
+        Ok((Reason::Granted, Some(key.clone())))
+    } else {
+        Err((Reason::RoleMissing, None))
+    }
+}
+
+fn role_of_person(
+    state: &State,
+    person: &str,
+    permission: &str,
+    site: Option<&str>,
+    now_ms: i64,
+) -> Answer {
+    person_by_id(state, person, &mut Silent).and_then(|person| {
+        person_stands(person, now_ms, &mut Silent)?;
+        let holding = person.roles().iter().filter(|held| {
+            includes(held.role.as_str(), permission) && reaches(held.sites.as_deref(), site)
+        });
+        let role = holding
+            .map(|held| &held.role)
+            .min()
+            .ok_or((Reason::RoleMissing, None))?;
+        Ok((Reason::Granted, Some(role.clone())))
+    })
+}
+
+/// Where `subject` may do `permission` now: the decision as if any one site would do, and the sites; `None` is everywhere.
 #[must_use]
 pub fn reach(
+    state: &State,
+    subject: &str,
+    permission: &str,
+    now_ms: i64,
+) -> (Decision, Option<Vec<Identifier>>) {
+    let answer = match key_named(subject) {
+        Some(key) => key_scope(state, key, permission, now_ms)
+            .map(|(key, sites)| (key.clone(), sites.map(<[Identifier]>::to_vec))),
+        None => reach_of_person(state, subject, permission, now_ms),
+    };
+    let (reason, rule, sites) = match answer {
+        Ok((role, sites)) => (Reason::Granted, Some(role), sites),
+        Err((reason, rule)) => (reason, rule, Some(Vec::new())),
+    };
+    let decision = Decision {
+        reason,
+        rule,
+        revision: state.revision,
+        needs: None,
+    };
+    (decision, sites)
+}
+
+type Reached = (Identifier, Option<Vec<Identifier>>);
+
+fn reach_of_person(
     state: &State,
     person: &str,
     permission: &str,
     now_ms: i64,
-) -> (Decision, Option<Vec<Identifier>>) {
-    let answer = person_by_id(state, person, &mut Silent).and_then(|person| {
+) -> Result<Reached, (Reason, Option<Identifier>)> {
+    person_by_id(state, person, &mut Silent).and_then(|person| {
         person_stands(person, now_ms, &mut Silent)?;
         let holding: Vec<&HeldRole> = person
             .roles()
@@ -140,30 +198,30 @@ pub fn reach(
         sites.sort_unstable();
         sites.dedup();
         Ok((role, Some(sites)))
-    });
-    let (reason, rule, sites) = match answer {
-        Ok((role, sites)) => (Reason::Granted, Some(role), sites),
-        Err((reason, rule)) => (reason, rule, Some(Vec::new())),
-    };
-    let decision = Decision {
-        reason,
-        rule,
-        revision: state.revision,
-        needs: None,
-    };
-    (decision, sites)
+    })
 }
 
-/// Why a token issued at `issued_at_ms` no longer stands for `person`; `None` when it does.
+/// Why what `subject` shows does not stand (any more); `None` when it does.
+///
+/// A person shows a token of a session that was issued at `at_ms`; an API key its secret, at that moment: `session` is its hash.
 #[must_use]
-pub fn authenticate(state: &State, person: &str, issued_at_ms: i64) -> Option<&'static str> {
+pub fn authenticate(
+    state: &State,
+    subject: &str,
+    at_ms: i64,
+    session: &str,
+) -> Option<&'static str> {
     if !state.active {
         return Some("organization_suspended");
     }
-    match state.persons.get(person) {
+    if let Some(key) = key_named(subject) {
+        return authenticate_key(state, key, at_ms, session);
+    }
+    match state.persons.get(subject) {
         None => Some("person_unknown"),
         Some(person) if person.suspended => Some("person_suspended"),
-        Some(person) if issued_at_ms < person.tokens_valid_after_ms() => Some("token_revoked"),
+        Some(person) if at_ms < person.tokens_valid_after_ms() => Some("token_revoked"),
+        Some(_) if state.ended_sessions.get(session).is_some() => Some("token_revoked"),
         Some(_) => None,
     }
 }

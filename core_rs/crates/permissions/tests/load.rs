@@ -83,8 +83,8 @@ fn answers(index: &PermissionIndex) -> Vec<String> {
     told.push(format!("{:?}", index.device(ORGANIZATION, "lock1")));
     told.push(format!(
         "{:?} {:?}",
-        index.authenticate(ORGANIZATION, "ben", 6),
-        index.authenticate(ORGANIZATION, "ben", 7)
+        index.authenticate(ORGANIZATION, "ben", 6, "s1"),
+        index.authenticate(ORGANIZATION, "ben", 7, "s1")
     ));
     told
 }
@@ -187,10 +187,10 @@ fn what_has_ended_is_left_out_and_what_is_anothers_is_refused() {
     add(&mut load, &organization(true)).unwrap();
     index.finish_load(load).unwrap();
     assert_eq!(
-        index.authenticate(ORGANIZATION, "anna", 0),
+        index.authenticate(ORGANIZATION, "anna", 0, "s1"),
         Some("person_unknown")
     );
-    assert_eq!(index.authenticate(ORGANIZATION, "ben", 0), None);
+    assert_eq!(index.authenticate(ORGANIZATION, "ben", 0, "s1"), None);
 
     for owner in ["other", "acm", "acmee", ""] {
         let mut load = index.begin_load(ORGANIZATION, 2).unwrap();

@@ -121,6 +121,37 @@ fn malformed_images_are_refused_whole() {
         grant_of(
             json!({"effect": "perhaps", "person": "anna", "door": "front", "schedule": null, "valid_from": null, "valid_until": null}),
         ),
+        tombstone("session", "s1"),
+        image("session", "s1", json!({"ended_at": 100})),
+        image("session", "s1", json!({"forget_at": 100})),
+        image("session", "s1", json!({"ended_at": 100, "forget_at": 100})),
+        image("session", "s1", json!({"ended_at": -1, "forget_at": 100})),
+        image("session", "S1", json!({"ended_at": 100, "forget_at": 200})),
+        api_key("k1", json!({"scopes": null})),
+        api_key("k1", json!({"scopes": ["persons.read", "owner"]})),
+        api_key("k1", json!({"sites": ["Not An Id"]})),
+        api_key("k1", json!({"expires_at": null})),
+        api_key("k1", json!({"expires_at": "soon"})),
+        api_key("k1", json!({"active": null})),
+        api_key("k1", json!({"secrets": []})),
+        api_key(
+            "k1",
+            json!({"secrets": [secret("a", None), secret("b", None), secret("c", None)]}),
+        ),
+        api_key("k1", json!({"secrets": [{"hash": "ab", "ends_at": null}]})),
+        api_key(
+            "k1",
+            json!({"secrets": [{"hash": "G".repeat(64), "ends_at": null}]}),
+        ),
+        api_key(
+            "k1",
+            json!({"secrets": [{"hash": "A".repeat(64), "ends_at": null}]}),
+        ),
+        api_key("k1", json!({"secrets": [{"hash": "a".repeat(64)}]})),
+        without(api_key("k1", json!({})), "sites"),
+        without(api_key("k1", json!({})), "active"),
+        without(api_key("k1", json!({})), "expires_at"),
+        without(api_key("k1", json!({})), "secrets"),
     ];
     let index = loaded(&headquarters("UTC"));
     for image in wrong {

@@ -155,7 +155,7 @@ fn a_role_reaches_its_sites() {
 fn a_token_stands_until_it_is_cut() {
     let index = PermissionIndex::new();
     assert_eq!(
-        index.authenticate(ORGANIZATION, "anna", 5),
+        index.authenticate(ORGANIZATION, "anna", 5, "s1"),
         Some("stores_unavailable")
     );
     let cut = json!({"state": "active", "valid_from": null, "valid_until": null, "groups": [], "roles": [], "tokens_valid_after": 1_000});
@@ -167,26 +167,26 @@ fn a_token_stands_until_it_is_cut() {
         )
         .unwrap();
     assert_eq!(
-        index.authenticate(ORGANIZATION, "anna", 999),
+        index.authenticate(ORGANIZATION, "anna", 999, "s1"),
         Some("token_revoked")
     );
-    assert_eq!(index.authenticate(ORGANIZATION, "anna", 1_000), None);
+    assert_eq!(index.authenticate(ORGANIZATION, "anna", 1_000, "s1"), None);
     assert_eq!(
-        index.authenticate(ORGANIZATION, "ben", 1_000),
+        index.authenticate(ORGANIZATION, "ben", 1_000, "s1"),
         Some("person_unknown")
     );
     index
         .apply(ORGANIZATION, 2, &bytes(&[person("anna", "suspended", &[])]))
         .unwrap();
     assert_eq!(
-        index.authenticate(ORGANIZATION, "anna", 1_000),
+        index.authenticate(ORGANIZATION, "anna", 1_000, "s1"),
         Some("person_suspended")
     );
     index
         .apply(ORGANIZATION, 3, &bytes(&[organization(false)]))
         .unwrap();
     assert_eq!(
-        index.authenticate(ORGANIZATION, "anna", 1_000),
+        index.authenticate(ORGANIZATION, "anna", 1_000, "s1"),
         Some("organization_suspended")
     );
 }
@@ -195,7 +195,7 @@ fn a_token_stands_until_it_is_cut() {
 fn the_table_that_is_shown_is_the_one_that_decides() {
     let table = roles();
     let (owner, everything) = table.first().unwrap();
-    assert_eq!((*owner, everything.len()), ("owner", 14));
+    assert_eq!((*owner, everything.len()), ("owner", 15));
     assert!(everything.is_sorted());
     for (role, allowed) in &table {
         let person = image(

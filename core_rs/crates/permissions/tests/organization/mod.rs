@@ -66,6 +66,29 @@ pub fn grant(
     image("grant", id, document)
 }
 
+/// The hash of a secret, as an image has it; `which` is a hexadecimal digit.
+pub fn secret(which: &str, ends_at: Option<i64>) -> Value {
+    json!({"hash": which.repeat(64), "ends_at": ends_at})
+}
+
+/// A key with one secret ("a") that may read persons everywhere until 1,000; `changed` replaces fields.
+pub fn api_key(id: &str, changed: Value) -> Value {
+    let mut document = json!({
+        "name": "Key", "scopes": ["persons.read"], "sites": null, "expires_at": 1_000, "active": true, "secrets": [secret("a", None)],
+    });
+    if let (Some(document), Some(changed)) = (document.as_object_mut(), changed.as_object()) {
+        document.extend(changed.clone());
+    }
+    image("api_key", id, document)
+}
+
+/// The image without a field of its document.
+pub fn without(mut image: Value, field: &str) -> Value {
+    let document = image.get_mut("document").and_then(Value::as_object_mut);
+    document.unwrap().remove(field);
+    image
+}
+
 pub fn tombstone(kind: &str, id: &str) -> Value {
     image(kind, id, Value::Null)
 }
