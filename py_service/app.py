@@ -49,6 +49,7 @@ from py_service.identity.refresh import Refresh
 from py_service.identity.session_handlers import SessionHandlers
 from py_service.identity.sessions import SessionStore
 from py_service.identity.sign_in import SignIn
+from py_service.identity.sign_in_known import SignInKnown
 from py_service.identity.sign_out import SignOut
 from py_service.identity.store import IdentityStore
 from py_service.identity.tokens import TokenIssuer
@@ -56,6 +57,8 @@ from py_service.journal.event import Event
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.log import Log
 from py_service.journal.member import Note
+from py_service.passes.handlers import PassHandlers
+from py_service.passes.read import ReadPasses
 from py_service.permissions.change import Actor
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
@@ -172,6 +175,8 @@ class Process:
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo, self.pins)
         organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
+        guests = SignInKnown(IdentityStore(self.mongo), TokenIssuer(self.ring, self.follower, now_ms))
+        passes = PassHandlers(changes, ReadPasses(self.mongo, index), guests, self._settings.public_url)
         return [
             *unlock[0].routes(),
             *access.routes(),
@@ -181,6 +186,7 @@ class Process:
             *organization.routes(),
             *events.routes(),
             *identity,
+            *passes.routes(),
             *self._devices().routes(),
         ]
 

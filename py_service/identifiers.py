@@ -31,6 +31,7 @@ GroupId = Annotated[str, naming("group", "everyone")]
 ScheduleId = Annotated[str, naming("schedule", "night-shift")]
 CalendarId = Annotated[str, naming("calendar", "berlin-holidays")]
 LockdownPlanId = Annotated[str, naming("lockdown_plan", "berlin-outer-doors")]
+PassId = Annotated[str, naming("pass", "visitors-of-clara")]
 GrantId = Annotated[str, naming("grant", "g-0002")]
 
 SessionId = Annotated[str, naming("session", "5f0c1a7be2d94386a1b2c3d4e5f60718")]
@@ -54,6 +55,7 @@ IN_PATHS: dict[str, Any] = {
     "schedule": ScheduleId,
     "calendar": CalendarId,
     "grant": GrantId,
+    "pass": PassId,
     "lockdown_plan": LockdownPlanId,
     "session": SessionId,
     "attempt": AttemptId,

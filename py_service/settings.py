@@ -51,6 +51,7 @@ class Settings:
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     api_workers: int = 2
+    public_url: str = "http://127.0.0.1:8080"  # what links to people begin with
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8081
     gateway_threads: int = 1
@@ -159,6 +160,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"NEXKEY_LOG_LEVEL: one of {', '.join(LOG_LEVELS)}")
     if settings.forwarded_header not in FORWARDED_HEADERS:
         raise SettingsError(f"NEXKEY_FORWARDED_HEADER: one of {', '.join(FORWARDED_HEADERS)}")
+    if not settings.public_url.startswith(("http://", "https://")):
+        raise SettingsError("NEXKEY_PUBLIC_URL: begins with http:// or https://")
     if settings.environment not in ("development", "production"):
         raise SettingsError("NEXKEY_ENVIRONMENT: development or production")
     if settings.environment == "production" and not settings.fence:

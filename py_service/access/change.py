@@ -28,6 +28,8 @@ class ChangeGrant:
         before = await view.get("grant", self.grant)
         view.require("grants.write", await site_of_grant(view.find, before))
         check_match(before, self.if_match)
+        if before.get("pass") is not None:
+            raise Problem(422, "field_fixed", "This grant is of a pass: change the pass.")
         for name in FIXED:
             if name in self.values and self.values[name] != before.get(name):
                 raise Problem(422, "field_fixed", f"{name} can't change; give another grant and take this one.")

@@ -44,7 +44,7 @@ IMAGE_KINDS = {
 # What most areas and doors don't have.
 PLAIN: dict[str, Document] = {
     "areas": {"anti_passback": "off", "anti_passback_minutes": None, "occupancy_max": None},
-    "doors": {"modes": [], "enters": None, "leaves": None, "two_persons_seconds": None},
+    "doors": {"modes": [], "enters": None, "leaves": None, "two_persons_seconds": None, "sharing": False},
 }
 
 
@@ -93,6 +93,7 @@ def build_demo(
     builder.schedules()
     cast = builder.people(max(persons, 12))
     builder.grants(cast)
+    builder.shared_pass("visitors-of-clara", "Clara, for her visitors", "berlin", "berlin-main-entrance", cast["owner"])
     return DemoOrganization(organization, builder.documents, tuple(builder.locks), tuple(builder.persons), cast)
 
 
@@ -249,6 +250,16 @@ class _Builder:
         whole: Document = {"effect": "allow", "person": None, "group": None, "door": None, "area": None, "site": None}
         whole |= {"schedule": None, "valid_from": None, "valid_until": None} | fields
         self.put("grants", f"g-{self._grants:04d}", whole)
+
+    def shared_pass(self, identifier: str, name: str, site: str, door: str, holder: DemoPerson) -> None:
+        """One that was accepted, and that its holder may pass on."""
+        window: Document = {"valid_from": self._now_ms, "valid_until": self._now_ms + 90 * DAY_MS, "schedule": None}
+        terms: Document = {"name": name, "doors": [door], **window, "uses": None, "passes_on_max": 1, "receiver": {"email": holder.email}}
+        held: Document = {"accepted_by": holder.id, "accepted_at": self._now_ms, "accepted_key": None, "concerns": [holder.id]}
+        above: Document = {"given_by": None, "parent": None, "above": [], "counts_above": [], "token_hash": ""}
+        self.put("passes", identifier, {**terms, **held, **above, "at_sites": [site]})
+        grant: Document = {"effect": "allow", "person": holder.id, "group": None, "door": door, "area": None, "site": None, **window}
+        self.put("grants", f"{identifier}_00", {**grant, "pass": {"id": identifier, "given_by": None, "counts": []}})
 
     def _name(self) -> str:
         return f"{self._chance.choice(FIRST_NAMES)} {self._chance.choice(LAST_NAMES)}"

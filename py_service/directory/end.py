@@ -11,6 +11,7 @@ from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import listed_key
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
+from py_service.permissions.pass_tree import end_passes
 
 TAKEN_ALONG_MAX = 900
 
@@ -52,6 +53,9 @@ class End:
             gone = await view.listed(other, listed_key(view.organization, field, self.identifier), TAKEN_ALONG_MAX + 1)
             if len(gone) > TAKEN_ALONG_MAX:
                 raise Problem(409, "in_use", f"More than {TAKEN_ALONG_MAX} objects name this {kind.name}.", members={"used_by": other})
+            if other == "pass":
+                plan.join(await end_passes(view, gone, "pass_taken"))
+                continue
             for named in gone:
                 plan.join(view.ended(other, named, f"{other}_deleted"))
         return plan

@@ -84,6 +84,7 @@ class DoorFields(Fields):
     enters: AreaId | None = None
     leaves: AreaId | None = None
     two_persons_seconds: Annotated[int, msgspec.Meta(ge=2, le=300)] | None = None
+    sharing: Annotated[bool, msgspec.Meta(description="Whoever may open it by a grant of their own may give passes for it.")] = False
 
 
 class DeviceFields(Fields):

@@ -105,7 +105,8 @@ KINDS = (
         "door", "doors", f.DoorFields, "doors.write", "doors.read",
         references={"site": "site", "area": "area", "enters": "area", "leaves": "area"}, fixed=("site",),
         starts_as={**FREE, "lock": None}, more={**HOLDING, "lock": str | None},
-        used_by=(("grant", "door"), ("device", "door"), ("lockdown_plan", "door")), filters=("site", "area"), at_site=True,
+        used_by=(("grant", "door"), ("device", "door"), ("lockdown_plan", "door"), ("pass", "door")),
+        filters=("site", "area"), at_site=True,
         check=rules.check_door,
         codes=("422 site_differs", "422 areas_alike"),
         example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby",
@@ -121,7 +122,7 @@ KINDS = (
     Kind(
         "person", "persons", f.PersonFields, "persons.write", "persons.read",
         references={"groups": "group"}, starts_as={"state": "active", "roles": [], "tokens_valid_after": 0},
-        more={"state": f.PersonState, "roles": list[f.RoleToHold]}, takes_along=(("grant", "person"),),
+        more={"state": f.PersonState, "roles": list[f.RoleToHold]}, takes_along=(("grant", "person"), ("pass", "person")),
         filters=("group", "state", "kind", "email", "role"),
         authority=True, connects=("valid_from", "valid_until"), check=rules.check_person,
         codes=("409 email_taken", "409 last_owner", "422 email_invalid", "422 validity_invalid"),
@@ -134,7 +135,8 @@ KINDS = (
     ),
     Kind(
         "schedule", "schedules", f.ScheduleFields, "schedules.write", "doors.read",
-        references={"calendar": "calendar"}, used_by=(("grant", "schedule"), ("door", "schedule")), filters=("calendar",),
+        references={"calendar": "calendar"}, used_by=(("grant", "schedule"), ("door", "schedule"), ("pass", "schedule")),
+        filters=("calendar",),
         check=rules.check_schedule,
         codes=("422 date_invalid", "422 window_invalid"),
         example={

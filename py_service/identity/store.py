@@ -120,6 +120,15 @@ class IdentityStore:
 
         return await self._settled(work)
 
+    async def add_session(self, session: Session, token: RefreshToken) -> None:
+        """Write a session for whoever proved who they are without a password."""
+
+        async def work(transaction: AsyncClientSession) -> None:
+            await self._sessions.insert_one(session.document(), session=transaction)
+            await self._tokens.insert_one(token.document(), session=transaction)
+
+        await self._settled(work)
+
     async def _settled(self, work: Callable[[AsyncClientSession], Awaitable[Settled]]) -> Settled:
         """What `work` comes to in a transaction of its own; tried again when another one was faster. Raises Problem 503."""
         for _ in range(CONFLICTS_MAX):

@@ -17,6 +17,7 @@ REFERENCES = {
     "device": ("door", "kind"),
     "person": ("state", "kind", "email"),
     "schedule": ("calendar",),
+    "pass": ("schedule",),
     "grant": ("person", "group", "door", "area", "site", "schedule", "effect"),
 }
 AT_SITE = "at"  # whatever is at a site, also what names only a door or an area of it
@@ -24,6 +25,7 @@ MANY = {
     "person": {"groups": "group"},
     "group": {"includes": "group"},
     "lockdown_plan": {"doors": "door", "areas": "area", "sites": "site", "at_sites": AT_SITE},
+    "pass": {"doors": "door", "at_sites": AT_SITE, "above": "pass", "concerns": "person"},
 }
 
 

@@ -22,12 +22,13 @@ OBJECT_COLLECTIONS = {
     "grant": "grants",
     "floor": "floors",
     "lockdown_plan": "lockdown_plans",
+    "pass": "passes",
     "organization": "organizations",
     "session": "ended_sessions",
 }
-# A floor orders areas for people, and a lockdown plan acts through the places that it holds: no permission depends on either itself,
-# so they are in no change record.
-INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind not in ("floor", "lockdown_plan"))
+# A floor orders areas for people, a lockdown plan acts through the places that it holds, a pass through its grants: no permission depends
+# on one of them itself, so they are in no change record.
+INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind not in ("floor", "lockdown_plan", "pass"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ INDEXES = (
     Index("logs", "state", "logs that the worker still reads"),
     Index("logs", "lane", "a new log's predecessor"),
     Index("events", "attempt", "the outcome of an attempt", sparse=True),
+    Index("passes", "token_hash", "the pass of a link", sparse=True),
     Index("states", "inside_of", "who is inside an area", sparse=True),
     Index("open_attempts", "expires_at", "granted attempts to close"),
     Index("sessions", "family", "refresh tokens of a session that ended, to delete", sparse=False),

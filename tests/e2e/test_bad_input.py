@@ -42,10 +42,10 @@ ENDED_MANAGERS: list[tuple[str, str, dict[str, object] | None]] = [
     ("POST", f"/v1/persons/{SUSPENDED}/suspend", None),
     ("DELETE", f"/v1/persons/{REMOVED}", None),
 ]
-METERED = "POST /v1/sign-in"
+METERED = {"POST /v1/sign-in", "POST /v1/passes/accept"}
 OWN = {
     "person": STRANGER, "group": "everyone", "schedule": "night-shift", "grant": "g-0002", "calendar": "berlin-holidays",
-    "lockdown_plan": "berlin-outer-doors",
+    "lockdown_plan": "berlin-outer-doors", "pass": "visitors-of-clara",
     "session": "0123456789abcdef0123456789abcdef",
     "site": "berlin", "floor": "berlin-ground", "area": "berlin-lobby", "door": DOOR, "device": f"lock-{DOOR}",
 }  # fmt: skip
@@ -412,7 +412,7 @@ BODIES = st.dictionaries(FIELDS, VALUES, max_size=6).map(lambda body: json.dumps
 async def test_no_body_at_all_makes_the_service_fail(asked: Asked, content: bytes) -> None:
     """Whatever is sent: an answer that a client can act on. A body that happens to be a good grant may succeed."""
     for route in asked.with_body():
-        if name(route) == METERED:
+        if name(route) in METERED:
             continue
         headers = asked.service.owner() | {"Content-Type": "application/json"}
         answer = await asked.ask(route.method, asked.path(route, OWN), content=content, headers=headers)

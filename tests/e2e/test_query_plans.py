@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -62,6 +63,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
             await changes(ask)
             await lockdown_plans(ask)
             await repeats(ask)
+            await passes(service, ask)
             await directory(ask)
             await unlocks(service, ask)
         await killed(service)
@@ -121,6 +123,32 @@ async def lockdown_plans(ask: Asked) -> None:
     for verb in ("engage", "release"):
         await ask("POST", f"{one}/{verb}", 200, lockdown_plan="night")
     await ask("DELETE", one, 200, lockdown_plan="night")
+
+
+async def passes(service: Service, ask: Asked) -> None:
+    one, terms = "/v1/passes/{pass}", {"name": "Visit", "doors": [DOOR], "valid_until": in_days(7), "uses": 3, "passes_on_max": 2}
+    stranger = service.headers("stranger-0")
+
+    def token(answer: httpx.Response) -> str:
+        return str(answer.json()["link"].rpartition("#")[2])
+
+    given = await ask("POST", "/v1/passes", 201, json=terms)
+    named = {"pass": given.json()["id"]}
+    renewed = await ask("POST", f"{one}/link", 200, **named)
+    await ask("POST", "/v1/me/passes", 200, json={"token": token(renewed)}, headers=stranger)
+    below = await ask("POST", f"{one}/pass-on", 201, json={"name": "For a friend", "passes_on_max": 1}, headers=stranger, **named)
+    await ask("POST", "/v1/passes/accept", 200, json={"token": token(below)})
+    await ask("POST", "/v1/passes/accept", 409, json={"token": token(below)})
+    for query in ("", "?site=berlin", f"?door={DOOR}", "?person=stranger-0", f"?schedule={SCHEDULE}", f"?pass={named['pass']}"):
+        await ask("GET", "/v1/passes", 200, query=query)
+    await ask("GET", "/v1/me/passes", 200, headers=stranger)
+    await ask("GET", one, 200, **named)
+    await ask("PATCH", one, 200, json={"valid_until": in_days(6)}, **named)
+    await ask("DELETE", one, 200, **named)
+
+
+def in_days(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat()
 
 
 async def repeats(ask: Asked) -> None:

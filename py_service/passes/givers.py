@@ -1,0 +1,60 @@
+"""Who may give a pass, and who may look after one."""
+
+from __future__ import annotations
+
+from py_service.errors import Problem, unknown
+from py_service.permissions.change import View
+from py_service.stores.mongo import Document
+
+WRITE_PERMISSION = "grants.write"
+KIND = "pass"
+
+
+def manages(view: View, sites: set[str]) -> bool:
+    """Whether the caller may write grants at all of these sites (or is the service itself)."""
+    actor = view.actor
+    if actor is None:
+        return True
+    return all(view.index.check_role(view.organization, actor.subject, WRITE_PERMISSION, site, view.at_ms).allowed for site in sites)
+
+
+async def giver_of(view: View, doors: list[Document]) -> str | None:
+    """Who a new pass for these doors is given by: None for a manager of all of them, else the caller. Raises Problem 401, 403.
+
+    A person shares doors that allow it, and that a grant of their own opens to them at this moment. A pass doesn't count: it says itself
+    whether it may be passed on.
+    """
+    view.stand()
+    if view.actor is None or manages(view, {str(door["site"]) for door in doors}):
+        return None
+    person = view.actor.subject
+    for door in doors:
+        decision = view.index.check(view.organization, person, str(door["id"]), view.at_ms)
+        rule = await view.find("grant", decision.rule) if decision.allowed and decision.rule is not None else None
+        if not door.get("sharing") or rule is None or rule.get("pass") is not None:
+            raise Problem(403, "sharing_refused", "You may give passes for doors that allow it and that your own grants open now.")
+    return person
+
+
+async def find_pass(view: View, identifier: str) -> Document:
+    """A pass that the caller may look after, also one that has ended: its giver, or whoever may write grants at all of its sites.
+
+    Raises Problem 401, 403 for its holder, 404 for everybody else.
+    """
+    view.stand()
+    document = await view.find_ended_or_not(KIND, identifier)
+    if document is None:
+        raise unknown(KIND)
+    if view.actor is None or document["given_by"] == view.actor.subject or manages(view, set(document["at_sites"])):
+        return document
+    if document["accepted_by"] == view.actor.subject:
+        raise Problem(403, "role_missing", f"This needs {WRITE_PERMISSION}, or to have given the pass.")
+    raise unknown(KIND)
+
+
+def refuse_over(document: Document, at_ms: int) -> None:
+    """Raises Problem 410 for a pass that was taken back or is over."""
+    if document.get("ended_at") is not None:
+        raise Problem(410, "pass_revoked", "This pass was taken back.")
+    if document["valid_until"] <= at_ms:
+        raise Problem(410, "pass_expired", "This pass is over.")

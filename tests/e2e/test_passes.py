@@ -1,0 +1,240 @@
+"""Keys that are shared, from the giver to the bolt: given, accepted by a link, used up, passed on, taken back; over two api workers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import bson
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.e2e.conformance import conformance_of
+from tests.e2e.evidence import projected, standing
+from tests.e2e.running import Service, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SITE, TENANT, FRIEND, OTHER = "berlin", "stranger-0", "stranger-1", "stranger-2"
+SOON = datetime.now(UTC).replace(microsecond=0)
+
+
+def at(hours: float) -> str:
+    return (SOON + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(slots=True)
+class Passes:
+    """The running service, a client, and who is asked for what."""
+
+    service: Service
+    http: httpx.AsyncClient
+    doors: list[str]
+
+    async def ask(
+        self, method: str, path: str, person: str | None = None, body: object = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """By the owner, unless somebody else is named."""
+        known = self.service.owner() if person is None else self.service.headers(person)
+        return await self.http.request(method, path, json=body, headers=known | (headers or {}))
+
+    async def give(self, person: str | None = None, path: str = "/v1/passes", **terms: object) -> dict[str, Any]:
+        """A new pass. Raises AssertionError when it is refused."""
+        answer = await self.ask("POST", path, person, {"name": "A visit", "doors": self.doors[:1], "valid_until": at(24)} | terms)
+        assert answer.status_code == 201, answer.text
+        told: dict[str, Any] = answer.json()
+        assert answer.headers["location"] == f"/v1/passes/{told['id']}"
+        return told
+
+    async def accept(self, given: dict[str, Any], person: str | None = None, key: str | None = None, **body: object) -> httpx.Response:
+        """By a guest, unless a person is named."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        body |= {"token": given["link"].rpartition("#")[2]}
+        if person is None:
+            return await self.http.post("/v1/passes/accept", json=body, headers=headers)
+        return await self.http.post("/v1/me/passes", json=body, headers=headers | self.service.headers(person))
+
+    async def held(self, given: dict[str, Any], person: str | None = None) -> dict[str, Any]:
+        """Accepted: what the receiver is told. Raises AssertionError when it is refused."""
+        answer = await self.accept(given, person)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def unlock(self, person: str, door: str, http: httpx.AsyncClient | None = None) -> tuple[int, str]:
+        headers = self.service.headers(person) | {"Prefer": "wait=5"}
+        answer = await (http or self.http).post(f"/v1/doors/{door}/unlock", headers=headers)
+        told = answer.json()
+        return answer.status_code, str(told.get("code") or told["state"])
+
+    async def read(self, identifier: str, person: str | None = None) -> dict[str, Any]:
+        answer = await self.ask("GET", f"/v1/passes/{identifier}", person)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+
+OPENED, NO_GRANT = (200, "unlocked"), (403, "no_grant")
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, str(answer.json().get("code"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def passes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Passes]:
+    async with (
+        running_service(tmp_path_factory.mktemp("passes"), strangers=3) as service,
+        service.client(hook=(await conformance_of(service)).hook) as http,
+    ):
+        doors = [door["id"] async for door in service.database["doors"].find({"org": service.demo.id}) if door["site"] == SITE]
+        yield Passes(service, http, sorted(doors))
+
+
+async def test_a_managers_pass_lives_from_its_link_to_its_end(passes: Passes) -> None:
+    door, other = passes.doors[:2]
+    given = await passes.give(receiver={"email": "Noor@Example.org"}, doors=[door])
+    assert (given["state"], given["given_by"], given["delivery"]) == ("issued", None, "link")
+    assert given["receiver"] == {"email": "noor@example.org", "phone": None, "link": None} or given["receiver"] == {
+        "email": "noor@example.org"
+    }
+    token = re.fullmatch(r"http://127\.0\.0\.1:8080/pass#([A-Za-z0-9_-]{43})", given["link"])
+    assert token and given["qr_svg"].startswith("<svg") and given["qr_svg"].endswith("</svg>")
+    accepted = await passes.held(given, None)
+    guest, bearer = accepted["person"], {"Authorization": f"Bearer {accepted['access_token']}"}
+    assert accepted["pass"]["state"] == "active" and accepted["pass"]["accepted_by"] == guest
+    me = await passes.http.get("/v1/me", headers=bearer)
+    assert me.json()["name"] == "A visit" and me.json()["roles"] == []
+    moved = len(passes.service.moves())
+    opened = await passes.http.post(f"/v1/doors/{door}/unlock", headers=bearer | {"Prefer": "wait=5"})
+    assert (opened.status_code, opened.json()["state"], opened.json()["rule"]) == (200, "unlocked", f"{given['id']}_00")
+    assert len(passes.service.moves()) == moved + 1
+    assert await passes.unlock(guest, other) == NO_GRANT
+    taken = await passes.ask("DELETE", f"/v1/passes/{given['id']}")
+    assert taken.status_code == 200 and taken.json()["passes"] == 1
+    assert datetime.fromisoformat(taken.json()["effective_by"]) > datetime.now(UTC)
+    assert await passes.unlock(guest, door) == NO_GRANT
+    assert len(passes.service.moves()) == moved + 1
+    again = await passes.ask("DELETE", f"/v1/passes/{given['id']}")
+    assert (again.status_code, again.json()["passes"]) == (200, 0)
+    assert (await passes.read(given["id"]))["state"] == "revoked"
+    assert refused(await passes.accept(given)) == (410, "pass_revoked")
+    # The token is nowhere: not in a document, not in the journal; nor in what was told of the pass later.
+    await projected(passes.service)
+    for collection in await passes.service.database.list_collection_names():
+        async for document in passes.service.database[collection].find({}):
+            assert token[1].encode() not in bson.encode(document), collection
+
+
+async def test_a_person_shares_a_door_that_allows_it_as_far_as_they_may_open_it(passes: Passes) -> None:
+    door, closed = passes.doors[2:4]
+    terms = {"name": "For Mum", "doors": [door], "valid_until": at(48)}
+    granted = [await passes.ask("POST", "/v1/grants", None, {"person": TENANT, "door": each}) for each in (door, closed)]
+    assert refused(await passes.ask("POST", "/v1/passes", TENANT, terms)) == (403, "sharing_refused"), "the door doesn't allow it"
+    assert (await passes.ask("PATCH", f"/v1/doors/{door}", None, {"sharing": True})).status_code == 200
+    assert refused(await passes.ask("POST", "/v1/passes", FRIEND, terms)) == (403, "sharing_refused"), "no access of their own"
+    assert refused(await passes.ask("POST", "/v1/passes", TENANT, terms | {"doors": [door, closed]})) == (403, "sharing_refused")
+    given = await passes.give(TENANT, doors=[door])
+    assert given["given_by"] == TENANT
+    await passes.held(given, FRIEND)
+    assert await passes.unlock(FRIEND, door) == OPENED
+    # What one has by a pass isn't one's own to share.
+    assert refused(await passes.ask("POST", "/v1/passes", FRIEND, terms)) == (403, "sharing_refused")
+    mine = {person: (await passes.ask("GET", "/v1/me/passes", person)).json()["items"] for person in (TENANT, FRIEND, OTHER)}
+    assert [[item["id"] for item in items] for items in mine.values()] == [[given["id"]], [given["id"]], []]
+    # Whoever gave it lost the door: so did the other.
+    assert (await passes.ask("DELETE", f"/v1/grants/{granted[0].json()['id']}")).status_code == 200
+    assert await passes.unlock(FRIEND, door) == NO_GRANT
+    assert refused(await passes.ask("DELETE", f"/v1/passes/{given['id']}", OTHER)) == (404, "pass_unknown")
+    assert refused(await passes.ask("DELETE", f"/v1/passes/{given['id']}", FRIEND)) == (403, "role_missing")
+    assert (await passes.ask("DELETE", f"/v1/passes/{given['id']}", TENANT)).status_code == 200
+    assert (await passes.ask("GET", "/v1/me/passes", FRIEND)).json()["items"] == []
+
+
+async def test_a_link_is_good_once_and_a_lost_answer_is_told_again_to_whoever_has_the_key(passes: Passes) -> None:
+    given = await passes.give()
+    key = secrets.token_urlsafe(16)
+    first = await passes.accept(given, key=key)
+    again = await passes.accept(given, key=key)
+    assert first.status_code == again.status_code == 200
+    assert first.json()["person"] == again.json()["person"] and first.json()["refresh_token"] != again.json()["refresh_token"]
+    for other in (None, secrets.token_urlsafe(16)):
+        assert refused(await passes.accept(given, key=other)) == (409, "pass_accepted")
+    assert refused(await passes.accept(given, FRIEND, key=key)) == (409, "pass_accepted")
+    # Ten minutes later the key is forgotten. A key that could be guessed is none.
+    ten_minutes = {"$inc": {"accepted_at": -600_001}}
+    await passes.service.database["passes"].update_one({"_id": f"{passes.service.demo.id}:{given['id']}"}, ten_minutes)
+    assert refused(await passes.accept(given, key=key)) == (409, "pass_accepted")
+    short = await passes.give()
+    assert [(await passes.accept(short, key="1")).status_code for _ in range(2)] == [200, 409]
+
+
+async def test_of_many_who_accept_at_once_one_wins(passes: Passes) -> None:
+    given = await passes.give()
+    guests = await passes.service.database["persons"].count_documents({"kind": "guest"})
+    async with passes.service.clients_of_each_worker(each=4) as by_worker:
+        body = {"token": given["link"].rpartition("#")[2]}
+        clients = [client for found in by_worker.values() for client in found[:4]]
+        answers = await asyncio.gather(*(client.post("/v1/passes/accept", json=body) for client in clients))
+    assert Counter(answer.status_code for answer in answers) == Counter({200: 1, 409: 7})
+    assert await passes.service.database["persons"].count_documents({"kind": "guest"}) == guests + 1
+    assert await passes.service.database["grants"].count_documents({"pass.id": given["id"]}) == 1
+
+
+async def test_a_new_link_voids_the_old_one(passes: Passes) -> None:
+    given = await passes.give()
+    renewed = await passes.ask("POST", f"/v1/passes/{given['id']}/link")
+    assert renewed.status_code == 200 and renewed.json()["link"] != given["link"]
+    assert refused(await passes.accept(given)) == (404, "pass_unknown")
+    assert (await passes.held(renewed.json()))["pass"]["id"] == given["id"]
+    assert refused(await passes.ask("POST", f"/v1/passes/{given['id']}/link")) == (409, "pass_accepted")
+
+
+async def test_what_makes_no_sense_is_refused_and_changes_nothing(passes: Passes) -> None:
+    good = {"name": "Visit", "doors": passes.doors[:1], "valid_until": at(24)}
+    held = await passes.give(passes_on_max=1)
+    await passes.held(held, FRIEND)
+    neighbour = passes.service.headers(passes.service.neighbour.cast["owner"].id, passes.service.neighbour.id)
+    foreign = await passes.http.post("/v1/passes", json=good | {"doors": ["front-door"]}, headers=neighbour)
+    assert foreign.status_code == 201, foreign.text
+    await projected(passes.service)
+    before = await standing(passes.service)
+    wrong: list[tuple[dict[str, object], int, str]] = [
+        ({"valid_until": at(-1)}, 422, "validity_invalid"),
+        ({"valid_from": at(-2), "valid_until": at(-1)}, 422, "validity_invalid"),
+        ({"valid_from": at(25)}, 422, "validity_invalid"),
+        ({"valid_until": at(24 * 367)}, 422, "validity_invalid"),
+        ({"valid_until": None}, 400, "field_invalid"),
+        ({"doors": []}, 400, "field_invalid"),
+        ({"doors": [f"door-{number}" for number in range(17)]}, 400, "field_invalid"),
+        ({"doors": ["front-door"]}, 404, "door_unknown"),
+        ({"schedule": "nobody-has-this"}, 404, "schedule_unknown"),
+        ({"uses": 0}, 400, "field_invalid"),
+        ({"uses": 10_001}, 400, "field_invalid"),
+        ({"passes_on_max": 4}, 400, "field_invalid"),
+        ({"name": "\u202eevil"}, 422, "name_invalid"),
+        ({"receiver": {}}, 400, "field_invalid"),
+        ({"receiver": {"email": "a@b.example", "link": True}}, 400, "field_invalid"),
+        ({"receiver": {"email": "nobody"}}, 422, "email_invalid"),
+        ({"receiver": {"phone": "030 1234"}}, 400, "field_invalid"),
+        ({"receiver": {"link": False}}, 400, "field_invalid"),
+    ]
+    for changed, status, code in wrong:
+        for path in ("/v1/passes", f"/v1/passes/{held['id']}/pass-on"):
+            if "pass-on" in path and changed == {"valid_until": None}:
+                continue  # as the pass has it that is passed on
+            answer = await passes.ask("POST", path, FRIEND if "pass-on" in path else None, good | changed)
+            assert refused(answer) == (status, code), (path, changed, answer.text)
+    assert refused(await passes.accept(foreign.json(), FRIEND)) == (404, "pass_unknown"), "of another organization"
+    for token in ("x", "\u0000", "a" * 128):
+        answer = await passes.http.post("/v1/passes/accept", json={"token": token})
+        assert refused(answer) == (404, "pass_unknown")
+    assert refused(await passes.ask("GET", f"/v1/passes/{foreign.json()['id']}")) == (404, "pass_unknown")
+    grant = f"/v1/grants/{held['id']}_00"
+    assert refused(await passes.ask("PATCH", grant, None, {"valid_until": None})) == (422, "field_fixed")
+    assert await standing(passes.service) == before
