@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from py_service._core_rs import KeyRing, PermissionIndex
 from py_service.access.handlers import AccessHandlers
+from py_service.access.occupancy import AreaOccupancy
 from py_service.access.plan_handlers import LockdownPlanHandlers
 from py_service.access.questions import AccessQuestions
 from py_service.access.read import ListGrants, ReadGrant
@@ -182,6 +183,7 @@ class Process:
             *access.routes(),
             *lockdown_plans.routes(),
             *questions.routes(),
+            *AreaOccupancy(changes, self.follower.index, self.mongo).routes(),
             *directory.routes(),
             *organization.routes(),
             *events.routes(),

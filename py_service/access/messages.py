@@ -86,6 +86,33 @@ class LockdownResult(ChangeResult, kw_only=True):
     held_by: list[str]
 
 
+class Inside(msgspec.Struct):
+    """Who is inside an area, since when."""
+
+    person: str
+    entered_at: Moment
+
+
+class Occupancy(msgspec.Struct):
+    """`count` is what `occupancy_max` is held against; `items`: who they are, page by page.
+
+    Areas with neither a limit nor anti-passback count nobody.
+    """
+
+    area: str
+    count: int
+    occupancy_max: int | None
+    reset_at: Moment | None
+    items: list[Inside]
+    next_cursor: NextCursor
+
+
+class OccupancyReset(msgspec.Struct, forbid_unknown_fields=True):
+    """`person`: only this one is outside from now on; null: everybody is."""
+
+    person: PersonId | None = None
+
+
 class Entry(msgspec.Struct):
     """`rule`: the grant that lets them in, or what refuses."""
 

@@ -14,6 +14,8 @@ from py_service.access.messages import (
     GrantPatch,
     GrantRequest,
     LockdownResult,
+    Occupancy,
+    OccupancyReset,
 )
 from py_service.exchange import Operation
 from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PersonId, ScheduleId, SiteId
@@ -48,6 +50,14 @@ RELEASE = {
     kind: Operation(f"Let go of a {kind} that was locked down by hand", LOCKDOWN, {200: LockdownResult}, permission="lockdown.write")
     for kind in LOCK_DOWN
 }
+
+OCCUPANCY = Operation(
+    "Who is inside an area", ACCESS, {200: Occupancy}, permission="events.read", query={"limit": Limit, "cursor": Cursor},
+)  # fmt: skip
+RESET_OCCUPANCY = Operation(
+    "Count everybody, or one person, as outside of an area", ACCESS, {200: ChangeResult}, OccupancyReset, permission="doors.write",
+    body_needed=False, example={"person": None},
+)  # fmt: skip
 
 EXPLAIN = Operation(
     "Explain a decision, step by step", ACCESS, {200: Explanation}, permission="persons.read",

@@ -7,7 +7,6 @@ the second meets a conflict and is settled again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -20,11 +19,11 @@ from py_service._core_rs import CoreError, Settlement
 from py_service.errors import Problem
 from py_service.journal.commit import NothingWritten
 from py_service.journal.member import Member
+from py_service.permissions.states import STATES, record_of, state_document, state_name
 from py_service.stores.mongo import Document, Mongo
 
 ROUNDS_MAX = 6
 WRITE_CONFLICT, DUPLICATE_KEY = 112, 11_000
-HELD_BY_THE_STORE = ("_id", "org", "inside_of", "person")
 Records = dict[str, Document]
 
 logger = structlog.get_logger(__name__)
@@ -89,22 +88,22 @@ class SettleStates:
         return changed, missing
 
     async def _read(self, session: AsyncClientSession, missing: set[tuple[str, str]], known: dict[str, Records]) -> None:
-        names = [f"{organization}:{key}" for organization, key in sorted(missing)]
-        found = await self._mongo.database["states"].find({"_id": {"$in": names}}, session=session).to_list()
+        names = [state_name(organization, key) for organization, key in sorted(missing)]
+        found = await self._mongo.database[STATES].find({"_id": {"$in": names}}, session=session).to_list()
         by_name = {str(document["_id"]): document for document in found}
         for organization, key in missing:
-            known.setdefault(organization, {})[key] = _record(by_name.get(f"{organization}:{key}", {}))
+            known.setdefault(organization, {})[key] = record_of(by_name.get(state_name(organization, key), {}))
 
     async def _write(self, session: AsyncClientSession, changed: dict[str, Records]) -> None:
         writes = [
-            ReplaceOne({"_id": document["_id"]}, document, upsert=True)
+            ReplaceOne({"_id": state_name(organization, key)}, state_document(organization, key, record), upsert=True)
             for organization, records in changed.items()
-            for document in stored(organization, records.items())
+            for key, record in records.items()
         ]
         if not writes:
             return
         try:
-            await self._mongo.database["states"].bulk_write(writes, session=session)
+            await self._mongo.database[STATES].bulk_write(writes, session=session)
         except BulkWriteError as error:
             codes = {failure.get("code") for failure in (error.details or {}).get("writeErrors", [])}
             if codes & {WRITE_CONFLICT, DUPLICATE_KEY}:
@@ -112,22 +111,3 @@ class SettleStates:
             raise
         except DuplicateKeyError:
             raise NothingWritten from None
-
-
-def stored(organization: str, records: Iterable[tuple[str, Document]]) -> list[Document]:
-    """The documents of these records; whoever is inside an area is found by it."""
-    documents = []
-    for key, record in records:
-        document: Document = {"_id": f"{organization}:{key}", "org": organization, **record}
-        kind, _, rest = key.partition(".")
-        if kind == "inside" and record.get("entered_at") is not None:
-            area, _, person = rest.partition(".")
-            document |= {"inside_of": f"{organization}:{area}", "person": person}
-        documents.append(document)
-    return documents
-
-
-def _record(document: Document) -> Document:
-    """As the core reads it: without what only the store needs, numbers as numbers."""
-    fields = {name: value for name, value in document.items() if name not in HELD_BY_THE_STORE}
-    return {name: int(value) if isinstance(value, int) else value for name, value in fields.items()}

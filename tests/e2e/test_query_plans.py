@@ -187,6 +187,9 @@ async def directory(ask: Asked) -> None:
     await ask("GET", "/v1/access/explain", 200, query=f"?person=stranger-0&door={DOOR}")
     await ask("GET", "/v1/access/who", 200, query=f"?door={DOOR}")
     await ask("GET", "/v1/access/what", 200, query="?person=stranger-0")
+    await ask("GET", "/v1/areas/{area}/occupancy", 200, area=AREA)
+    for whom in (None, "stranger-0"):
+        await ask("POST", "/v1/areas/{area}/occupancy/reset", 200, json={"person": whom}, area=AREA)
     manager = {"roles": [{"role": "site_manager", "sites": ["oslo"]}]}
     await ask("PUT", "/v1/persons/{person}/roles", 200, json=manager, person="oslo")
     for kind in reversed(created):

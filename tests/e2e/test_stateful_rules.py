@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import httpx
 import pytest
@@ -128,6 +129,44 @@ async def test_an_area_holds_so_many_and_nobody_enters_twice(service: Service, c
     assert await ask(service, client, inside[0], leave) == (200, "unlocked"), "leaving is never refused"
     assert (await record(service, f"area.{area}"))["count"] == 1
     assert await ask(service, client, inside[0], entry) == (200, "unlocked")
+
+
+async def occupancy(service: Service, client: httpx.AsyncClient, area: str, query: str = "") -> tuple[int, list[str], str | None]:
+    told = (await client.get(f"/v1/areas/{area}/occupancy{query}", headers=service.owner())).json()
+    return told["count"], [one["person"] for one in told["items"]], told["next_cursor"]
+
+
+async def test_who_is_inside_is_told_and_can_be_reset(service: Service, client: httpx.AsyncClient) -> None:
+    entry = await door_with_lock(service, client)
+    area = await made(service, client, "/v1/areas", {"name": "Lab", "site": SITE, "anti_passback": "hard"})
+    assert (await client.patch(f"/v1/doors/{entry}", json={"enters": area}, headers=service.owner())).status_code == 200
+    three = GUESTS[:3]
+    for person in three:
+        await allow(service, client, person, entry)
+        assert await ask(service, client, person, entry) == (200, "unlocked")
+    assert await occupancy(service, client, area) == (3, three, None)
+    _, first, cursor = await occupancy(service, client, area, "?limit=2")
+    assert (first, await occupancy(service, client, area, f"?limit=2&cursor={cursor}")) == (three[:2], (3, three[2:], None))
+
+    async def reset(body: object = None, caller: Literal["owner", "employee"] = "owner") -> tuple[int, str | None]:
+        headers = service.headers(service.demo.cast[caller].id)
+        answer = await client.post(f"/v1/areas/{area}/occupancy/reset", json=body, headers=headers)
+        return answer.status_code, answer.json().get("code")
+
+    assert await reset({"person": three[0]}, "employee") == (403, "role_missing")
+    assert await reset({"person": "nobody-at-all"}) == (404, "person_unknown")
+    assert await reset({"person": GUESTS[4]}) == (200, None), "who isn't inside is left outside"
+    assert await ask(service, client, three[0], entry) == (403, "anti_passback")
+    assert await reset({"person": three[0]}) == (200, None)
+    assert await occupancy(service, client, area) == (2, three[1:], None)
+    assert await ask(service, client, three[0], entry) == (200, "unlocked")
+    assert await ask(service, client, three[1], entry) == (403, "anti_passback"), "only the one was let off"
+    assert await reset() == (200, None)
+    assert await occupancy(service, client, area) == (0, [], None)
+    answers = await asyncio.gather(*(ask(service, client, person, entry) for person in three), reset(), reset())
+    assert Counter(answers[:3]) == Counter({(200, "unlocked"): 3}) and answers[3:] == [(200, None)] * 2
+    count, inside, _ = await occupancy(service, client, area)
+    assert count == len(inside), "entering races with a reset, and the count is of those inside whichever was first"
 
 
 async def test_two_persons_open_together_and_nobody_alone(service: Service, client: httpx.AsyncClient) -> None:
