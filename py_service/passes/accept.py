@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from py_service.errors import Problem, unknown
@@ -64,8 +65,9 @@ class AcceptPass:
         }
         plan = Plan([view.image(KIND, accepted), *images])
         plan.result = plan.images[0]["document"]
-        for grant in await _grants(view, accepted):
-            plan.images.append(view.image("grant", grant))
+        # A door can't have been deleted meanwhile: the pass names it.
+        site_of = {str(door["id"]): str(door["site"]) for door in await view.find_many("door", document["doors"])}
+        plan.images += [view.image("grant", grant) for grant in grants_made(accepted, site_of, view.at_ms)]
         made = "guest" if images else "person"
         plan.events.append(view.event("pass_accepted", self.identifier, person=person, detail={"doors": document["doors"], "by": made}))
         return plan
@@ -93,15 +95,14 @@ def _guest(name: str, at_ms: int) -> Document:
     }  # fmt: skip
 
 
-async def _grants(view: View, document: Document) -> list[Document]:
-    """One at each door. A door can't have been deleted meanwhile: the pass names it."""
-    found = {str(door["id"]): door for door in await view.find_many("door", document["doors"])}
+def grants_made(document: Document, site_of: Mapping[str, str], at_ms: int) -> list[Document]:
+    """Of a pass that was accepted: one at each of its doors. `site_of`: each door's site."""
     terms = {"id": document["id"], "given_by": document["given_by"], "counts": counts_of(document)}
     return [
         {
             "id": grant_id(str(document["id"]), number), "effect": "allow", "person": document["accepted_by"], "group": None, "door": door,
             "area": None, "site": None, "schedule": document["schedule"], "valid_from": document["valid_from"],
-            "valid_until": document["valid_until"], "at_site": found[door]["site"], "pass": terms, "created_at": view.at_ms,
+            "valid_until": document["valid_until"], "at_site": site_of[door], "pass": terms, "created_at": at_ms,
         }
         for number, door in enumerate(document["doors"])
     ]  # fmt: skip

@@ -7,83 +7,20 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
 import bson
-import httpx
 import pytest
 import pytest_asyncio
 
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import projected, standing
-from tests.e2e.running import Service, running_service
+from tests.e2e.running import running_service
+from tests.e2e.sharing import NO_GRANT, OPENED, SITE, Passes, at, doors_of, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SITE, TENANT, FRIEND, OTHER = "berlin", "stranger-0", "stranger-1", "stranger-2"
-SOON = datetime.now(UTC).replace(microsecond=0)
-
-
-def at(hours: float) -> str:
-    return (SOON + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
-
-
-@dataclass(slots=True)
-class Passes:
-    """The running service, a client, and who is asked for what."""
-
-    service: Service
-    http: httpx.AsyncClient
-    doors: list[str]
-
-    async def ask(
-        self, method: str, path: str, person: str | None = None, body: object = None, headers: dict[str, str] | None = None
-    ) -> httpx.Response:
-        """By the owner, unless somebody else is named."""
-        known = self.service.owner() if person is None else self.service.headers(person)
-        return await self.http.request(method, path, json=body, headers=known | (headers or {}))
-
-    async def give(self, person: str | None = None, path: str = "/v1/passes", **terms: object) -> dict[str, Any]:
-        """A new pass. Raises AssertionError when it is refused."""
-        answer = await self.ask("POST", path, person, {"name": "A visit", "doors": self.doors[:1], "valid_until": at(24)} | terms)
-        assert answer.status_code == 201, answer.text
-        told: dict[str, Any] = answer.json()
-        assert answer.headers["location"] == f"/v1/passes/{told['id']}"
-        return told
-
-    async def accept(self, given: dict[str, Any], person: str | None = None, key: str | None = None, **body: object) -> httpx.Response:
-        """By a guest, unless a person is named."""
-        headers = {} if key is None else {"Idempotency-Key": key}
-        body |= {"token": given["link"].rpartition("#")[2]}
-        if person is None:
-            return await self.http.post("/v1/passes/accept", json=body, headers=headers)
-        return await self.http.post("/v1/me/passes", json=body, headers=headers | self.service.headers(person))
-
-    async def held(self, given: dict[str, Any], person: str | None = None) -> dict[str, Any]:
-        """Accepted: what the receiver is told. Raises AssertionError when it is refused."""
-        answer = await self.accept(given, person)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    async def unlock(self, person: str, door: str, http: httpx.AsyncClient | None = None) -> tuple[int, str]:
-        headers = self.service.headers(person) | {"Prefer": "wait=5"}
-        answer = await (http or self.http).post(f"/v1/doors/{door}/unlock", headers=headers)
-        told = answer.json()
-        return answer.status_code, str(told.get("code") or told["state"])
-
-    async def read(self, identifier: str, person: str | None = None) -> dict[str, Any]:
-        answer = await self.ask("GET", f"/v1/passes/{identifier}", person)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-
-OPENED, NO_GRANT = (200, "unlocked"), (403, "no_grant")
-
-
-def refused(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, str(answer.json().get("code"))
+TENANT, FRIEND, OTHER = "stranger-0", "stranger-1", "stranger-2"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -92,8 +29,7 @@ async def passes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pass
         running_service(tmp_path_factory.mktemp("passes"), strangers=3) as service,
         service.client(hook=(await conformance_of(service)).hook) as http,
     ):
-        doors = [door["id"] async for door in service.database["doors"].find({"org": service.demo.id}) if door["site"] == SITE]
-        yield Passes(service, http, sorted(doors))
+        yield Passes(service, http, await doors_of(service, SITE))
 
 
 async def test_a_managers_pass_lives_from_its_link_to_its_end(passes: Passes) -> None:
