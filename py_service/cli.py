@@ -1,4 +1,5 @@
 """The command `nexkey`: what can be started, and with which words. Reads settings, hands over, turns refusals into exit statuses.
+The commands for daily work have their table in `commands/`.
 
 0 done   1 something failed   2 a setting or an argument is wrong, and is named
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import Console
 
+from py_service.commands.words import add_commands
 from py_service.errors import SettingsError
 from py_service.settings import Settings, read_settings
 
@@ -324,3 +326,6 @@ def _caller(demo: Path, part: str) -> Caller:
         if account.part == part:
             return Caller(account.email, account.password, account.name)
     raise typer.BadParameter(f"nobody plays {part}")
+
+
+add_commands(application)

@@ -1,0 +1,90 @@
+"""A command is carried out: its words become a call, the answer becomes lines and an exit status.
+
+0 done   1 refused, or a problem   2 a word, a setting or a sign-in is wrong   3 the service isn't reachable, or its answer was lost
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import typer
+
+from py_service.commands.call import Call, Caller, NotReachable
+from py_service.commands.credentials import Credentials
+from py_service.commands.show import show, show_problem
+from py_service.commands.verb import Verb
+
+DONE, REFUSED, WRONG, NOT_REACHABLE = 0, 1, 2, 3
+Words = Mapping[str, Any]
+
+
+def carry_out(verb: Verb, words: Words, *, as_json: bool, wait: int | None = None) -> int:
+    """The exit status. `words`: by the API's names; None where nothing was given. Raises SettingsError."""
+    headers = {} if wait is None else {"Prefer": f"wait={wait}"}
+    try:
+        with Caller(Credentials()) as caller:
+            answer = caller.call(call_of(verb, words, headers))
+    except NotReachable as error:
+        typer.echo(f"nexkey: {error}", err=True)
+        return NOT_REACHABLE
+    return told(verb, answer, as_json=as_json, waited=bool(wait))
+
+
+def call_of(verb: Verb, words: Words, headers: Mapping[str, str]) -> Call:
+    """What isn't given isn't sent."""
+    path = verb.path
+    query: dict[str, str] = {}
+    body: dict[str, Any] = {}
+    for parameter in verb.takes:
+        value = words.get(parameter.name)
+        if parameter.asked and value is False:
+            continue
+        if value is None or value == []:
+            continue
+        if parameter.place == "path":
+            path = path.replace(f"{{{parameter.name}}}", quote(str(value), safe=""))
+        elif parameter.place == "query":
+            query[parameter.name] = str(value)
+        else:
+            body[parameter.name] = asked_for(parameter.name) if parameter.asked else value
+    return Call(verb.method, path, query, body or None, headers)
+
+
+def asked_for(name: str) -> str:
+    """A secret: asked for without an echo, or a line of standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(name, hide_input=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def told(verb: Verb, answer: httpx.Response, *, as_json: bool, waited: bool) -> int:
+    """With `as_json` the body as it came, also of a problem: one JSON document on standard output."""
+    document = document_of(answer)
+    if document is None:
+        typer.echo(f"nexkey: status {answer.status_code}, and an answer that isn't the API's: is this its address?", err=True)
+        return REFUSED
+    if as_json:
+        typer.echo(answer.text)
+    if answer.is_error:
+        if not as_json:
+            show_problem(answer.status_code, document)
+        return REFUSED
+    if not as_json:
+        show(verb.shape, document)
+    if not verb.done or document.get("state") in verb.done:
+        return DONE
+    return REFUSED if waited or document.get("state") != "commanded" else DONE
+
+
+def document_of(answer: httpx.Response) -> dict[str, Any] | None:
+    """The JSON object of an answer. None: it has none, so it isn't the API that answered."""
+    try:
+        found = msgspec.json.decode(answer.content)
+    except msgspec.DecodeError:
+        return None
+    return found if isinstance(found, dict) and not answer.is_redirect else None

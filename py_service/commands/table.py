@@ -1,0 +1,158 @@
+"""The table of commands. A new one is a row here; `tests/boundary/test_commands.py` holds the rows against the API's document."""
+
+from __future__ import annotations
+
+from py_service.commands.verb import Kind, Parameter, Shape, Verb
+
+NOUNS = {
+    "door": "Doors: list, add, unlock, lock down.",
+    "person": "People: list, add, suspend.",
+    "group": "Groups of people.",
+    "grant": "Grants: who may open what, and when.",
+    "access": "Questions about access.",
+    "site": "Sites.",
+    "floor": "Floors.",
+    "area": "Areas.",
+    "device": "Devices: locks.",
+    "schedule": "Schedules: when a grant holds.",
+    "calendar": "Calendars of holidays.",
+    "role": "Roles, and what each permits.",
+    "plan": "Lockdown plans.",
+    "event": "What happened.",
+}
+
+
+def given(name: str, help_: str, kind: Kind = "text", *, needed: bool = False, word: str = "") -> Parameter:
+    """An option that goes into the body."""
+    return Parameter(name, "body", help_, kind, needed=needed, word=word)
+
+
+def asked_by(name: str, help_: str, *, needed: bool = False) -> Parameter:
+    """An option that goes into the query."""
+    return Parameter(name, "query", help_, needed=needed)
+
+
+def which(name: str) -> Parameter:
+    """The argument that names an object of the path."""
+    return Parameter(name, "path", "Its id.", argument=True, needed=True)
+
+
+def called(help_: str = "What people call it.") -> Parameter:
+    """The argument that names what is made."""
+    return Parameter("name", "body", help_, argument=True, needed=True)
+
+
+PAGE = (
+    Parameter("limit", "query", "How many at most (200).", "number"),
+    Parameter("cursor", "query", "Where the page before ended."),
+)
+BY_NAME = (*PAGE, asked_by("sort", "name, or -name from the end."), asked_by("name", "Only names that begin so."))
+ID = given("id", "1 to 64 of a-z, 0-9, _ and -, for good; made up else.")
+SPAN = (
+    given("valid_from", "From when, e.g. 2027-01-01T08:00:00Z.", word="from"),
+    given("valid_until", "Until when.", word="until"),
+)
+AT = asked_by("at", "At which moment, e.g. 2027-01-01T08:00:00Z; now else.")
+HELD = ("id", "locked_down", "held_by", "effective_by")
+ENTRIES = Shape((), "items", ("id", "allowed", "reason", "rule"))
+
+
+def listing(noun: str, path: str, columns: tuple[str, ...], *filters: str) -> Verb:
+    """A list in the order of names, which takes one filter at a time."""
+    takes = (*BY_NAME, *narrowed(*filters))
+    return Verb(noun, "list", "GET", path, f"List {path.removeprefix('/v1/')}.", Shape((), "items", columns), takes)
+
+
+def narrowed(*filters: str) -> tuple[Parameter, ...]:
+    """Filters of a list."""
+    return tuple(asked_by(name, f"Only those of this {name}.") for name in filters)
+
+
+def standard(noun: str, path: str, *, removed: str) -> tuple[Verb, Verb]:
+    """To show one and to end one."""
+    one = f"{path}/{{{noun}}}"
+    return (
+        Verb(noun, "show", "GET", one, f"Show one {noun}.", takes=(which(noun),)),
+        Verb(noun, "remove", "DELETE", one, removed, takes=(which(noun),)),
+    )
+
+
+DOORS = (
+    listing("door", "/v1/doors", ("id", "name", "site", "area", "mode", "lock", "locked_down"), "site", "area"),
+    Verb("door", "mine", "GET", "/v1/me/doors", "List the doors that you may open.",
+        Shape((), "items", ("id", "name", "site", "area", "allowed", "reason"))),
+    *standard("door", "/v1/doors", removed="Delete a door."),
+    Verb("door", "add", "POST", "/v1/doors", "Make a door.", takes=(
+        called(), given("site", "Its site.", needed=True), given("area", "Its area."),
+        given("mode", "locked, unlocked, first_person_in or card_and_pin."), ID,
+    )),
+    Verb("door", "unlock", "POST", "/v1/doors/{door}/unlock", "Unlock a door. Exit status 0 only if it opened (or nobody waited).",
+        Shape(("door", "state", "reason", "rule", "id"), "phases", ("phase", "ok", "reason", "milliseconds")),
+        (which("door"), Parameter("pin", "body", "Ask for the PIN, or read it from standard input.", "flag", asked=True)),
+        waits=True, done=frozenset({"unlocked"})),
+    Verb("door", "lockdown", "POST", "/v1/doors/{door}/lockdown", "Lock a door down.", Shape(HELD), (which("door"),)),
+    Verb("door", "release", "POST", "/v1/doors/{door}/release", "Let go of a door that was locked down by hand.", Shape(HELD),
+        (which("door"),)),
+)  # fmt: skip
+PERSONS = (
+    listing("person", "/v1/persons", ("id", "name", "email", "kind", "state", "groups", "valid_until"),
+        "group", "state", "kind", "email", "role"),
+    *standard("person", "/v1/persons", removed="Delete a person, and every grant of theirs."),
+    Verb("person", "add", "POST", "/v1/persons", "Add a person.", takes=(
+        called("Their name."), given("email", "Their e-mail address."), given("kind", "employee, resident, contractor, guest or visitor."),
+        given("groups", "A group that they are in; may be given more than once.", "many", word="group"), *SPAN, ID,
+    )),
+    Verb("person", "suspend", "POST", "/v1/persons/{person}/suspend", "Suspend a person: nothing opens, nothing is signed in.",
+        takes=(which("person"),)),
+    Verb("person", "resume", "POST", "/v1/persons/{person}/resume", "Let a person be again what they were.", takes=(which("person"),)),
+)  # fmt: skip
+GROUPS = (
+    listing("group", "/v1/groups", ("id", "name", "includes"), "group"),
+    *standard("group", "/v1/groups", removed="Delete a group that nothing names."),
+    Verb("group", "add", "POST", "/v1/groups", "Make a group.", takes=(
+        called(), given("includes", "A group whose people are in it, too; may be given more than once.", "many"), ID,
+    )),
+)  # fmt: skip
+GRANTS = (
+    Verb("grant", "list", "GET", "/v1/grants", "List grants.",
+        Shape((), "items", ("id", "effect", "person", "group", "door", "area", "site", "schedule", "valid_from", "valid_until")),
+        (*PAGE, *narrowed("person", "group", "door", "area", "site", "schedule", "effect"))),
+    *standard("grant", "/v1/grants", removed="Take access back: end a grant."),
+    Verb("grant", "add", "POST", "/v1/grants", "Give access: one of person and group, one of door, area and site.", takes=(
+        given("person", "Who."), given("group", "Who: a group."), given("door", "Where."), given("area", "Where: an area."),
+        given("site", "Where: a site."), given("schedule", "When; always else."), *SPAN, given("effect", "allow, or deny, which wins."),
+    )),
+)  # fmt: skip
+ACCESS = (
+    Verb("access", "explain", "GET", "/v1/access/explain", "Why a person may open a door, or not, step by step.",
+        Shape(("allowed", "reason", "rule", "local_time", "revision"), "steps", ("step", "passed", "detail")),
+        (asked_by("person", "Who.", needed=True), asked_by("door", "Where.", needed=True), AT)),
+    Verb("access", "who", "GET", "/v1/access/who", "Who may open a door.", ENTRIES, (asked_by("door", "Where.", needed=True), AT, *PAGE)),
+    Verb("access", "what", "GET", "/v1/access/what", "What a person may open.", ENTRIES,
+        (asked_by("person", "Who.", needed=True), AT, *PAGE)),
+)  # fmt: skip
+PLACES = (
+    listing("site", "/v1/sites", ("id", "name", "time_zone", "address", "locked_down")),
+    listing("floor", "/v1/floors", ("id", "name", "site", "level"), "site"),
+    listing("area", "/v1/areas", ("id", "name", "site", "floor", "locked_down"), "site", "floor"),
+    *(
+        Verb(noun, verb, "POST", f"/v1/{noun}s/{{{noun}}}/{verb}", help_.format(noun), Shape(HELD), (which(noun),))
+        for noun in ("site", "area")
+        for verb, help_ in (("lockdown", "Lock a whole {} down."), ("release", "Let go of a {} that was locked down by hand."))
+    ),
+)
+OTHERS = (
+    listing("device", "/v1/devices", ("id", "name", "kind", "door", "active"), "door", "kind"),
+    listing("schedule", "/v1/schedules", ("id", "name", "calendar", "windows"), "calendar"),
+    listing("calendar", "/v1/calendars", ("id", "name", "dates")),
+    Verb("role", "list", "GET", "/v1/roles", "List roles.", Shape((), "items", ("role", "permissions"))),
+    listing("plan", "/v1/lockdown-plans", ("id", "name", "engaged", "doors", "areas", "sites"), "door", "area", "site"),
+    Verb("plan", "engage", "POST", "/v1/lockdown-plans/{lockdown_plan}/engage", "Lock all places of a plan down, in one change.",
+        takes=(which("lockdown_plan"),)),
+    Verb("plan", "release", "POST", "/v1/lockdown-plans/{lockdown_plan}/release", "Let go of all places of a plan, in one change.",
+        takes=(which("lockdown_plan"),)),
+    Verb("event", "list", "GET", "/v1/events", "List events, newest first.",
+        Shape((), "items", ("at", "kind", "person", "door", "reason", "id")), PAGE),
+)  # fmt: skip
+
+VERBS: tuple[Verb, ...] = (*DOORS, *PERSONS, *GROUPS, *GRANTS, *ACCESS, *PLACES, *OTHERS)

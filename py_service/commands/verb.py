@@ -1,0 +1,64 @@
+"""What a command is: one call of the API, what it takes, and what is shown of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Place = Literal["path", "query", "body"]
+Kind = Literal["text", "number", "many", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`name` is the API's; `word` the option's, where that differs. What isn't given isn't sent. One that is `asked` for is never
+    a word of the command line, which others could read: the flag makes the command ask for it."""
+
+    name: str
+    place: Place
+    help: str
+    kind: Kind = "text"
+    argument: bool = False
+    needed: bool = False
+    word: str = ""
+    asked: bool = False
+
+    @property
+    def option(self) -> str:
+        return self.word or self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What people see of an answer: `fields` of it (None: all), then a table of what is in `rows`."""
+
+    fields: tuple[str, ...] | None = None
+    rows: str | None = None
+    columns: tuple[str, ...] = ()
+
+
+OBJECT = Shape()
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """`nexkey <noun> <verb>`: one call. `waits`: takes `--wait`, the seconds for a lock's answer.
+
+    `done`: states of the answer that count as success, where it has one.
+    """
+
+    noun: str
+    verb: str
+    method: Method
+    path: str
+    help: str
+    shape: Shape = OBJECT
+    takes: tuple[Parameter, ...] = ()
+    waits: bool = False
+    done: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def listed(self) -> bool:
+        """Whether its answer comes in pages."""
+        return any(parameter.name == "cursor" for parameter in self.takes)
