@@ -1,4 +1,4 @@
-"""The README's words to a new user, run as they stand: the lines of its shell block against `nexkey up --demo`."""
+"""The README's words to a new user, run as they stand: the lines of its shell blocks against `nexkey up --demo`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ADDRESS = "http://127.0.0.1:8080"
 FOLDER = ".nexkey/"
 
 
-def test_the_three_curl_lines_open_a_door(tmp_path: Path) -> None:
+def test_the_lines_for_a_new_user_open_a_door_and_tour_the_api(tmp_path: Path) -> None:
     assert shutil.which("curl"), "curl is missing on this machine: the README's lines can't be tried without it"
-    block = curl_block()
+    block, tour = curl_block(), tour_block()
     data = tmp_path / "data"
     with nexkey("up", "--demo", "--data", str(data)) as up:
         up.line("^ready; Ctrl-C")
@@ -42,13 +42,41 @@ def test_the_three_curl_lines_open_a_door(tmp_path: Path) -> None:
         assert moved == ["lock-berlin-main-entrance"], "the bolt moved, for this command, once"
         for kind in ("authorized", "unlocked"):  # "the terminal of `make run` shows the two events"
             up.line(rf"^\S+  {kind}  .*Berlin main entrance")
+        script = (block.splitlines()[0] + "\n" + tour).replace(ADDRESS, up.address("api")).replace(FOLDER, f"{data}/")
+        run = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        assert run.returncode == 0, run.stderr
+        toured([json.loads(line) for line in run.stdout.splitlines()])
         assert up.stop() == 0
+
+
+def toured(told: list[dict[str, object]]) -> None:
+    """What the README says that the lines of its tour say, in their order."""
+    schedule, group, person, allowed, taken, refused, first, second, third, passes, locked, shut, released, events = told
+    assert [one["id"] for one in (schedule, group, person)] == ["mornings", "florists", "nora"]
+    assert (allowed["allowed"], allowed["reason"]) == (True, "granted") and allowed["steps"]
+    assert taken["effective_by"] and (refused["allowed"], refused["reason"]) == (False, "no_grant")
+    assert [one.get("state") for one in (first, second)] == ["unlocked", "unlocked"]
+    assert third["code"] == "pass_used_up"
+    assert (passes["passes"], bool(passes["effective_by"])) == (1, True)
+    assert (locked["locked_down"], shut["code"], released["locked_down"]) == (True, "door_locked_down", False)
+    items = events["items"]
+    assert isinstance(items, list) and len(items) == 3
+
+
+def tour_block() -> str:
+    """The shell block of the tour."""
+    (block,) = [found for found in blocks() if found.startswith("api()")]
+    assert block.count(ADDRESS) == 1
+    return block
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def curl_block() -> str:
     """The shell block with the curl lines, three of them, with the addresses that this test knows."""
-    blocks = re.findall(r"^```\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    (block,) = [found for found in blocks if "curl" in found]
+    (block,) = [found for found in blocks() if found.startswith("TOKEN=")]
     assert block.count("curl ") == len(block.splitlines()) == 3
     assert block.count(ADDRESS) == 3 and block.count(FOLDER) == 1
     return str(block)
