@@ -54,6 +54,7 @@ from py_service.identity.sign_in_known import SignInKnown
 from py_service.identity.sign_out import SignOut
 from py_service.identity.store import IdentityStore
 from py_service.identity.tokens import TokenIssuer
+from py_service.imports.handlers import ImportHandlers
 from py_service.journal.event import Event
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.log import Log
@@ -175,6 +176,7 @@ class Process:
         questions = AccessQuestions(self.follower.index)
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo, self.pins)
         organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
+        imports = ImportHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
         guests = SignInKnown(IdentityStore(self.mongo), TokenIssuer(self.ring, self.follower, now_ms))
         passes = PassHandlers(changes, ReadPasses(self.mongo, index), guests, self._settings.public_url)
@@ -186,6 +188,7 @@ class Process:
             *AreaOccupancy(changes, self.follower.index, self.mongo).routes(),
             *directory.routes(),
             *organization.routes(),
+            *imports.routes(),
             *events.routes(),
             *identity,
             *passes.routes(),

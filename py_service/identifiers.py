@@ -33,6 +33,8 @@ CalendarId = Annotated[str, naming("calendar", "berlin-holidays")]
 LockdownPlanId = Annotated[str, naming("lockdown_plan", "berlin-outer-doors")]
 PassId = Annotated[str, naming("pass", "visitors-of-clara")]
 GrantId = Annotated[str, naming("grant", "g-0002")]
+ImportId = Annotated[str, naming("import", "import_5f1c2d4e8b1a7c60")]
+PartNumber = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]?\Z", examples=["1"])]
 
 SessionId = Annotated[str, naming("session", "5f0c1a7be2d94386a1b2c3d4e5f60718")]
 
@@ -59,4 +61,6 @@ IN_PATHS: dict[str, Any] = {
     "lockdown_plan": LockdownPlanId,
     "session": SessionId,
     "attempt": AttemptId,
+    "import": ImportId,
+    "part": PartNumber,
 }

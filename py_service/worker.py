@@ -1,4 +1,4 @@
-"""The composition root of the worker: whoever holds the lease projects the journal, takes late reports and closes attempts."""
+"""The composition root of the worker: whoever holds the lease projects the journal, takes late reports, closes attempts, runs imports."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ import signal
 import structlog
 from pymongo.errors import PyMongoError
 
+from py_service.access.rows import GrantRow, give_grant
+from py_service.directory.rows import GroupRow, PersonRow, create_group, create_person
 from py_service.errors import Problem, StoreUnavailable
 from py_service.events.projection import Projection
 from py_service.idempotency.store import EXPIRED_AT_ONCE_MAX, delete_expired
 from py_service.identity.sessions import SWEPT_AT_ONCE_MAX, SessionStore
 from py_service.identity.store import TOKENS_AT_ONCE_MAX, IdentityStore
+from py_service.imports.rows import RowKind
+from py_service.imports.run import ImportRunner
+from py_service.imports.store import EXPIRED_AT_ONCE_MAX as IMPORTS_AT_ONCE_MAX
+from py_service.imports.store import delete_expired as delete_expired_imports
 from py_service.journal.commit import NothingWritten
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.keeper import close_dead_logs, live_logs
 from py_service.journal.log import Log
 from py_service.permissions.follower import PermissionFollower
+from py_service.permissions.lane import ChangeLane
 from py_service.settings import Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import make_indexes
@@ -35,6 +42,7 @@ GATHER_SECONDS = 0.03  # while it keeps up: few large batches cost the store, an
 BEHIND_MS = 150
 REGISTER_SECONDS = 1.0
 AWAY_SECONDS = 0.5
+IMPORTS_SECONDS = 0.25
 SWEEP_SECONDS = 60.0
 # Changes after which connections of their subject may be allowed too much. A reconnect costs less than to tell them apart.
 CUTTING = {
@@ -42,6 +50,14 @@ CUTTING = {
     "management.person_changed", "management.device_changed", "management.device_deleted",
 }  # fmt: skip
 SUSPENDED = "management.organization_suspended"
+IMPORTED = {
+    "persons": RowKind("person", PersonRow, create_person, {"groups": "group"}, by_name={"group_names": "groups"}),
+    "groups": RowKind("group", GroupRow, create_group, {"includes": "group"}),
+    "grants": RowKind(
+        "grant", GrantRow, give_grant, {name: name for name in ("person", "group", "door", "area", "site", "schedule")},
+        by_email={"person_email": "person"}, by_name={"group_name": "group"},
+    ),
+}  # fmt: skip
 
 logger = structlog.get_logger(__name__)
 
@@ -54,7 +70,10 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.start()
-    work = (worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.follower.listen())
+    work = (
+        worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.follower.listen(),
+        worker.changes.run(), worker.run_imports(),
+    )  # fmt: skip
     jobs = [asyncio.create_task(job) for job in work]
     stopped = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
@@ -70,6 +89,7 @@ class Worker:
     """One at a time does the work; another waits for its lease."""
 
     group: CommitGroup
+    changes: ChangeLane
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -94,6 +114,8 @@ class Worker:
         self.group = CommitGroup(self.mongo, self._log, self.follower, limits, self._give_up)
         self.reports = LateReports(self.mongo, self.bus, self.follower.index, self.group.submit, self.follower.current)
         self.closing = Closing(self.mongo, self.group.submit)
+        self.changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self._give_up)
+        self.imports = ImportRunner(self.mongo, self.changes, IMPORTED, lambda: self._leading)
         logger.info("worker_started", process=self.name)
 
     async def project(self) -> None:
@@ -127,6 +149,15 @@ class Worker:
                 logger.warning("reports_wait", error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
 
+    async def run_imports(self) -> None:
+        """Batch after batch of what was started; what it can't go on with now it takes up again."""
+        while True:
+            try:
+                await asyncio.sleep(0 if await self.imports.step() else IMPORTS_SECONDS)
+            except (Problem, PyMongoError) as error:
+                logger.warning("imports_wait", error=type(error).__name__)
+                await asyncio.sleep(AWAY_SECONDS)
+
     async def keep(self) -> None:
         """The lease, the register of logs, and our own log's heartbeat."""
         while True:
@@ -136,6 +167,7 @@ class Worker:
                     self.projection.forget()
                     logger.info("worker_leads", process=self.name)
                 await self._log.beat()
+                await self.changes.log.beat()
                 if self._leading:
                     self._logs = await live_logs(self.mongo)
                     await close_dead_logs(self.mongo, self._logs)
@@ -161,6 +193,7 @@ class Worker:
                 "sessions": (await self.sessions.delete_expired(at_ms), SWEPT_AT_ONCE_MAX),
                 "ended_sessions": (await self.sessions.delete_forgotten(at_ms), SWEPT_AT_ONCE_MAX),
                 "idempotency_keys": (await delete_expired(self.mongo.database, at_ms), EXPIRED_AT_ONCE_MAX),
+                "imports": (await delete_expired_imports(self.mongo, at_ms), IMPORTS_AT_ONCE_MAX),
             }
         except Problem as problem:
             logger.warning("sweep_waits", error=problem.code)

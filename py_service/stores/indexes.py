@@ -60,10 +60,14 @@ INDEXES = (
     Index("ended_sessions", "forget_at", "ended sessions to delete"),
     Index("idempotency_keys", "expires_at", "expired records to delete"),
     Index("signing_keys", "state", "keys to load"),
+    Index("imports", "by_time", "imports of an organization, newest first"),
+    Index("imports", "todo", "imports that the worker has", sparse=True),
+    Index("imports", "open_of", "imports of an organization that are not over", sparse=True),
+    Index("imports", "expires_at", "expired imports to delete"),
 )
 
 COLLECTIONS = (
-    "revisions", "changes", "event_positions", "projections", "leases", "accounts",
+    "revisions", "changes", "event_positions", "projections", "leases", "accounts", "import_parts", "import_results",
 )  # fmt: skip
 
 

@@ -15,7 +15,12 @@ from tests.boundary.openapi_document import contents, document, operations, reso
 from tests.boundary.test_problem_codes import listed
 
 # The last is what `nexkey organization create` says.
-NOT_OF_AN_OPERATION = {(404, "route_unknown"), (405, "method_not_allowed"), (422, "password_weak")}
+# Told of a row of an import, or of the whole of one, in an answer that is a success.
+OF_IMPORTS = {
+    (409, "import_stopped"), (409, "import_too_large_for_one"), (409, "import_rows_refused"), (409, "name_ambiguous"),
+    (422, "import_file_invalid"), (422, "import_too_many_rows"), (422, "row_malformed"),
+}  # fmt: skip
+NOT_OF_AN_OPERATION = {(404, "route_unknown"), (405, "method_not_allowed"), (422, "password_weak"), *OF_IMPORTS}
 
 
 def test_the_document_is_valid() -> None:
@@ -97,7 +102,7 @@ def test_the_codes_of_the_document_are_those_of_the_protocol() -> None:
                 schema = media["schema"]
                 coded = schema["allOf"][0] if "allOf" in schema else schema
                 found |= {(int(status), code) for code in coded.get("properties", {}).get("code", {}).get("enum", [])}
-    kinds = {*OBJECT_COLLECTIONS, "attempt"} - {"door"}
+    kinds = {*OBJECT_COLLECTIONS, "attempt", "import", "part"} - {"door"}
     unknown = {(404, f"{kind}_unknown") for kind in kinds}
     assert found - unknown - (listed() - {(404, "<object>_unknown")}) == set(), "not in docs/protocols/http.md"
     assert listed() - {(404, "<object>_unknown")} - NOT_OF_AN_OPERATION - found == set(), (

@@ -28,6 +28,7 @@ NOBODYS_OTHERWISE = {"attempt": "unlocks-0000000000000000:000000000001:000"}  # 
 # Operations whose examples name what only one person knows (a password, a token): they are refused, whoever asks.
 SECRET_EXAMPLES = {"POST /v1/sign-in", "POST /v1/refresh", "POST /v1/passes/accept", "POST /v1/me/passes"}
 SECRET_UNKNOWN = {(401, "sign_in_failed"), (401, "refresh_token_unknown"), (404, "pass_unknown")}
+BEFORE_OTHERS = {"PUT /v1/imports/{import}/parts/{part}"}  # what another one makes impossible
 PROVED_BY_DEVICES = "assertion_refused"  # what a device hears whose proof isn't good, whatever is wrong with it
 
 
@@ -211,8 +212,10 @@ async def test_every_example_is_taken(sides: Sides) -> None:
     Those that make an object were taken by the fixture already.
     """
     order = ("GET", "POST", "PATCH", "PUT", "DELETE")
-    made_otherwise: Mapping[str, str] = {kind: sides.own.identifiers[kind] for kind in ("attempt", "session")}
-    for described in sorted(sides.operations, key=lambda each: (order.index(each.method), -each.path.count("/"))):
+    made_otherwise: Mapping[str, str] = {kind: sides.own.identifiers[kind] for kind in ("attempt", "session", "import")}
+    for described in sorted(
+        sides.operations, key=lambda each: (each.name not in BEFORE_OTHERS, order.index(each.method), -each.path.count("/"))
+    ):
         if kind_made_by(described.document, described) is not None:
             continue
         answer = await sides.ask(described.good(made_otherwise), sides.own)

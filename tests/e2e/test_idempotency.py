@@ -69,6 +69,10 @@ class Line:
         """All that a request could change, without the keys themselves and what the worker makes of the journal when it comes to it."""
         return {name: found for name, found in (await standing(self.service)).items() if name not in BESIDE}
 
+    async def imports_over(self) -> bool:
+        """What was started goes on without whoever asked for it."""
+        return await self.service.database["imports"].count_documents({"todo": True}) == 0
+
     async def records(self) -> list[Document]:
         return await self.service.database[COLLECTION].find({}).to_list()
 
@@ -325,6 +329,7 @@ async def answered_three_times(line: Line, described: Described, asking: Asking)
     await records.delete_many({})
     first = await asking.send(one, headers)
     assert first.is_success and not is_replay(first), (described.name, first.text)
+    await until(line.imports_over)
     before = await line.standing()
     assert told(await asking.send(other, headers)) == told(first), described.name
     kept = [record["_id"] for record in await line.records()]

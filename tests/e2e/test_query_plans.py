@@ -64,6 +64,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
             await lockdown_plans(ask)
             await repeats(ask)
             await passes(service, ask)
+            await imports(ask)
             await directory(ask)
             await unlocks(service, ask)
         await killed(service)
@@ -156,6 +157,31 @@ async def repeats(ask: Asked) -> None:
     await ask("POST", "/v1/grants", 404, json={"person": "stranger-0", "door": DOOR, "schedule": "none-yet"}, headers=key)
     for _ in range(2):
         await ask("POST", "/v1/grants", 201, json={"person": "stranger-0", "door": DOOR}, headers=key)
+
+
+async def imports(ask: Asked) -> None:
+    one = "/v1/imports/{import}"
+    await ask("POST", "/v1/imports", 201, json={"id": "climbers", "kind": "groups", "format": "csv"})
+    for part, text in (("1", "id,name,includes\nalpine,Alpinists,\n"), ("2", f"climbers,Climbers,{EVERYBODY};alpine\n")):
+        await ask("PUT", f"{one}/parts/{{part}}", 200, json={"text": text}, **{"import": "climbers", "part": part})
+    await ask("POST", f"{one}/start", 200, **{"import": "climbers"})
+    persons = '{"name": "Ada", "email": "ada@climbers.example", "groups": ["alpine"], "group_names": ["Climbers"]}\n{"name": ""}\n'
+    grants = f"person_email,group_name,door,schedule\nada@climbers.example,,{DOOR},{SCHEDULE}\n,climbers,{DOOR},\n"
+    for kind, form, text in (("groups", None, ""), ("persons", "ndjson", persons), ("grants", "csv", grants)):
+        identifier = "climbers"
+        if form is not None:
+            asked = {"kind": kind, "format": form, "text": text}
+            identifier = (await ask("POST", "/v1/imports", 201, json=asked)).json()["id"]
+
+        async def over(identifier: str = identifier) -> bool:
+            found = (await ask("GET", one, 200, **{"import": identifier})).json()
+            return found["ended_at"] is not None and found["rows_applied"] > 0
+
+        await until(over, 20)
+        await ask("GET", f"{one}/results", 200, query="?outcome=created", **{"import": identifier})
+    await ask("POST", f"{one}/stop", 200, **{"import": "climbers"})
+    first = await ask("GET", "/v1/imports", 200, query="?limit=1")
+    await ask("GET", "/v1/imports", 200, query=f"?limit=1&cursor={first.json()['next_cursor']}")
 
 
 async def directory(ask: Asked) -> None:

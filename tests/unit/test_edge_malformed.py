@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from py_service.edge.codec import DROPPED_BYTES_MAX, LARGE_BYTES, read_body
 from py_service.edge.limits import Limits
+from py_service.errors import Problem
 from tests.unit.edge_support import Edge, MadeExchange, make_edge
 
 
@@ -72,6 +74,18 @@ async def test_body_too_large_by_its_announcement_is_never_read() -> None:
     edge = await make_edge()
     exchange = await refused(edge, await edge.ask("POST", "/v1/wishes", body=b'{"name":"' + b"a" * 250 + b'"}'), 413, "body_too_large")
     assert exchange.given == 0
+
+
+@pytest.mark.parametrize(("more", "given"), [(1, 2), (DROPPED_BYTES_MAX + 1, 0)])
+async def test_a_large_body_that_is_a_little_too_large_is_heard_out(more: int, given: int) -> None:
+    """Its sender is still sending: cut off, they would never see why."""
+    size = LARGE_BYTES + more
+    exchange = MadeExchange([b"a" * size])
+    headers = {"content-length": str(size), "content-type": "application/json"}
+    with pytest.raises(Problem) as refused:
+        await read_body(headers, exchange, LARGE_BYTES, 1.0)
+    assert refused.value.code == "body_too_large"
+    assert exchange.given == given  # the body, and its end
 
 
 async def test_body_too_large_by_its_chunks_is_read_no_further() -> None:

@@ -1,0 +1,94 @@
+"""Apply the next batch of an import: its rows, what became of them and how far the import is, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from py_service.errors import Problem
+from py_service.imports.decide import Decided, decide
+from py_service.imports.document import counts, kept, over, result_key
+from py_service.imports.rows import Row, RowKind
+from py_service.imports.store import get_import
+from py_service.journal.event import Event
+from py_service.permissions.change import Plan, View, Write
+from py_service.permissions.image import Image, encode_images
+from py_service.stores.mongo import Document
+
+RESULTS_AT_ONCE = 250  # rows of one stored document, and of one event
+ALL_OR_NOTHING_ROWS_MAX = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyBatch:
+    """`position`: how many rows are settled before these. Where the import stands elsewhere, somebody else has settled them."""
+
+    identifier: str
+    kind: RowKind
+    rows: Sequence[Row]
+    position: int
+    takes_authority = False
+
+    async def plan(self, view: View) -> Plan:
+        """Raises Problem 409 `conflict` when the import has moved on, 401 and 403 when the caller doesn't stand any more."""
+        document = await get_import(view.mongo, view.organization, self.identifier, view.session)
+        if document["state"] != "applying" or document["position"] != self.position:
+            raise Problem(409, "conflict", "The import has moved on.")
+        view.stand()
+        decided = await decide(view, self.kind, self.rows)
+        nothing = bool(document["all_or_nothing"]) and any(each.problem is not None for each in decided)
+        applied = [] if nothing else [each for each in decided if each.problem is None]
+        after = {
+            **document,
+            "position": self.position + len(decided),
+            "rows_applied": document["rows_applied"] + len(applied),
+            "rows_refused": document["rows_refused"] + sum(each.problem is not None for each in decided),
+        }
+        results = _results(view, after, decided, nothing)
+        plan = Plan(images=[image for each in applied for image in each.images], events=_events(view, after, applied), writes=results)
+        if nothing:
+            refused = Problem(409, "import_rows_refused", f"{after['rows_refused']} rows were refused, so nothing was applied.")
+            after, writes = over(view, after, "refused", refused)
+            plan.events.append(view.event("import_ended", self.identifier, detail=counts(after)))
+            plan.writes += writes
+        else:
+            plan.writes.append(kept(after))
+        plan.result = after
+        return plan
+
+
+def _results(view: View, document: Document, decided: Sequence[Decided], nothing: bool) -> list[Write]:
+    """Numbered on from those before; `document` learns how many there are."""
+    writes: list[Write] = []
+    for start in range(0, len(decided), RESULTS_AT_ONCE):
+        identifier = result_key(view.organization, document["id"], document["batches"])
+        rows = [_result(each, nothing) for each in decided[start : start + RESULTS_AT_ONCE]]
+        writes.append(Write("import_results", identifier, {"_id": identifier, "org": view.organization, "rows": rows}))
+        document["batches"] += 1
+    return writes
+
+
+def _result(decided: Decided, nothing: bool) -> Document:
+    row, problem = decided.row, decided.problem
+    if problem is not None:
+        return {"row": row.number, "line": row.line, "outcome": "refused", "code": problem.code, "detail": problem.detail}
+    if nothing:
+        return {"row": row.number, "line": row.line, "outcome": "left_out"}
+    return {"row": row.number, "line": row.line, "outcome": "created", "id": decided.identifier}
+
+
+def _events(view: View, document: Document, applied: Sequence[Decided]) -> list[Event]:
+    """What the journal says of them: which objects, and the hash of what they are, which the change record has in the same order."""
+    events: list[Event] = []
+    for start in range(0, len(applied), RESULTS_AT_ONCE):
+        some = applied[start : start + RESULTS_AT_ONCE]
+        images = [image for each in some for image in each.images]
+        detail = {"rows": [each.row.number for each in some], "ids": [each.identifier for each in some], "sha256": images_digest(images)}
+        events.append(view.event(f"{document['kind']}_imported", document["id"], detail=detail))
+    return events
+
+
+def images_digest(images: list[Image]) -> str:
+    """SHA-256, in hex, of images as the core reads them."""
+    return hashlib.sha256(encode_images(images)).hexdigest()

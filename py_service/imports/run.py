@@ -1,0 +1,150 @@
+"""Carry out imports: in the worker, a batch of each in turn, never so fast that other changes and unlocks wait for long.
+
+Where an import stands is in its document, written in the transaction of each batch: whoever takes it up goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import structlog
+
+from py_service.errors import Problem
+from py_service.imports.apply import ALL_OR_NOTHING_ROWS_MAX, ApplyBatch
+from py_service.imports.conclude import Conclude, SayRead
+from py_service.imports.parse import read_rows
+from py_service.imports.rows import Row, RowKind
+from py_service.imports.store import find_import, read_text, read_todo
+from py_service.permissions.change import Actor, Change, Changed
+from py_service.stores.mongo import Document, Mongo
+
+ROWS_FIRST, ROWS_MIN, ROWS_MAX = 100, 25, 400
+SLOW_SECONDS, QUICK_SECONDS = 0.15, 0.08  # of a batch: more, and the next one is smaller; less, and it is larger
+READ_AT_ONCE = 250  # rows that are read before others have their turn
+PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.01, 0.5
+
+logger = structlog.get_logger(__name__)
+
+
+class Lane(Protocol):
+    """The part of the lane of changes that this needs."""
+
+    async def submit(self, organization: str, actor: Actor | None, change: Change) -> Changed: ...
+
+
+@dataclass(slots=True)
+class _Running:
+    """`rows` stand behind `position`: how many were read from them and are settled."""
+
+    rows: Iterator[Row]
+    position: int
+    waiting: list[Row]
+
+
+class ImportRunner:
+    """One per worker process. `leads`: whether this worker is the one that works."""
+
+    def __init__(self, mongo: Mongo, lane: Lane, kinds: Mapping[str, RowKind], leads: Callable[[], bool]) -> None:
+        self._mongo = mongo
+        self._lane = lane
+        self._kinds = kinds
+        self._leads = leads
+        self._running: dict[str, _Running] = {}
+        self._rows_at_once = ROWS_FIRST
+
+    async def step(self) -> bool:
+        """A batch of each import that isn't over; whether there was any. Raises Problem 503, pymongo errors: nothing is lost."""
+        todo = await read_todo(self._mongo) if self._leads() else []
+        self._running = {name: running for name, running in self._running.items() if name in {document["_id"] for document in todo}}
+        for document in todo:
+            if self._leads():
+                await self._advance(document)
+        return bool(todo)
+
+    async def _advance(self, document: Document) -> None:
+        identifier = str(document["_id"])
+        try:
+            running = self._running.get(identifier) or await self._open(document)
+            if running is None:
+                return
+            self._running[identifier] = running
+            await self._apply(document, running)
+        except Problem as problem:
+            self._running.pop(identifier, None)  # read again from where the store says that it stands
+            if problem.code == "conflict":
+                return
+            if problem.status == 503:
+                raise
+            logger.warning("import_stopped", organization=document["org"], code=problem.code)
+            await self._say(document, Conclude(document["id"], "stopped", problem))
+        except BaseException:
+            self._running.pop(identifier, None)
+            raise
+
+    async def _open(self, document: Document) -> _Running | None:
+        """Read the file, tell how long it is, and stand behind the last row that is settled. None: it is over, or has moved on."""
+        text = await read_text(self._mongo, document)
+        if document["state"] == "waiting":
+            refused = await self._read(document, text)
+            if refused is not None:
+                await self._say(document, Conclude(document["id"], "refused", refused))
+                return None
+        running = _Running(self._rows(document, text), 0, [])
+        while running.position < int(document["position"]):
+            running.position += len(list(islice(running.rows, min(READ_AT_ONCE, int(document["position"]) - running.position))))
+            await asyncio.sleep(0)
+        return running
+
+    async def _read(self, document: Document, text: str) -> Problem | None:
+        """The whole file once, before anything of it is applied; why it is refused."""
+        read, valid, rows = 0, 0, self._rows(document, text)
+        try:
+            while some := list(islice(rows, READ_AT_ONCE)):
+                read += len(some)
+                valid += sum(row.problem is None for row in some)
+                await asyncio.sleep(0)
+        except Problem as problem:
+            return problem
+        if document["all_or_nothing"] and read > ALL_OR_NOTHING_ROWS_MAX:
+            return Problem(
+                409, "import_too_large_for_one", f"All or nothing is for {ALL_OR_NOTHING_ROWS_MAX} rows at most; this has {read}."
+            )
+        await self._say(document, SayRead(document["id"], read, valid))
+        return None
+
+    def _rows(self, document: Document, text: str) -> Iterator[Row]:
+        return read_rows(document["format"], self._kinds[document["kind"]].row, text)
+
+    async def _apply(self, document: Document, running: _Running) -> None:
+        at_once = ALL_OR_NOTHING_ROWS_MAX if document["all_or_nothing"] else self._rows_at_once
+        rows = list(islice(running.rows, at_once))
+        if not rows:
+            await self._say(document, Conclude(document["id"], "ended", None))
+            return
+        began = time.monotonic()
+        actor = None if document["actor"] is None else Actor(**document["actor"])
+        change = ApplyBatch(document["id"], self._kinds[document["kind"]], rows, running.position)
+        await self._lane.submit(document["org"], actor, change)
+        running.position += len(rows)
+        seconds = time.monotonic() - began
+        if not document["all_or_nothing"]:
+            self._suit(seconds)
+        # Half of the time belongs to others, more of it when commits are slow.
+        await asyncio.sleep(min(max(seconds, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX))
+
+    def _suit(self, seconds: float) -> None:
+        """The next batch is as large as the store is quick."""
+        if seconds > SLOW_SECONDS:
+            self._rows_at_once = max(ROWS_MIN, self._rows_at_once // 2)
+        elif seconds < QUICK_SECONDS:
+            self._rows_at_once = min(ROWS_MAX, self._rows_at_once * 5 // 4)
+
+    async def _say(self, document: Document, change: Change) -> None:
+        """A conclusion of the service's own. An import that was thrown away meanwhile needs none."""
+        if await find_import(self._mongo, document["org"], document["id"]) is not None:
+            await self._lane.submit(document["org"], None, change)

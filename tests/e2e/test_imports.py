@@ -1,0 +1,328 @@
+"""Bulk imports through every process: what becomes of each row, all or nothing, whose role counts, and a worker that dies in the middle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from py_service.imports.apply import ALL_OR_NOTHING_ROWS_MAX
+from py_service.imports.document import OPEN_MAX, ROWS_MAX
+from py_service.imports.store import delete_expired
+from py_service.permissions.image import encode_images
+from py_service.stores.mongo import Mongo, now_ms
+from tests.e2e.conformance import conformance_of
+from tests.e2e.evidence import faults_in_the_books, faults_in_the_changes, projected, read_journal
+from tests.e2e.manager import DOOR, Manager, stranger, unlocks
+from tests.e2e.running import Service, running_service, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROWS_OF_THE_KILLED = 4_000
+Rows = list[dict[str, Any]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """Afterwards: the books are whole, and every imported object is proved by the journal."""
+    async with running_service(tmp_path_factory.mktemp("imports"), doors=6, strangers=6) as running:
+        yield running
+        await projected(running)
+        assert await faults_in_the_books(running) == []
+        assert await faults_in_the_changes(running) == []
+        assert await unproved(running) == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with service.client(hook=(await conformance_of(service)).hook) as client:
+        yield client
+
+
+@pytest.fixture
+def owner(service: Service, http: httpx.AsyncClient) -> Manager:
+    return Manager(service, http, service.demo.cast["owner"].id)
+
+
+async def unproved(service: Service) -> list[str]:
+    """Events of imports whose hash is not that of their images in the change record, and created rows that no event names."""
+    faults: list[str] = []
+    named: Counter[str] = Counter()
+    for name, event in (await read_journal(service)).events.items():
+        if not event["kind"].endswith("_imported"):
+            continue
+        record = await service.database["changes"].find_one({"org": event["org"], "revision": event["revision"]})
+        assert record is not None
+        ids = event["detail"]["ids"]
+        images = [image for image in record["images"] if image["id"] in set(ids)]
+        if hashlib.sha256(encode_images(images)).hexdigest() != event["detail"]["sha256"] or len(images) != len(ids):
+            faults.append(f"{name}: {event}")
+        named.update(ids)
+    for results in await service.database["import_results"].find({}).to_list():
+        created = [row["id"] for row in results["rows"] if row["outcome"] == "created"]
+        faults += [f"{identifier} is named {named[identifier]} times" for identifier in created if named[identifier] != 1]
+    return faults
+
+
+async def begin(manager: Manager, kind: str, form: str, text: str | Sequence[str], **more: object) -> str:
+    """Begun and started: whole, or part by part."""
+    asked = {"kind": kind, "format": form, **more}
+    if isinstance(text, str):
+        return str((await manager("POST", "/v1/imports", 201, asked | {"text": text}))["id"])
+    identifier = str((await manager("POST", "/v1/imports", 201, asked))["id"])
+    for number, part in enumerate(text, 1):
+        await manager("PUT", f"/v1/imports/{identifier}/parts/{number}", 200, {"text": part})
+    await manager("POST", f"/v1/imports/{identifier}/start", 200)
+    return identifier
+
+
+async def over(manager: Manager, identifier: str, seconds: float = 30.0) -> dict[str, Any]:
+    """The import when it is over."""
+    found: dict[str, Any] = {}
+
+    async def ended() -> bool:
+        found.update(await manager("GET", f"/v1/imports/{identifier}", 200))
+        return found["ended_at"] is not None
+
+    await until(ended, seconds)
+    return found
+
+
+async def results(manager: Manager, identifier: str, query: str = "limit=200") -> Rows:
+    """All pages."""
+    items: Rows = []
+    cursor = ""
+    while True:
+        page: dict[str, Any] = await manager("GET", f"/v1/imports/{identifier}/results?{query}{cursor}", 200)
+        items += page["items"]
+        if page["next_cursor"] is None:
+            return items
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def imported(
+    manager: Manager, kind: str, form: str, text: str | Sequence[str], **more: object
+) -> tuple[dict[str, Any], list[tuple[int, str]]]:
+    """The import, and by line what became of the row: its code, or `created` or `left_out`."""
+    identifier = await begin(manager, kind, form, text, **more)
+    found = await over(manager, identifier)
+    return found, [(row["line"], row["code"] or row["outcome"]) for row in await results(manager, identifier)]
+
+
+def ndjson(*rows: object) -> str:
+    return "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+
+
+async def test_each_row_is_told_what_became_of_it(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    """Groups and grants as CSV, persons as NDJSON in parts cut anywhere; what was imported opens a door."""
+    groups = (
+        '\ufeffname,id,includes\r\nRope Team,rope-team,everyone\r\n\r\n"Two\nlines",two-lines,\r\n'
+        '"Ice, Snow",ice-team, rope-team ; everyone \r\nNo,Not An Id,\r\n'
+    )
+    found, told = await imported(owner, "groups", "csv", groups)
+    assert told == [(2, "created"), (4, "name_invalid"), (6, "created"), (7, "field_invalid")]
+    counted = ("state", "rows_read", "rows_valid", "rows_applied", "rows_refused", "problem")
+    assert [found[name] for name in counted] == ["ended", 4, 3, 2, 2, None]
+    ice = await owner("GET", "/v1/groups/ice-team", 200)
+    assert (ice["name"], ice["includes"]) == ("Ice, Snow", ["everyone", "rope-team"])
+
+    neighbour = service.headers(service.neighbour.cast["owner"].id, service.neighbour.id)
+    foreign = (await http.post("/v1/groups", json={"name": "Theirs"}, headers=neighbour)).json()["id"]
+    rows = ndjson(
+        {"id": "ines", "name": "Ines", "email": "Ines@Rope.example", "groups": ["everyone"], "group_names": ["ROPE team"]},
+        {"name": "Otto", "email": "otto@rope.example", "valid_until": "2027-12-31T00:00:00Z"},
+        {"id": "ines", "name": "Another Ines"},
+        {"name": "Third", "email": "ines@rope.example"},
+        {"id": service.demo.cast["owner"].id, "name": "Owner again"},
+        {"name": "Lost", "groups": ["nobody-has-this"]},
+        {"name": "Foreign", "groups": [foreign]},
+        {"name": "Unnamed group", "group_names": ["No such group"]},
+        {"name": "A\u202eB"},
+        {"name": "Role", "roles": []},
+        {"name": "Both ends", "valid_from": "2027-01-02T00:00:00Z", "valid_until": "2027-01-01T00:00:00Z"},
+        "{not json",
+        "",
+        {"name": "Last"},
+    )
+    found, told = await imported(owner, "persons", "ndjson", [rows[:100], rows[100:101], rows[101:]])
+    expected = [
+        "created", "created", "id_taken", "email_taken", "id_taken", "group_unknown", "group_unknown", "group_unknown", "name_invalid",
+        "field_invalid", "validity_invalid", "row_malformed", "created",
+    ]  # fmt: skip
+    assert told == list(zip([*range(1, 13), 14], expected, strict=True))
+    assert (found["rows_applied"], found["rows_refused"]) == (3, 10)
+    ines = await owner("GET", "/v1/persons/ines", 200)
+    assert (ines["email"], ines["groups"], ines["state"]) == ("ines@rope.example", ["everyone", "rope-team"], "active")
+    assert [row["row"] for row in await results(owner, str(found["id"]), "outcome=refused&limit=3")] == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+
+    lines = (
+        "person,person_email,group_name,door,effect", f",OTTO@rope.example,,{DOOR},allow", f",nobody@rope.example,,{DOOR},",
+        f"ines,,Rope Team,{DOOR},", f",,rope team,{DOOR},perhaps", f"{stranger(0)},,,front-door,",
+    )  # fmt: skip
+    grants = "\n".join(lines)
+    _, told = await imported(owner, "grants", "csv", grants)
+    assert [code for _, code in told] == ["created", "person_unknown", "field_invalid", "field_invalid", "door_unknown"]
+    otto = next(person for person in (await owner("GET", "/v1/persons?email=otto@rope.example", 200))["items"])  # type: ignore[attr-defined]
+    assert await unlocks(service, http, str(otto["id"])) == "granted"
+    assert await service.database["persons"].count_documents({"org": service.neighbour.id, "name": "Foreign"}) == 0
+
+
+async def test_all_or_nothing_is_one_change_or_none(owner: Manager, service: Service) -> None:
+    rows = [{"id": f"whole-{number}", "name": f"Whole {number}", "groups": ["everyone"]} for number in range(600)]
+    rows[300]["groups"] = ["nobody-has-this"]
+    before = await service.database["revisions"].find_one({"_id": service.demo.id})
+    found, told = await imported(owner, "persons", "ndjson", ndjson(*rows), all_or_nothing=True)
+    assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("refused", 0, 1)
+    assert found["problem"]["code"] == "import_rows_refused"
+    assert Counter(code for _, code in told) == {"left_out": 599, "group_unknown": 1} and told[300] == (301, "group_unknown")
+    assert await service.database["persons"].count_documents({"name": {"$regex": "^Whole"}}) == 0
+    rows[300]["groups"] = ["everyone"]
+    found, told = await imported(owner, "persons", "ndjson", ndjson(*rows), all_or_nothing=True)
+    assert (found["state"], found["rows_applied"]) == ("ended", 600)
+    assert {code for _, code in told} == {"created"}
+    made = await service.database["persons"].find({"name": {"$regex": "^Whole"}}).to_list()
+    assert before is not None and len(made) == 600
+    assert len({int(person["revision"]) for person in made}) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "code", "line"),
+    [
+        ({"kind": "persons", "format": "csv"}, "name\nGood One\n\"Open, and never closed\nNext\n", "import_file_invalid", 3),
+        ({"kind": "persons", "format": "csv"}, "name,password\nGood One,secret\n", "import_file_invalid", 1),
+        ({"kind": "persons", "format": "csv"}, "id\nx\n", "import_file_invalid", 1),
+        ({"kind": "groups", "format": "csv"}, "", "import_file_invalid", 1),
+        ({"kind": "groups", "format": "ndjson"}, "{}\n" * (ROWS_MAX + 1), "import_too_many_rows", ROWS_MAX + 1),
+        (
+            {"kind": "groups", "format": "ndjson", "all_or_nothing": True}, "{}\n" * (ALL_OR_NOTHING_ROWS_MAX + 1),
+            "import_too_large_for_one", None,
+        ),
+    ],
+)  # fmt: skip
+async def test_a_file_that_is_wrong_as_a_whole_is_refused_before_any_row(
+    owner: Manager, asked: dict[str, object], text: str, code: str, line: int | None
+) -> None:
+    identifier = str((await owner("POST", "/v1/imports", 201, {**asked, "text": text}))["id"])
+    found = await over(owner, identifier)
+    assert (found["state"], found["rows_applied"], found["problem"]["code"], found["problem"]["line"]) == ("refused", 0, code, line)
+    assert await results(owner, identifier) == []
+    assert (await owner("GET", "/v1/persons?name=good", 200))["items"] == []
+
+
+async def test_parts_are_put_again_and_numbered_without_a_gap(owner: Manager, service: Service) -> None:
+    one = "/v1/imports/pieces"
+    await owner("POST", "/v1/imports", 201, {"id": "pieces", "kind": "groups", "format": "csv"})
+    await owner("POST", "/v1/imports", 409, {"id": "pieces", "kind": "groups", "format": "csv"}, "id_taken")
+    await owner("PUT", f"{one}/parts/2", 200, {"text": "wrong\n"})
+    await owner("POST", f"{one}/start", 409, code="parts_missing")
+    await owner("PUT", f"{one}/parts/1", 200, {"text": "id,name\npiece,Pie"})
+    put = await owner("PUT", f"{one}/parts/2", 200, {"text": "ces\n"})
+    assert (put["parts"], put["characters"], put["state"]) == (2, 21, "collecting")
+    for part in ("0", "65", "01", "x"):
+        await owner("PUT", f"{one}/parts/{part}", 404, {"text": ""}, "part_unknown")
+    others = [str((await owner("POST", "/v1/imports", 201, {"kind": "groups", "format": "csv"}))["id"]) for _ in range(OPEN_MAX - 1)]
+    await owner("POST", "/v1/imports", 409, {"kind": "groups", "format": "csv"}, "imports_too_many")
+    await owner("POST", f"{one}/start", 200)
+    await over(owner, "pieces")
+    assert (await owner("GET", "/v1/groups/piece", 200))["name"] == "Pieces"
+    await owner("POST", f"{one}/start", 409, code="import_started")
+    await owner("PUT", f"{one}/parts/1", 409, {"text": ""}, "import_started")
+    for other in others:
+        assert (await owner("POST", f"/v1/imports/{other}/stop", 200))["state"] == "stopped"
+        assert (await owner("POST", f"/v1/imports/{other}/stop", 200))["state"] == "stopped"
+    assert await service.database["import_parts"].count_documents({"org": service.demo.id}) == 0
+    newest = [item["id"] for item in (await owner("GET", "/v1/imports?limit=4", 200))["items"]]  # type: ignore[attr-defined]
+    assert newest == [*reversed(others), "pieces"]
+
+
+async def test_whose_role_counts(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    """A manager of one site imports grants at that site; nobody adds to what another one answers for."""
+    manager, nobody = Manager(service, http, stranger(1)), Manager(service, http, stranger(2))
+    await owner("PUT", f"/v1/persons/{stranger(1)}/roles", 200, {"roles": [{"role": "site_manager", "sites": ["berlin"]}]})
+    elsewhere = next(str(door["id"]) for door in service.demo.documents["doors"] if door["site"] != "berlin")
+    text = f"person,door\n{stranger(3)},{DOOR}\n{stranger(3)},{elsewhere}\n"
+    found, told = await imported(manager, "grants", "csv", text)
+    assert (found["state"], told) == ("ended", [(2, "created"), (3, "role_missing")])
+    persons, told = await imported(manager, "persons", "csv", "name\nWho needs a role everywhere\n")
+    assert told == [(2, "role_missing")]
+    await owner("POST", "/v1/imports", 201, {"id": "owners-own", "kind": "grants", "format": "csv"})
+    await manager("PUT", "/v1/imports/owners-own/parts/1", 403, {"text": ""}, "import_of_another")
+    await manager("POST", "/v1/imports/owners-own/start", 403, code="import_of_another")
+    await manager("GET", "/v1/imports/owners-own", 403, code="role_missing")
+    own = {item["id"] for item in (await manager("GET", "/v1/imports?limit=200", 200))["items"]}  # type: ignore[attr-defined]
+    assert own == {found["id"], persons["id"]}
+    await owner("GET", f"/v1/imports/{found['id']}/results", 200)
+    for method, path, body in (
+        ("POST", "/v1/imports", {"kind": "groups", "format": "csv"}), ("GET", "/v1/imports", None), ("GET", "/v1/imports/owners-own", None),
+        ("GET", "/v1/imports/owners-own/results", None), ("PUT", "/v1/imports/owners-own/parts/1", {"text": ""}),
+        ("POST", "/v1/imports/owners-own/start", None), ("POST", "/v1/imports/owners-own/stop", None),
+    ):  # fmt: skip
+        await nobody(method, path, 403, body, "role_missing")
+    await owner("POST", "/v1/imports/owners-own/stop", 200)
+
+
+async def test_a_maker_who_is_suspended_stops_the_import_where_it_is(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    maker = Manager(service, http, stranger(4))
+    await owner("PUT", f"/v1/persons/{stranger(4)}/roles", 200, {"roles": [{"role": "admin", "sites": None}]})
+    identifier = await begin(maker, "groups", "ndjson", ndjson(*({"name": f"Never all {number}"} for number in range(4_000))))
+
+    async def under_way() -> bool:
+        return bool((await owner("GET", f"/v1/imports/{identifier}", 200))["rows_applied"])
+
+    await until(under_way)
+    await owner("POST", f"/v1/persons/{stranger(4)}/suspend", 200)
+    applied = await service.database["groups"].count_documents({"name": {"$regex": "^Never all"}})
+    found = await over(owner, identifier)
+    assert (found["state"], found["problem"]["code"]) == ("stopped", "person_suspended")
+    assert found["rows_applied"] == applied == await service.database["groups"].count_documents({"name": {"$regex": "^Never all"}})
+    assert 0 < applied < 4_000
+
+
+async def test_a_worker_that_dies_in_the_middle_loses_nothing_and_does_nothing_twice(owner: Manager, service: Service) -> None:
+    """Killed twice while it applies; how far it is can be read all the time."""
+    rows = [
+        {"id": f"many-{number}", "name": f"Many {number}", "email": f"many-{number}@many.example"} for number in range(ROWS_OF_THE_KILLED)
+    ]
+    identifier = await begin(owner, "persons", "ndjson", ndjson(*rows))
+    seen: list[int] = []
+
+    async def beyond(count: int) -> None:
+        async def applied() -> bool:
+            seen.append(int(str((await owner("GET", f"/v1/imports/{identifier}", 200))["rows_applied"])))
+            return seen[-1] > count
+
+        await until(applied, 30)
+
+    for count in (0, 700):
+        await beyond(count)
+        os.kill(service.supervisor.pid("worker"), signal.SIGKILL)
+    found = await over(owner, identifier, 60)
+    assert (found["state"], found["rows_read"], found["rows_applied"], found["rows_refused"]) == ("ended", len(rows), len(rows), 0)
+    assert seen == sorted(seen) and len(set(seen)) >= 3
+    told = await results(owner, identifier)
+    assert [(row["row"], row["line"], row["outcome"], row["id"]) for row in told] == [
+        (number + 1, number + 1, "created", f"many-{number}") for number in range(len(rows))
+    ]
+    assert await service.database["persons"].count_documents({"name": {"$regex": "^Many "}}) == len(rows)
+
+
+async def test_what_is_over_is_forgotten_in_time(owner: Manager, service: Service) -> None:
+    found, _ = await imported(owner, "groups", "csv", "name\nForgotten\n")
+    key = f"{service.demo.id}:{found['id']}"
+    await service.database["imports"].update_one({"_id": key}, {"$set": {"expires_at": 1}})
+    mongo = Mongo(service.stack.settings.mongo_url or "", service.stack.settings.mongo_database, 10_000)
+    try:
+        assert await delete_expired(mongo, now_ms()) == 1
+        assert await delete_expired(mongo, now_ms()) == 0
+    finally:
+        await mongo.close()
+    await owner("GET", f"/v1/imports/{found['id']}", 404, code="import_unknown")
+    assert await service.database["import_results"].count_documents({"_id": {"$regex": f"^{key}:"}}) == 0
