@@ -120,6 +120,7 @@ def grant_of(document: Document) -> Grant:
         schedule=document.get("schedule"),
         valid_from=moment_or_none(document.get("valid_from")),
         valid_until=moment_or_none(document.get("valid_until")),
+        pass_=(document.get("pass") or {}).get("id"),
         revision=int(document.get("revision") or 0),
         created_at=moment_or_none(document.get("created_at")),
         changed_at=moment_or_none(document.get("changed_at")),

@@ -40,7 +40,7 @@ class GrantPatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Grant(msgspec.Struct, kw_only=True):
-    """A grant as it is read; `ended_at` when it was taken back."""
+    """A grant as it is read; `ended_at` when it was taken back. `pass`: which it came from; it changes with that only."""
 
     id: str
     effect: str
@@ -52,6 +52,7 @@ class Grant(msgspec.Struct, kw_only=True):
     schedule: str | None
     valid_from: Moment | None
     valid_until: Moment | None
+    pass_: str | None = msgspec.field(name="pass")
     revision: int
     created_at: Moment | None
     changed_at: Moment | None

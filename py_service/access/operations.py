@@ -18,7 +18,7 @@ from py_service.access.messages import (
     OccupancyReset,
 )
 from py_service.exchange import Operation
-from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PersonId, ScheduleId, SiteId
+from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PassId, PersonId, ScheduleId, SiteId
 from py_service.paging import Cursor, Limit
 from py_service.permissions.pages import Sort
 
@@ -28,7 +28,7 @@ LIST = Operation(
     "List grants", GRANTS, {200: GrantPage}, permission="grants.write",
     query={
         "limit": Limit, "cursor": Cursor, "sort": Sort, "name": str, "person": PersonId, "group": GroupId, "door": DoorId, "area": AreaId,
-        "site": SiteId, "schedule": ScheduleId, "effect": Literal["allow", "deny"],
+        "site": SiteId, "schedule": ScheduleId, "effect": Literal["allow", "deny"], "pass": PassId,
     },
 )  # fmt: skip
 GIVE = Operation(

@@ -68,6 +68,8 @@ def _keys(organization: str, kind: str, body: Mapping[str, Any]) -> list[str]:
         keys += [listed_key(organization, name, value) for value in body.get(field) or []]
     if kind == "door":
         keys += sorted({listed_key(organization, "schedule", scheduled["schedule"]) for scheduled in body.get("modes") or []})
+    if kind == "grant" and body.get("pass") is not None:
+        keys.append(listed_key(organization, "pass", str(body["pass"]["id"])))
     if kind == "person":
         keys += [listed_key(organization, "role", held["role"]) for held in body.get("roles") or []]
     return keys

@@ -174,3 +174,35 @@ async def test_what_makes_no_sense_is_refused_and_changes_nothing(passes: Passes
     grant = f"/v1/grants/{held['id']}_00"
     assert refused(await passes.ask("PATCH", grant, None, {"valid_until": None})) == (422, "field_fixed")
     assert await standing(passes.service) == before
+
+
+async def test_a_manager_of_one_site_looks_after_the_passes_of_that_site_only(passes: Passes) -> None:
+    here, there = passes.doors[0], (await doors_of(passes.service, "new-york"))[0]
+    reception = await passes.service.database["persons"].find_one({"org": passes.service.demo.id, "roles.role": "reception"})
+    assert reception is not None and reception["roles"][0]["sites"] == [SITE]
+    manager = str(reception["id"])
+    terms = {"name": "Of one site", "valid_until": at(24)}
+    own, both = await passes.give(manager, doors=[here]), await passes.give(doors=[here, there])
+    assert own["given_by"] is None, "a manager's holds whatever becomes of the manager"
+    assert refused(await passes.ask("POST", "/v1/passes", manager, terms | {"doors": [here, there]})) == (403, "sharing_refused")
+    guest = (await passes.held(both))["person"]
+    listed = [item["id"] for item in (await passes.ask("GET", "/v1/passes?limit=200", manager)).json()["items"]]
+    assert own["id"] in listed and both["id"] not in listed
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/link")):
+        assert refused(await passes.ask(method, f"/v1/passes/{both['id']}{path}", manager)) == (404, "pass_unknown"), (method, path)
+    assert refused(await passes.ask("GET", "/v1/passes?door=" + here, manager)) == (400, "query_invalid")
+    # What is at their own site they can take all the same: one grant of the pass.
+    grants = (await passes.ask("GET", f"/v1/grants?pass={both['id']}")).json()["items"]
+    assert {(grant["door"], grant["person"], grant["pass"]) for grant in grants} == {(door, guest, both["id"]) for door in (here, there)}
+    (of_here,) = [grant["id"] for grant in grants if grant["door"] == here]
+    assert (await passes.ask("DELETE", f"/v1/grants/{of_here}", manager)).status_code == 200
+    assert [await passes.unlock(guest, door) for door in (here, there)] == [NO_GRANT, OPENED]
+    assert (await passes.ask("DELETE", f"/v1/passes/{both['id']}")).status_code == 200
+    assert await passes.unlock(guest, there) == NO_GRANT
+
+
+async def test_nothing_is_accepted_in_an_organization_that_is_suspended(passes: Passes) -> None:
+    given, organizations = await passes.give(), passes.service.database["organizations"]
+    for active, expected in ((False, 403), (True, 200)):
+        await organizations.update_one({"_id": passes.service.demo.id}, {"$set": {"active": active}})
+        assert (await passes.accept(given)).status_code == expected

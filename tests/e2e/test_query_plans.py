@@ -142,6 +142,7 @@ async def passes(service: Service, ask: Asked) -> None:
     await ask("POST", "/v1/passes/accept", 409, json={"token": token(below)})
     for query in ("", "?site=berlin", f"?door={DOOR}", "?person=stranger-0", f"?schedule={SCHEDULE}", f"?pass={named['pass']}"):
         await ask("GET", "/v1/passes", 200, query=query)
+    assert len((await ask("GET", "/v1/grants", 200, query=f"?pass={named['pass']}")).json()["items"]) == 1
     await ask("GET", "/v1/me/passes", 200, headers=stranger)
     await ask("GET", one, 200, **named)
     await ask("PATCH", one, 200, json={"valid_until": in_days(6)}, **named)
