@@ -22,7 +22,7 @@ RUST_TESTED := --workspace --exclude nexkey-core --locked
 RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type f -not -path '*/target/*' -not -path 'core_rs/fuzz/*')
 EXTENSION_MISSING := $(if $(wildcard py_service/_core_rs*.so),,extension-missing)
 
-RACE_PAIRS ?= 20000
+REVOKES ?= 5000
 CAMPAIGN_KILLS ?= 200
 SCHEMATHESIS_EXAMPLES ?= 100
 FUZZ_SECONDS ?= 60
@@ -91,9 +91,9 @@ bench: build wrk  ## every benchmark, with the machine and the versions it ran o
 loadtest: build  ## the gate: a mixed load, 31 ms on average at most, no failure
 	$(BIN)/python -m loadtests
 
-.PHONY: races
-races: build  ## RACE_PAIRS (20000) revokes against unlocks; 2000 of them are part of `make test`
-	RACE_PAIRS=$(RACE_PAIRS) $(BIN)/python -m pytest -m races --override-ini=faulthandler_timeout=0
+.PHONY: histories
+histories: build  ## REVOKES (5000) revokes in every way against unlocks, while processes die: the history is judged; 800 are part of `make test`
+	REVOKES=$(REVOKES) $(BIN)/python -m pytest -m histories --override-ini=faulthandler_timeout=0
 
 .PHONY: campaign
 campaign: build  ## CAMPAIGN_KILLS (200) SIGKILLs under load, and nothing that was acknowledged is lost

@@ -6,15 +6,18 @@ All moments are nanoseconds of this machine's monotonic clock. What doesn't live
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 Kind = Literal["give", "take", "ask"]
 Outcome = Literal["ok", "fail", "unknown"]
 Decision = Literal["granted", "refused"]
+
+DECIDED: dict[str, Decision] = {"authorized": "granted", "authorized.failed": "refused"}
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -77,6 +80,32 @@ class History:
         return Counter(
             str(operation.reason) for operation in self.operations if operation.decision == "refused" and way_of(operation.cell) == way
         )
+
+    def with_journal(self, events: Mapping[str, Mapping[str, Any]]) -> list[Operation]:
+        """The operations, with the decision of each ask whose answer was lost and that the journal knows all the same.
+
+        `events` by id. One that no answer told belongs to the first lost ask of its person that was invoked before it was decided: when
+        that is the wrong one of several, the right one was invoked later, so that nothing is held against an ask that isn't its own.
+        """
+        known = {operation.command for operation in self.operations if operation.command is not None}
+        untold: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for name, event in events.items():
+            if event["kind"] in DECIDED and name not in known:
+                untold[f"{event['org']}/{event['person']}"].append((event["at"], name))
+        for found in untold.values():
+            found.sort(reverse=True)
+        return [self._as_journaled(operation, untold, events) for operation in sorted(self.operations, key=lambda one: one.invoked_ns)]
+
+    def _as_journaled(
+        self, operation: Operation, untold: Mapping[str, list[tuple[int, str]]], events: Mapping[str, Mapping[str, Any]]
+    ) -> Operation:
+        organization, _, subject = operation.cell.split("/")
+        waiting = untold.get(f"{organization}/{subject}")
+        if operation.kind != "ask" or operation.outcome != "unknown" or not waiting or waiting[-1][0] < self.wall_ms(operation.invoked_ns):
+            return operation
+        _, command = waiting.pop()
+        decision = DECIDED[events[command]["kind"]]
+        return msgspec.structs.replace(operation, decision=decision, command=command, reason=events[command].get("reason"))
 
     def write(self, path: Path, moves: list[Moved]) -> None:
         """One line of JSON for each operation and each move, in the order of time, for whoever looks at what went wrong."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -136,19 +136,25 @@ def test_a_history_is_written_line_by_line_in_the_order_of_time(tmp_path: Path) 
     assert abs(history.wall_ms(history.moment_of(1_700_000_000_000)) - 1_700_000_000_000) == 0
 
 
-@dataclass
-class Model:
-    """One cell that is right: everything takes effect at one moment. Time goes on with each step."""
-
-    clock: int = 0
-    allowed: bool = False
-    effective_by: int | None = None
-    operations: list[Operation] = field(default_factory=list)
-    moves: list[Moved] = field(default_factory=list)
-
-    def step(self, ticks: int) -> int:
-        self.clock += ticks
-        return self.clock
+def test_what_the_journal_decided_belongs_to_the_first_ask_that_got_no_answer() -> None:
+    history = History()
+    second = 1_000_000_000
+    asks = [ask(second, None), ask(2 * second, None), ask(3 * second, 4 * second, "granted", "told"), ask(9 * second, None)]
+    for operation in asks:
+        history.note(operation)
+    at = [history.wall_ms(number * second) for number in range(10)]
+    event = {"org": "acme", "person": "ada", "kind": "authorized"}
+    events = {
+        "told": {**event, "at": at[3]},
+        "later": {**event, "at": at[5], "kind": "authorized.failed", "reason": "no_grant"},
+        "lost": {**event, "at": at[2]},
+        "of another": {**event, "person": "eve", "at": at[2]},
+        "an end": {**event, "kind": "unlocked", "at": at[3]},
+    }
+    found = history.with_journal(events)
+    assert [operation.command for operation in found] == ["lost", "later", "told", None]
+    assert [operation.decision for operation in found] == ["granted", "refused", "granted", None]
+    assert [operation.outcome for operation in found] == ["unknown", "unknown", "ok", "unknown"]
 
 
 @dataclass(frozen=True)

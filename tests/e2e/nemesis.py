@@ -1,0 +1,100 @@
+"""What goes wrong while a history is made: processes die or stand still, Redis vanishes, answers to commits come late or never.
+
+Each fault is undone before the next begins. What doesn't live here: the races, and what must hold in spite of it all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from tests.e2e.proxy import MongoProxy
+from tests.e2e.running import Service
+
+CATCH_SECONDS = 2.0
+LOST_SECONDS = 2.6  # a commit is asked for again until 2 s after its transaction's moment
+
+Fault = Callable[[Service, random.Random], Awaitable[None]]
+
+
+async def kill_redis(service: Service, chance: random.Random) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(service.supervisor.pid("redis"), signal.SIGKILL)
+
+
+async def kill_api_worker(service: Service, chance: random.Random) -> None:
+    """The oldest one: when one dies twice within some seconds, Granian ends itself and all of them."""
+    for pid in service.worker_pids()[:1]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+async def pause_api_worker(service: Service, chance: random.Random) -> None:
+    """At any moment of its work."""
+    for pid in _one_of(service.worker_pids(), chance):
+        await _stand_still(pid, chance.choice((0.3, 0.7, 2.5)))
+
+
+def hold_commits(mongo: MongoProxy, lane: str) -> Fault:
+    """The store has committed, and the process stands still before it hears of it."""
+
+    async def hold(service: Service, chance: random.Random) -> None:
+        async with mongo.holding(lane) as held:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(held.caught.wait(), CATCH_SECONDS)
+                log = await service.database["logs"].find_one({"_id": held.documents[0].rpartition(":")[0]})
+                assert log is not None and log["process"].startswith("api-"), log
+                await _stand_still(int(log["process"].split("-")[1]), chance.choice((0.3, 0.9, 2.6)))
+
+    return hold
+
+
+def lose_commits(mongo: MongoProxy, lane: str) -> Fault:
+    """The store commits, and no process hears of it, for longer than they ask again: nobody knows what came of it."""
+
+    async def lose(service: Service, chance: random.Random) -> None:
+        async with mongo.holding(lane) as held:
+            held.lose()
+            await asyncio.sleep(LOST_SECONDS)
+
+    return lose
+
+
+async def _stand_still(pid: int, seconds: float) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.asynccontextmanager
+async def faults(service: Service, kinds: dict[str, Fault], pause_seconds: tuple[float, float]) -> AsyncIterator[Counter[str]]:
+    """As long as the block runs: every kind in turn, in an order that chance makes. Counts what was done."""
+    done: Counter[str] = Counter()
+    chance = random.Random()
+
+    async def make() -> None:
+        while True:
+            for name in chance.sample(sorted(kinds), len(kinds)):
+                await asyncio.sleep(chance.uniform(*pause_seconds))
+                await kinds[name](service, chance)
+                done[name] += 1
+
+    making = asyncio.create_task(make())
+    try:
+        yield done
+    finally:
+        making.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await making
+
+
+def _one_of(pids: Sequence[int], chance: random.Random) -> list[int]:
+    return [chance.choice(pids)] if pids else []

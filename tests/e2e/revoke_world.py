@@ -1,0 +1,140 @@
+"""Where access is raced for: 16 organizations, each with doors, locks and an owner, and for each way what it takes to have access.
+
+Pure but for `write`, which puts it into the store before the service starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bson.int64 import Int64
+from pymongo.asynchronous.database import AsyncDatabase
+
+from py_service._core_rs import DeviceKey
+from py_service.permissions.listing import stored_object
+from py_service.simulators.device_api import encode_base64url
+from py_service.simulators.lock import LockIdentity
+from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document
+from tests.e2e.revoke_ways import ALL_DAY, WAYS, Way
+
+ORGANIZATIONS = 16
+LANES = 24
+# What a way's own document doesn't say.
+PLAIN: dict[str, Document] = {
+    "person": {
+        "kind": "guest", "state": "active", "valid_from": None, "valid_until": None, "groups": [], "roles": [],
+        "tokens_valid_after": Int64(0),
+    },
+    "group": {"includes": []},
+    "schedule": {"windows": ALL_DAY, "calendar": None, "holiday_windows": [], "exceptions": []},
+    "calendar": {"dates": []},
+    "device": {"kind": "lock", "door": None, "active": True},
+    "lockdown_plan": {"doors": [], "areas": [], "sites": [], "at_sites": [], "engaged": False, "engaged_at": None, "engaged_by": None},
+    "grant": {
+        "effect": "allow", "person": None, "group": None, "door": None, "area": None, "site": None, "schedule": None,
+        "valid_from": None, "valid_until": None,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One place (site, area, door, lock), whose rounds come one after the other. `alone`: nobody else races in its organization."""
+
+    number: int
+    organization: str
+    alone: bool
+
+    @property
+    def owner(self) -> str:
+        return "olga"
+
+    @property
+    def lock(self) -> LockIdentity:
+        return LockIdentity(f"lock-{self.number}", f"door-{self.number}", self.key_seed("lock"))
+
+    def key_seed(self, device: str) -> bytes:
+        return hashlib.sha256(f"{self.organization}/{self.number}/{device}".encode()).digest()
+
+    def names(self, way: str) -> dict[str, str]:
+        """What a way's templates may name."""
+        number = str(self.number)
+        places = {place: f"{place}-{number}" for place in ("site", "area", "door", "lock")}
+        return {**places, "person": f"{way}-{number}", "own": f"{way}-{number}", "organization": self.organization, "lane": number}
+
+
+def lanes() -> list[Lane]:
+    shared = LANES - ORGANIZATIONS
+    return [Lane(number, f"race-{number % ORGANIZATIONS}", shared <= number < ORGANIZATIONS) for number in range(LANES)]
+
+
+def filled(template: Any, names: dict[str, str]) -> Any:
+    """A template with `{names}` in its strings, at any depth."""
+    if isinstance(template, str):
+        return template.format_map(names)
+    if isinstance(template, dict):
+        return {field: filled(value, names) for field, value in template.items()}
+    return [filled(value, names) for value in template] if isinstance(template, list) else template
+
+
+async def write(database: AsyncDatabase[Document]) -> None:
+    """Everything, and the revisions last: by them the processes learn of the organizations."""
+    stored: dict[str, list[Document]] = {}
+    found = lanes()
+    for organization in sorted({lane.organization for lane in found}):
+        _put(stored, organization, "organization", {"id": organization, "name": organization, "active": True})
+        _put(stored, organization, "person", {"id": "olga", "roles": [{"role": "owner", "sites": None}]})
+    for lane in found:
+        _put_places(stored, lane)
+        for way in WAYS:
+            _put_way(stored, lane, way)
+    for collection, documents in stored.items():
+        await database[collection].insert_many(documents)
+    revisions: list[Document] = [{"_id": document["_id"], "revision": Int64(0)} for document in stored["organizations"]]
+    await database["revisions"].insert_many(revisions)
+
+
+def _put(stored: dict[str, list[Document]], organization: str, kind: str, fields: Document) -> None:
+    named = {} if kind == "grant" else {"name": fields["id"]}
+    if kind == "person":
+        named["email"] = f"{fields['id']}@{organization}.example"
+    stored.setdefault(OBJECT_COLLECTIONS[kind], []).append(stored_object(organization, kind, {**named, **PLAIN.get(kind, {}), **fields}))
+
+
+def _put_places(stored: dict[str, list[Document]], lane: Lane) -> None:
+    names, organization = lane.names(""), lane.organization
+    free: Document = {"locked_down": False, "held_by": []}
+    plain_area: Document = {"floor": None, "anti_passback": "off", "anti_passback_minutes": None, "occupancy_max": None}
+    plain_door: Document = {
+        "lock": names["lock"],
+        "mode": "locked",
+        "modes": [],
+        "enters": None,
+        "leaves": None,
+        "two_persons_seconds": None,
+    }
+    _put(stored, organization, "site", {"id": names["site"], "address": "", "time_zone": "Europe/Berlin", **free})
+    _put(stored, organization, "area", {"id": names["area"], "site": names["site"], **plain_area, **free})
+    _put(stored, organization, "door", {"id": names["door"], "site": names["site"], "area": names["area"], **plain_door, **free})
+    for device, door in ((names["lock"], names["door"]), (f"spare-{lane.number}", None)):
+        public_key = encode_base64url(DeviceKey.from_seed(lane.key_seed(device.split("-")[0])).public_key)
+        _put(stored, organization, "device", {"id": device, "door": door, "public_key": public_key})
+
+
+def _put_way(stored: dict[str, list[Document]], lane: Lane, way: Way) -> None:
+    names = lane.names(way.name)
+    for kind, fields in _documents(way):
+        body = filled(fields, names)
+        if kind == "grant":
+            body["at_site"] = names["site"]
+        _put(stored, lane.organization, kind, body)
+
+
+def _documents(way: Way) -> Iterable[tuple[str, dict[str, Any]]]:
+    if way.person is not None:
+        yield "person", {"id": "{person}", **way.person}
+    yield from way.base
