@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 import httpx
 import msgspec
@@ -40,7 +41,10 @@ class Caller:
     def __init__(self, credentials: Credentials, transport: httpx.BaseTransport | None = None) -> None:
         self._credentials = credentials
         self.url = credentials.url
-        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport)
+        # Named, so that a list of sessions shows which is which.
+        self._http = httpx.Client(
+            base_url=self.url, timeout=TIMEOUT, transport=transport, headers={"User-Agent": f"nexkey/{version('nexkey')}"}
+        )
 
     def __enter__(self) -> Caller:
         return self

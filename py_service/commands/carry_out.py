@@ -24,7 +24,7 @@ Words = Mapping[str, Any]
 
 
 def carry_out(verb: Verb, words: Words, *, as_json: bool, wait: int | None = None) -> int:
-    """The exit status. `words`: by the API's names; None where nothing was given. Raises SettingsError."""
+    """The exit status. `words`: by the parameters' keys; None where nothing was given. Raises SettingsError."""
     headers = {} if wait is None else {"Prefer": f"wait={wait}"}
     try:
         with Caller(Credentials()) as caller:
@@ -41,7 +41,7 @@ def call_of(verb: Verb, words: Words, headers: Mapping[str, str]) -> Call:
     query: dict[str, str] = {}
     body: dict[str, Any] = {}
     for parameter in verb.takes:
-        value = words.get(parameter.name)
+        value = words.get(parameter.key)
         if parameter.asked and value is False:
             continue
         if value is None or value == []:
@@ -51,7 +51,11 @@ def call_of(verb: Verb, words: Words, headers: Mapping[str, str]) -> Call:
         elif parameter.place == "query":
             query[parameter.name] = str(value)
         else:
-            body[parameter.name] = asked_for(parameter.name) if parameter.asked else value
+            *outer, name = parameter.name.split(".")
+            place = body
+            for one in outer:
+                place = place.setdefault(one, {})
+            place[name] = asked_for(name) if parameter.asked else value
     return Call(verb.method, path, query, body or None, headers)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import segno
 import typer
 from rich import box
 from rich.console import Console
@@ -29,6 +30,8 @@ def show(shape: Shape, answer: Mapping[str, Any]) -> None:
         for name, value in told:
             listed.add_row(Text(name.replace("_", " ")), Text(value))
         console.print(listed)
+    if shape.scanned is not None and console.is_terminal and isinstance(link := answer.get(shape.scanned), str):
+        segno.make(link).terminal(compact=True)
     if shape.rows is not None:
         console.print(_table(shape.columns, answer.get(shape.rows) or ()))
     if answer.get("next_cursor"):

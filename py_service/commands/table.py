@@ -9,6 +9,7 @@ NOUNS = {
     "person": "People: list, add, suspend.",
     "group": "Groups of people.",
     "grant": "Grants: who may open what, and when.",
+    "pass": "Passes: keys that are shared.",
     "access": "Questions about access.",
     "site": "Sites.",
     "floor": "Floors.",
@@ -18,6 +19,7 @@ NOUNS = {
     "calendar": "Calendars of holidays.",
     "role": "Roles, and what each permits.",
     "plan": "Lockdown plans.",
+    "session": "Where you are signed in.",
     "event": "What happened.",
 }
 
@@ -54,6 +56,7 @@ SPAN = (
 )
 AT = asked_by("at", "At which moment, e.g. 2027-01-01T08:00:00Z; now else.")
 HELD = ("id", "locked_down", "held_by", "effective_by")
+SESSIONS = Shape((), "items", ("id", "client", "created_at", "last_seen", "expires_at", "current"))
 ENTRIES = Shape((), "items", ("id", "allowed", "reason", "rule"))
 
 
@@ -104,6 +107,8 @@ PERSONS = (
     )),
     Verb("person", "suspend", "POST", "/v1/persons/{person}/suspend", "Suspend a person: nothing opens, nothing is signed in.",
         takes=(which("person"),)),
+    Verb("person", "sessions", "GET", "/v1/persons/{person}/sessions", "Where a person is signed in.", SESSIONS, (which("person"),)),
+    Verb("person", "sign-out", "DELETE", "/v1/persons/{person}/sessions", "End all sessions of a person.", takes=(which("person"),)),
     Verb("person", "resume", "POST", "/v1/persons/{person}/resume", "Let a person be again what they were.", takes=(which("person"),)),
 )  # fmt: skip
 GROUPS = (
@@ -123,6 +128,30 @@ GRANTS = (
         given("site", "Where: a site."), given("schedule", "When; always else."), *SPAN, given("effect", "allow, or deny, which wins."),
     )),
 )  # fmt: skip
+PASS_COLUMNS = ("id", "name", "doors", "valid_from", "valid_until", "state", "uses_left", "given_by", "accepted_by")
+GIVEN = Shape(("id", "name", "doors", "valid_from", "valid_until", "schedule", "uses", "link", "delivery"), scanned="link")
+TERMS = (
+    given("schedule", "When."), given("uses", "How often it opens in all; as often as one likes else.", "number"),
+    given("passes_on_max", "How many times in a row it may be passed on; not at all else.", "number", word="passes-on"),
+    given("receiver.email", "For whom: an e-mail address.", word="email"),
+    given("receiver.phone", "For whom: +493012345678.", word="phone"),
+)  # fmt: skip
+PASSES = (
+    Verb("pass", "list", "GET", "/v1/passes", "List passes.", Shape((), "items", PASS_COLUMNS),
+        (*BY_NAME, *narrowed("site", "door", "person", "schedule", "pass"))),
+    Verb("pass", "mine", "GET", "/v1/me/passes", "List the passes that you gave or hold.", Shape((), "items", PASS_COLUMNS), BY_NAME),
+    Verb("pass", "show", "GET", "/v1/passes/{pass}", "Show one pass.", takes=(which("pass"),)),
+    Verb("pass", "add", "POST", "/v1/passes", "Share a key: the link is told once.", GIVEN, (
+        called("What it is for."), given("doors", "Where; may be given more than once.", "many", needed=True, word="door"),
+        given("valid_from", "From when; now else.", word="from"), given("valid_until", "Until when.", needed=True, word="until"), *TERMS,
+    )),
+    Verb("pass", "pass-on", "POST", "/v1/passes/{pass}/pass-on", "Pass on a pass that you hold: no wider than that.", GIVEN, (
+        which("pass"), called("What it is for."), given("doors", "Where; may be given more than once.", "many", word="door"), *SPAN, *TERMS,
+    )),
+    Verb("pass", "link", "POST", "/v1/passes/{pass}/link", "Make a new link; the one before is void.",
+        Shape(("id", "link", "delivery"), scanned="link"), (which("pass"),)),
+    Verb("pass", "take", "DELETE", "/v1/passes/{pass}", "Take a pass back, and all that was passed on from it.", takes=(which("pass"),)),
+)  # fmt: skip
 ACCESS = (
     Verb("access", "explain", "GET", "/v1/access/explain", "Why a person may open a door, or not, step by step.",
         Shape(("allowed", "reason", "rule", "local_time", "revision"), "steps", ("step", "passed", "detail")),
@@ -135,12 +164,16 @@ PLACES = (
     listing("site", "/v1/sites", ("id", "name", "time_zone", "address", "locked_down")),
     listing("floor", "/v1/floors", ("id", "name", "site", "level"), "site"),
     listing("area", "/v1/areas", ("id", "name", "site", "floor", "locked_down"), "site", "floor"),
+    Verb("area", "inside", "GET", "/v1/areas/{area}/occupancy", "Who is inside an area.",
+        Shape(("area", "count", "occupancy_max", "reset_at"), "items", ("person", "entered_at")), (which("area"), *PAGE)),
+    Verb("area", "reset", "POST", "/v1/areas/{area}/occupancy/reset", "Everybody, or one person, counts as outside from now on.",
+        takes=(which("area"), given("person", "Only this one."))),
     *(
         Verb(noun, verb, "POST", f"/v1/{noun}s/{{{noun}}}/{verb}", help_.format(noun), Shape(HELD), (which(noun),))
         for noun in ("site", "area")
         for verb, help_ in (("lockdown", "Lock a whole {} down."), ("release", "Let go of a {} that was locked down by hand."))
     ),
-)
+)  # fmt: skip
 OTHERS = (
     listing("device", "/v1/devices", ("id", "name", "kind", "door", "active"), "door", "kind"),
     listing("schedule", "/v1/schedules", ("id", "name", "calendar", "windows"), "calendar"),
@@ -151,8 +184,11 @@ OTHERS = (
         takes=(which("lockdown_plan"),)),
     Verb("plan", "release", "POST", "/v1/lockdown-plans/{lockdown_plan}/release", "Let go of all places of a plan, in one change.",
         takes=(which("lockdown_plan"),)),
+    Verb("session", "list", "GET", "/v1/me/sessions", "Where you are signed in.", SESSIONS),
+    Verb("session", "end", "DELETE", "/v1/me/sessions/{session}", "End one of your sessions.", takes=(which("session"),)),
+    Verb("session", "end-others", "POST", "/v1/me/sessions/end-others", "End all of your sessions but this."),
     Verb("event", "list", "GET", "/v1/events", "List events, newest first.",
         Shape((), "items", ("at", "kind", "person", "door", "reason", "id")), PAGE),
 )  # fmt: skip
 
-VERBS: tuple[Verb, ...] = (*DOORS, *PERSONS, *GROUPS, *GRANTS, *ACCESS, *PLACES, *OTHERS)
+VERBS: tuple[Verb, ...] = (*DOORS, *PERSONS, *GROUPS, *GRANTS, *PASSES, *ACCESS, *PLACES, *OTHERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import Literal
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -12,8 +13,10 @@ Kind = Literal["text", "number", "many", "flag"]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`name` is the API's; `word` the option's, where that differs. What isn't given isn't sent. One that is `asked` for is never
-    a word of the command line, which others could read: the flag makes the command ask for it."""
+    """`name` is the API's (with a dot: a field of a field); `word` the option's, where that differs. What isn't given isn't sent.
+
+    One that is `asked` for is never a word of the command line, which others could read: the flag makes the command ask for it.
+    """
 
     name: str
     place: Place
@@ -25,17 +28,25 @@ class Parameter:
     asked: bool = False
 
     @property
+    def key(self) -> str:
+        """By which its value is handed on: a name in Python."""
+        name = self.name.replace(".", "_")
+        return f"{name}_" if iskeyword(name) else name
+
+    @property
     def option(self) -> str:
         return self.word or self.name.replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What people see of an answer: `fields` of it (None: all), then a table of what is in `rows`."""
+    """What people see of an answer: `fields` of it (None: all), then a table of what is in `rows`. `scanned`: a field with a link,
+    which a terminal shows as a QR code, too."""
 
     fields: tuple[str, ...] | None = None
     rows: str | None = None
     columns: tuple[str, ...] = ()
+    scanned: str | None = None
 
 
 OBJECT = Shape()

@@ -63,10 +63,14 @@ def command_of(verb: Verb) -> Callable[..., None]:
 def word_of(parameter: Parameter) -> inspect.Parameter:
     """An argument or an option, as Typer reads it."""
     kind = TYPES[parameter.kind]
-    option = typer.Argument(help=parameter.help) if parameter.argument else typer.Option(f"--{parameter.option}", help=parameter.help)
+    option = (
+        typer.Argument(help=parameter.help, metavar=parameter.option.upper())
+        if parameter.argument
+        else typer.Option(f"--{parameter.option}", help=parameter.help)
+    )
     default: Any = False if parameter.kind == "flag" else inspect.Parameter.empty if parameter.needed else None
     hint = kind if parameter.needed or parameter.kind == "flag" else kind | None
-    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option])
+    return inspect.Parameter(parameter.key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option])
 
 
 Group = Annotated[str, typer.Argument(help="The group's id.")]

@@ -46,7 +46,10 @@ def test_a_row_is_an_operation_with_its_names(verb: Verb) -> None:
         assert taken.keys() <= known.keys()
         assert {name for name, needed in known.items() if needed} == {name for name, needed in taken.items() if needed}
     body = resolved(operation["requestBody"]["content"]["application/json"]["schema"]) if "requestBody" in operation else {}
-    fields = {parameter.name: parameter.needed for parameter in verb.takes if parameter.place == "body"}
+    fields = {parameter.name: parameter.needed for parameter in verb.takes if parameter.place == "body" and "." not in parameter.name}
+    for inner in [parameter for parameter in verb.takes if "." in parameter.name]:
+        outer, name = inner.name.split(".")
+        assert name in properties(body["properties"][outer]) and not inner.needed
     assert fields.keys() <= body.get("properties", {}).keys()
     assert set(body.get("required", ())) == {name for name, needed in fields.items() if needed}
     assert verb.waits == any(one["name"] == "Prefer" for one in operation["parameters"])
@@ -56,6 +59,7 @@ def test_a_row_is_an_operation_with_its_names(verb: Verb) -> None:
 def test_what_is_shown_is_in_the_answer(verb: Verb) -> None:
     known = answered(verb)
     assert set(verb.shape.fields or ()) <= known.keys()
+    assert verb.shape.scanned is None or verb.shape.scanned in known
     if verb.shape.rows is not None:
         item = known[verb.shape.rows]["items"]
         assert verb.shape.columns

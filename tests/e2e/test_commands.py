@@ -80,6 +80,8 @@ def working_day(nexkey: Terminal, service: Service) -> None:
     assert owner.name in nexkey("whoami")
     people(nexkey)
     doors(nexkey)
+    keys(nexkey)
+    sessions(nexkey, service)
     places(nexkey)
     assert "signed out" in nexkey("logout")
     assert "nobody is signed in" in nexkey_process(nexkey, "door", "list", status=2)
@@ -117,6 +119,41 @@ def people(nexkey: Terminal) -> None:
     assert nexkey("group", "show", group, "--json")["ended_at"] is not None
 
 
+def keys(nexkey: Terminal) -> None:
+    until = "2027-06-03T18:00:00Z"
+    given = nexkey(
+        "pass", "add", "Noor", "--door", DOOR, "--until", until, "--uses", "3", "--passes-on", "1", "--email", "noor@example.test", "--json"
+    )  # fmt: skip
+    one = given["id"]
+    assert (given["doors"], given["uses"], given["passes_on_max"], given["receiver"]) == ([DOOR], 3, 1, {"email": "noor@example.test"})
+    renewed = nexkey("pass", "link", one)
+    assert "#" in renewed and given["link"] not in renewed
+    assert "issued" in nexkey("pass", "list", "--door", DOOR)
+    assert "Noor" in nexkey("pass", "show", one)
+    link = nexkey("pass", "link", one, "--json")["link"]
+    asked_of(nexkey, "/v1/me/passes", {"token": link.partition("#")[2]}, status=200)
+    assert nexkey("pass", "mine", "--json")["items"][0]["state"] == "active"
+    below = nexkey("pass", "pass-on", one, "Ben", "--uses", "1", "--json")
+    assert (below["parent"], below["valid_until"], below["receiver"]) == (one, until, {"link": True})
+    assert nexkey("pass", "take", one, "--json")["passes"] == 2
+
+
+def sessions(nexkey: Terminal, service: Service) -> None:
+    other = Terminal(nexkey.url, nexkey.home / "elsewhere")
+    owner = service.made.account("owner")
+    other("login", owner.email, typed=f"{owner.password}\n")
+    (there,) = [one["id"] for one in other("session", "list", "--json")["items"] if one["current"]]
+    assert "nexkey/" in nexkey("session", "list")
+    nexkey("session", "end", there)
+    assert "token_revoked" in other("whoami", status=1)
+    assert "ended" in nexkey("session", "end-others")
+    employee = service.made.account("employee")
+    other("login", employee.email, typed=f"{employee.password}\n")
+    assert nexkey("person", "sessions", employee.person, "--json")["items"]
+    nexkey("person", "sign-out", employee.person)
+    assert "token_revoked" in other("whoami", status=1)
+
+
 def doors(nexkey: Terminal) -> None:
     roof = nexkey("door", "add", "Roof door", "--site", "berlin", "--area", "berlin-lobby", "--json")["id"]
     assert roof in ids(nexkey("door", "list", "--site", "berlin", "--limit", "200", "--json"))
@@ -141,23 +178,26 @@ def places(nexkey: Terminal) -> None:
     for noun, place in (("site", "berlin"), ("area", "berlin-lobby")):
         assert nexkey(noun, "lockdown", place, "--json")["held_by"] == ["manual"]
         assert nexkey(noun, "release", place, "--json")["held_by"] == []
+    assert nexkey("area", "inside", "berlin-lobby", "--json")["count"] == 0
+    nexkey("area", "reset", "berlin-lobby")
     assert "berlin-lobby" in nexkey("area", "list", "--site", "berlin")
     for noun in ("floor", "device", "schedule", "calendar"):
         assert nexkey(noun, "list", "--limit", "200", "--json")["items"]
     assert "site_manager" in nexkey("role", "list")
-    plan = asked_of(nexkey, "/v1/lockdown-plans", {"name": "Outer doors", "doors": [DOOR]})
+    plan = asked_of(nexkey, "/v1/lockdown-plans", {"name": "Outer doors", "doors": [DOOR]})["id"]
     assert "Outer doors" in nexkey("plan", "list", "--door", DOOR)
     assert nexkey("plan", "engage", plan, "--json")["engaged"] is True
     assert nexkey("door", "show", DOOR, "--json")["held_by"] == [f"plan:{plan}"]
     assert nexkey("plan", "release", plan, "--json")["engaged"] is False
 
 
-def asked_of(nexkey: Terminal, path: str, body: dict[str, Any]) -> str:
+def asked_of(nexkey: Terminal, path: str, body: dict[str, Any], status: int = 201) -> dict[str, Any]:
     """What no command makes, made with the sign-in of the commands."""
     kept = json.loads((nexkey.home / "nexkey" / "sign-ins.json").read_text())["sign_ins"][nexkey.url]
     made = httpx.post(nexkey.url + path, json=body, headers={"Authorization": f"Bearer {kept['access_token']}"}, trust_env=False)
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
+    assert made.status_code == status, made.text
+    answer: dict[str, Any] = made.json()
+    return answer
 
 
 def nexkey_process(nexkey: Terminal, *words: str, status: int, **environment: str) -> str:
