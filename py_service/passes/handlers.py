@@ -31,6 +31,7 @@ from py_service.passes.messages import (
     Receiver,
     State,
 )
+from py_service.passes.page import page_route
 from py_service.passes.read import ReadPasses
 from py_service.passes.take import TakePass
 from py_service.permissions.change import Actor, Change, Changed
@@ -94,6 +95,7 @@ class PassHandlers:
             Route("POST", f"{one}/pass-on", self.pass_on, fenced=False, body_bytes_max=bytes_max, about=told.PASS_ON),
             Route("GET", "/v1/me/passes", self.read_mine, body_bytes_max=0, about=told.MINE),
             Route("POST", "/v1/me/passes", self.accept_mine, fenced=False, body_bytes_max=bytes_max, about=told.ACCEPT_MINE),
+            page_route(),
         ]
 
     async def read_list(self, request: Request) -> Response:

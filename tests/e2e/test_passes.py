@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import json
 import re
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import bson
 import pytest
@@ -206,3 +212,45 @@ async def test_nothing_is_accepted_in_an_organization_that_is_suspended(passes: 
     for active, expected in ((False, 403), (True, 200)):
         await organizations.update_one({"_id": passes.service.demo.id}, {"$set": {"active": active}})
         assert (await passes.accept(given)).status_code == expected
+
+
+async def of_page(passes: Passes, link: str, storage: Path) -> dict[str, Any]:
+    """What a person sees who opens this link in a browser, accepts, and presses every button. The script is the page's own."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("the page's script needs node to be run")
+    arguments = [str(Path(__file__).with_name("pass_page.mjs")), passes.service.url, link, str(storage)]
+    process = await asyncio.create_subprocess_exec(node, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    told, failed = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, failed.decode()
+    return dict(json.loads(told))
+
+
+async def test_the_page_behind_the_link_accepts_and_opens(passes: Passes, tmp_path: Path) -> None:
+    answer = await passes.http.get("/pass")
+    assert answer.status_code == 200 and answer.headers["referrer-policy"] == "no-referrer"
+    for element in ("script", "style"):
+        (inner,) = re.findall(rf"<{element}>(.*?)</{element}>", answer.text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}'" in answer.headers["content-security-policy"]
+    assert not re.search(r"(?:src|href)=|https?:|innerHTML", answer.text), "nothing from elsewhere, and no text that becomes markup"
+
+    door, closed = passes.doors[:2]
+    given = await passes.give(doors=[door, closed])
+    locked = await passes.ask("POST", f"/v1/doors/{closed}/lockdown")
+    assert locked.status_code == 200
+    storage = tmp_path / "storage"
+    seen = await of_page(passes, given["link"], storage)
+    assert (seen["hash"], seen["accepted"]) == ("", "")
+    names = {each["id"]: each["name"] async for each in passes.service.database["doors"].find({"id": {"$in": [door, closed]}})}
+    down = "This door is locked down."
+    assert sorted(seen["doors"]) == sorted([[f"Open {names[door]}", "", "Open."], [f"Open {names[closed]}", down, down]])
+    holder = (await passes.read(given["id"]))["accepted_by"]
+    assert (await passes.ask("GET", f"/v1/persons/{holder}")).json()["name"] == "Ben <b>Guest</b>"
+    # Opened again without the token, on the same device: still a guest. On another one the link is spent.
+    assert [line for _, _, line in (await of_page(passes, given["link"].partition("#")[0], storage))["doors"]].count("Open.") == 1
+    assert (await of_page(passes, given["link"], tmp_path / "other"))["accepted"].startswith("This link was used already.")
+    assert (await passes.ask("POST", f"/v1/doors/{closed}/release")).status_code == 200
+    assert (await passes.ask("DELETE", f"/v1/passes/{given['id']}")).status_code == 200
+    gone = await of_page(passes, given["link"].partition("#")[0], storage)
+    assert (gone["first"], gone["doors"]) == ("You hold no key at the moment.", [])

@@ -89,7 +89,17 @@ async def sessions(service: Service, ask: Asked) -> None:
     await ask("POST", "/v1/me/sessions/end-others", 200)
     await ask("GET", "/v1/persons/{person}/sessions", 200, person=person)
     await ask("DELETE", "/v1/persons/{person}/sessions", 200, person=person)
-    for route in ("/v1/me", "/v1/me/doors", "/v1/openapi.json", "/docs", "/.well-known/jwks.json", "/healthz", "/readyz", "/metrics"):
+    for route in (
+        "/pass",
+        "/v1/me",
+        "/v1/me/doors",
+        "/v1/openapi.json",
+        "/docs",
+        "/.well-known/jwks.json",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ):
         await ask("GET", route, 200)
     await ask("POST", "/v1/me/realtime-token", 200)
 
