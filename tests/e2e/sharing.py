@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +13,7 @@ import httpx
 from tests.e2e.running import Service
 
 SITE = "berlin"
+TRIES_MAX, LATE = 4, ("door_unreachable", "command_expired")
 SOON = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -57,10 +60,16 @@ class Passes:
         return dict(answer.json())
 
     async def unlock(self, person: str, door: str, http: httpx.AsyncClient | None = None) -> tuple[int, str]:
+        """Status, and what came of it. A door that a busy machine didn't reach in time is asked again: its use was given back."""
         headers = self.service.headers(person) | {"Prefer": "wait=5"}
-        answer = await (http or self.http).post(f"/v1/doors/{door}/unlock", headers=headers)
-        told = answer.json()
-        return answer.status_code, str(told.get("code") or told["state"])
+        for tries in itertools.count(1):
+            answer = await (http or self.http).post(f"/v1/doors/{door}/unlock", headers=headers)
+            told = answer.json()
+            state = str(told.get("code") or told["state"])
+            if state != "unlocked.failed" or told["reason"] not in LATE or tries == TRIES_MAX:
+                return answer.status_code, state
+            await asyncio.sleep(0.3)
+        raise AssertionError("counted to its end")
 
     async def read(self, identifier: str, person: str | None = None) -> dict[str, Any]:
         answer = await self.ask("GET", f"/v1/passes/{identifier}", person)

@@ -54,7 +54,8 @@ async def test_what_is_passed_on_ends_with_what_it_came_from(passes: Passes) -> 
     assert [(await passes.read(each["id"]))["uses_left"] for each in (root, second, third)] == [93, 93, 93]
     # Not the holder's to pass on, nor anybody's who holds what can't be.
     terms = {"name": "On"}
-    assert refused(await passes.ask("POST", f"/v1/passes/{third['id']}/pass-on", SECOND, terms)) == (403, "sharing_refused")
+    for person in (HOLDER, None):  # who gave it, and a manager
+        assert refused(await passes.ask("POST", f"/v1/passes/{second['id']}/pass-on", person, terms)) == (403, "sharing_refused")
     assert refused(await passes.ask("POST", f"/v1/passes/{third['id']}/pass-on", guest, terms)) == (403, "sharing_refused")
     assert refused(await passes.ask("POST", f"/v1/passes/{root['id']}/pass-on", FOURTH, terms)) == (404, "pass_unknown")
     listed = (await passes.ask("GET", f"/v1/passes?pass={root['id']}")).json()["items"]
