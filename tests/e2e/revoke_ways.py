@@ -1,7 +1,8 @@
 """The ways in which access is lost, as a table: how each is taken and given again, what stands before, and what somebody hears then.
 
 Templates name the `{organization}`, the lane's number `{lane}` and its `{site}`, `{area}`, `{door}` and `{lock}`, the way's `{person}` and
-`{own}` (an id for whatever else it has), and what the answers told: `{given}` is the id in that to the give, `{taken}` in that to the take.
+`{own}` (an id for whatever else it has), and what the way's last answers told: `{given}` and `{taken}` are the ids in those to the give and
+the take, and what else there is stands in `TOLD`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ PAST, ALL_DAY = "2020-01-01T00:00:00Z", [{"days": ["mon", "tue", "wed", "thu", "
 HOLIDAYS = [str(datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=days)) for days in range(-1, 3)]
 
 
+TOLD = ("access_token", "refresh_token", "link_token")
+PASSWORD = "a password of the races"
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request. With the method `OPERATOR` the path is what `nexkey organization` is told to do."""
+    """A request. `by`: `owner`, `person` (the way's) or `anyone`; `operator`: the path is what `nexkey organization` is told to do."""
 
     method: str
     path: str
     body: Any = None
+    by: str = "owner"
 
 
 UNLOCK = Call("POST", "/v1/doors/{door}/unlock")
@@ -29,21 +35,27 @@ ROLES = Call("GET", "/v1/roles")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`refusals`: the codes that somebody hears who has no access because of this. `person`: their document, None when each give makes one.
-    `asked`: what they ask for. `asker`: who proves who they are, `person` or `device`. `shared`: other ways need the place, so that a round
-    begins with the take and ends with the give. `alone`: it takes a whole organization.
+    """`give`: the last of its steps gives access. `refusals`: the codes that somebody hears who has no access because of this. `person`:
+    their document, None when each give makes one; `signs_in`: with an account. `asked`: what they ask for. `asker`: what they prove who
+    they are with: a token made for the `person`, the token that the give told (`session`), or a `device`'s key. `shared`: other ways need
+    the place, so that a round begins with the take and ends with the give. `alone`: it takes a whole organization.
     """
 
     name: str
-    give: Call
+    give: Call | tuple[Call, ...]
     take: Call
     refusals: frozenset[str]
     person: dict[str, Any] | None = field(default_factory=dict)
     base: tuple[tuple[str, dict[str, Any]], ...] = ()
     asked: Call = UNLOCK
     asker: str = "person"
+    signs_in: bool = False
     shared: bool = False
     alone: bool = False
+
+    @property
+    def steps(self) -> tuple[Call, ...]:
+        return self.give if isinstance(self.give, tuple) else (self.give,)
 
     @property
     def opens(self) -> bool:
@@ -79,6 +91,10 @@ OF_GROUP = (("group", {"id": "{own}"}), grant(person=None, group="{own}"))
 INNER = ("group", {"id": "{own}-inner"})
 PLAN = ("lockdown_plan", {"id": "{own}", "doors": ["{door}"], "at_sites": ["{site}"]})
 DENIAL = {"effect": "deny", "person": "{person}", "area": "{area}"}
+SIGN_IN = Call("POST", "/v1/sign-in", {"email": "{person}@{organization}.example", "password": PASSWORD}, by="anyone")
+PASS = {"name": "A key", "doors": ["{door}"], "valid_until": str(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30))}
+ACCEPT = Call("POST", "/v1/me/passes", {"token": "{link_token}"}, by="person")
+SHARED = {"id": "{own}", "given_by": "{own}-giver", "counts": []}
 
 WAYS = (
     Way("grant", Call("POST", "/v1/grants", {"person": "{person}", "door": "{door}"}), Call("DELETE", "/v1/grants/{given}"),
@@ -108,6 +124,15 @@ WAYS = (
     Way("role", roles("auditor"), roles(), codes("role_missing", "token_revoked"), asked=ROLES),
     Way("device", patch("devices/spare-{lane}", active=True), patch("devices/spare-{lane}", active=False), codes("assertion_refused"),
         asked=Call("POST", "/v1/devices/spare-{lane}/token"), asker="device"),
-    Way("organization", Call("OPERATOR", "resume"), Call("OPERATOR", "suspend"), codes("organization_suspended", "token_revoked"),
-        base=(grant(),), shared=True, alone=True),
+    Way("session", SIGN_IN, Call("DELETE", "/v1/persons/{person}/sessions"), codes("token_revoked"), base=(grant(),), asker="session",
+        signs_in=True),
+    Way("sign-out", SIGN_IN, Call("POST", "/v1/sign-out", {"refresh_token": "{refresh_token}"}, by="anyone"), codes("token_revoked"),
+        asked=Call("GET", "/v1/me/passes"), asker="session", signs_in=True),
+    Way("pass", (Call("POST", "/v1/passes", PASS), ACCEPT), Call("DELETE", "/v1/passes/{given}"), codes("no_grant")),
+    Way("counted-pass", (Call("POST", "/v1/passes", {**PASS, "uses": 10_000}), ACCEPT), Call("DELETE", "/v1/passes/{given}"),
+        codes("no_grant")),
+    Way("pass-giver", patch("persons/{own}-giver", valid_until=None), patch("persons/{own}-giver", valid_until=PAST), codes("no_grant"),
+        base=(("person", {"id": "{own}-giver"}), grant(id="{own}-own", person="{own}-giver"), grant(**{"pass": SHARED}))),
+    Way("organization", Call("", "resume", by="operator"), Call("", "suspend", by="operator"),
+        codes("organization_suspended", "token_revoked"), base=(grant(),), shared=True, alone=True),
 )  # fmt: skip

@@ -18,7 +18,7 @@ from py_service._core_rs import DeviceKey
 from py_service.errors import Problem
 from py_service.organizations import set_organization_state
 from tests.e2e.history import History, Kind, Operation, cell_of
-from tests.e2e.revoke_ways import Call, Way
+from tests.e2e.revoke_ways import TOLD, Call, Way
 from tests.e2e.revoke_world import Lane, filled
 from tests.e2e.running import Service, random_key
 from tests.e2e.wire import Client, Lost
@@ -27,6 +27,7 @@ ASKS_BEFORE, ASKS_AFTER = 2, 2  # for each take: those that race with it, and th
 CARRIED_OUT_SECONDS_MAX = 30.0  # a request of a process that is gone may be taken for one under way for as long as 20 s
 LANES_AT_ONCE = 8  # more of them wait for each other's changes more than they race
 PROMISE_MS = 9_000  # what `effective_by` adds to the moment of the answer (decision 0004), where an answer doesn't tell it
+DONE = (200, 201, 204)
 REFUSED = (401, 403)
 NOT_KNOWN = (500, 502, 503, 504)
 
@@ -70,6 +71,7 @@ class _Round:
     way: Way
     cell: str
     names: dict[str, str]
+    token: str = ""  # the one that the give told
 
 
 class _Runner:
@@ -80,7 +82,7 @@ class _Runner:
         self._lane = lane
         self._changer, *self._askers = clients
         self._chance = random.Random(lane.number)
-        self._told: dict[str, str] = {}  # way and kind -> the id that the last answer told
+        self._told: dict[str, dict[str, str]] = {}  # way -> what its last answers told
         self._rounds = 0
         self._take_seconds = 0.05  # what a take needs, on average
 
@@ -120,41 +122,51 @@ class _Runner:
             await self._change("give", now)
 
     async def _change(self, kind: Kind, now: _Round) -> None:
-        """Tried until it is ok; each try is an operation. With its key, a repeat of one that took effect changes nothing."""
-        key = random_key() + str(self._lane.number)
-        for known in ("given", "taken"):
-            now.names[known] = self._told.get(f"{now.way.name}/{known}", "")
-        call: Call = filled_call(now.way.give if kind == "give" else now.way.take, now.names)
-        if call.path.endswith("/"):
-            return  # nothing was taken yet
+        """Tried until it is ok; each try of what gives or takes is an operation."""
+        told = self._told.setdefault(now.way.name, dict.fromkeys(("given", "taken", *TOLD), ""))
+        *steps, last = now.way.steps if kind == "give" else (now.way.take,)
+        for step in steps:
+            learn(kind, await self._carried_out(filled_call(step, now.names | told), kind, now, note=False), told)
+        call = filled_call(last, now.names | told)
+        if not call.path.endswith("/"):  # else nothing was taken yet
+            learn(kind, await self._carried_out(call, kind, now, note=True), told)
+        now.token = told["access_token"]
+
+    async def _carried_out(self, call: Call, kind: Kind, now: _Round, *, note: bool) -> dict[str, Any]:
+        """What the answer told. With its key, a repeat of one that took effect changes nothing."""
+        key, history = random_key() + str(self._lane.number), self._races.history
         deadline = time.monotonic() + CARRIED_OUT_SECONDS_MAX
+        told: dict[str, Any] | str = ""
         while time.monotonic() < deadline:
-            invoked = self._races.history.now()
+            invoked = history.now()
             told = await self._try(call, key, kind, now)
-            completed = self._races.history.now()
+            completed = history.now()
             if isinstance(told, str):
-                self._races.history.note(Operation(now.cell, "owner", kind, invoked, None, "unknown", reason=told))
+                if note:
+                    history.note(Operation(now.cell, "owner", kind, invoked, None, "unknown", reason=told))
                 await asyncio.sleep(0.05)
                 continue
-            effective_by = None if kind == "give" else self._effective_by(told, completed)
-            self._races.history.note(Operation(now.cell, "owner", kind, invoked, completed, "ok", effective_by_ns=effective_by))
-            self._told[f"{now.way.name}/{'given' if kind == 'give' else 'taken'}"] = str(told.get("id", ""))
-            return
-        heard = Counter(one.reason for one in self._races.history.operations if one.cell == now.cell and one.kind == kind)
-        raise AssertionError(f"{call.method} {call.path} was not carried out: {heard}; {self._races.faults[-1:]}")
+            if note:
+                effective_by = None if kind == "give" else self._effective_by(told, completed)
+                history.note(Operation(now.cell, "owner", kind, invoked, completed, "ok", effective_by_ns=effective_by))
+            return told
+        raise AssertionError(f"{call.method} {call.path} was not carried out, at last {told}; {self._races.faults[-1:]}")
 
     async def _try(self, call: Call, key: str, kind: Kind, now: _Round) -> dict[str, Any] | str:
         """What the answer told; a word about why nobody can know what came of it."""
-        if call.method == "OPERATOR":
+        if call.by == "operator":
             return await self._operate(call.path == "resume")
-        headers = self._races.service.headers(self._lane.owner, self._lane.organization)
-        if call.method == "POST":
-            headers["Idempotency-Key"] = key
+        headers: dict[str, str] = {}
+        if call.by != "anyone":
+            subject = self._lane.owner if call.by == "owner" else now.names["person"]
+            headers = self._races.service.headers(subject, self._lane.organization)
+            if call.method == "POST":
+                headers["Idempotency-Key"] = key
         try:
             status, body = await self._changer.ask(call.method, call.path, call.body, headers)
         except Lost as lost:
             return str(lost)
-        if status in (200, 201):
+        if status in DONE:
             return body
         code = str(body.get("code"))
         if status not in NOT_KNOWN and code != "idempotency_key_in_flight":
@@ -184,6 +196,8 @@ class _Runner:
         headers: dict[str, str] = {}
         if now.way.asker == "device":
             call = Call(call.method, call.path, self._assertion())
+        elif now.way.asker == "session":
+            headers = {"Authorization": f"Bearer {now.token}"}
         else:
             headers = self._races.service.headers(now.names["person"], self._lane.organization)
         process = f"{self._lane.number}.{self._askers.index(asker)}"
@@ -214,5 +228,14 @@ class _Runner:
         }
 
 
+def learn(kind: Kind, answer: dict[str, Any], told: dict[str, str]) -> None:
+    """Note what later calls of the way may name."""
+    if "id" in answer:
+        told["given" if kind == "give" else "taken"] = str(answer["id"])
+    if "link" in answer:
+        told["link_token"] = str(answer["link"]).partition("#")[2]
+    told |= {name: str(answer[name]) for name in TOLD if name in answer}
+
+
 def filled_call(call: Call, names: dict[str, str]) -> Call:
-    return Call(call.method, filled(call.path, names), filled(call.body, names))
+    return Call(call.method, filled(call.path, names), filled(call.body, names), call.by)

@@ -5,6 +5,7 @@ Pure but for `write`, which puts it into the store before the service starts.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from bson.int64 import Int64
 from pymongo.asynchronous.database import AsyncDatabase
 
 from py_service._core_rs import DeviceKey
+from py_service.identity.passwords import make_hasher
 from py_service.permissions.listing import stored_object
 from py_service.simulators.device_api import encode_base64url
 from py_service.simulators.lock import LockIdentity
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document
-from tests.e2e.revoke_ways import ALL_DAY, WAYS, Way
+from tests.e2e.revoke_ways import ALL_DAY, PASSWORD, WAYS, Way
 
 ORGANIZATIONS = 16
 LANES = 24
@@ -92,6 +94,7 @@ async def write(database: AsyncDatabase[Document]) -> None:
         _put_places(stored, lane)
         for way in WAYS:
             _put_way(stored, lane, way)
+    stored["accounts"] = await asyncio.to_thread(_accounts, found)
     for collection, documents in stored.items():
         await database[collection].insert_many(documents)
     revisions: list[Document] = [{"_id": document["_id"], "revision": Int64(0)} for document in stored["organizations"]]
@@ -123,6 +126,16 @@ def _put_places(stored: dict[str, list[Document]], lane: Lane) -> None:
     for device, door in ((names["lock"], names["door"]), (f"spare-{lane.number}", None)):
         public_key = encode_base64url(DeviceKey.from_seed(lane.key_seed(device.split("-")[0])).public_key)
         _put(stored, organization, "device", {"id": device, "door": door, "public_key": public_key})
+
+
+def _accounts(found: list[Lane]) -> list[Document]:
+    """All with the same password: a hash of it takes a while."""
+    password = make_hasher().hash(PASSWORD)
+    return [
+        {"_id": f"{names['person']}@{lane.organization}.example", "org": lane.organization, "person": names["person"], "password": password}
+        for lane in found
+        for names in (lane.names(way.name) for way in WAYS if way.signs_in)
+    ]
 
 
 def _put_way(stored: dict[str, list[Document]], lane: Lane, way: Way) -> None:

@@ -97,7 +97,16 @@ async def racing(folder: Path, *, mongo_through: MongoProxy | None = None, fence
     for lane in lanes():
         locks.setdefault(lane.organization, []).append(lane.lock)
     async with contextlib.AsyncExitStack() as stack:
-        running = running_service(folder, locks=False, persons=12, doors=2, prepare=write, mongo_through=mongo_through, fence=fence)
+        running = running_service(
+            folder,
+            locks=False,
+            persons=12,
+            doors=2,
+            prepare=write,
+            mongo_through=mongo_through,
+            fence=fence,
+            sign_ins_per_minute_max=100_000,
+        )
         service = await stack.enter_async_context(running)
         for organization, identities in locks.items() if fence else ():
             options = FleetOptions(service.stack.api_url, service.stack.gateway_url, organization, service.moves_file)
