@@ -11,7 +11,7 @@ from py_service.passes.link import new_token, token_hash
 from py_service.passes.terms import counts_of, drafted
 from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import listed_key
-from py_service.permissions.pass_tree import PASSES_BELOW_MAX, passes_below
+from py_service.permissions.pass_tree import PASSES_BELOW_MAX
 from py_service.stores.mongo import Document
 
 PASSES_OF_ONE_MAX = 500  # that concern one person: what they gave, and what they hold
@@ -60,7 +60,7 @@ class PassOn:
             raise Problem(403, "sharing_refused", "This pass can't be passed on.")
         plan = _given(view, drafted(view, self.values, parent), doors, caller, parent)
         for above in (self.parent, *parent["above"]):
-            if len(await passes_below(view, above)) >= PASSES_BELOW_MAX:
+            if await view.count_listed(KIND, listed_key(view.organization, KIND, above), PASSES_BELOW_MAX) >= PASSES_BELOW_MAX:
                 raise Problem(409, "passes_too_many", f"{PASSES_BELOW_MAX} passes hang from one already.")
         await refuse_too_many(view, caller)
         return plan
@@ -68,7 +68,7 @@ class PassOn:
 
 async def refuse_too_many(view: View, person: str) -> None:
     """Raises Problem 409."""
-    if len(await view.listed(KIND, listed_key(view.organization, "person", person), PASSES_OF_ONE_MAX)) >= PASSES_OF_ONE_MAX:
+    if await view.count_listed(KIND, listed_key(view.organization, "person", person), PASSES_OF_ONE_MAX) >= PASSES_OF_ONE_MAX:
         raise Problem(409, "passes_too_many", f"{PASSES_OF_ONE_MAX} passes of one person: take some back first.")
 
 

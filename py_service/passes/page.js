@@ -53,8 +53,8 @@
     });
   }
 
-  async function asGuest(method, path, headers) {
-    const ask = () => call(method, path, undefined, { ...headers, authorization: "Bearer " + access });
+  async function asGuest(method, path, headers, body) {
+    const ask = () => call(method, path, body, { ...headers, authorization: "Bearer " + access });
     if (access === null && !(await refresh())) return { status: 401, told: { code: "token_missing" } };
     const first = await ask();
     return first.status === 401 && (await refresh()) ? ask() : first;
@@ -103,10 +103,14 @@
 
   async function accept(token, name) {
     tell("One moment…");
-    const body = name ? { token, name } : { token };
-    const { status, told } = await call("POST", "/v1/passes/accept", body, { "idempotency-key": keyOf(token) });
-    if (status !== 200) { tell(word(told.code)); return; }
-    keep(told);
+    const key = { "idempotency-key": keyOf(token) };
+    // Who is a guest already stays the same one. A link of another organization is unknown to them there: then a new one.
+    const mine = localStorage.getItem(KEPT) ? await asGuest("POST", "/v1/me/passes", key, { token }) : null;
+    if (mine === null || mine.status === 401 || mine.told.code === "pass_unknown") {
+      const { status, told } = await call("POST", "/v1/passes/accept", name ? { token, name } : { token }, key);
+      if (status !== 200) { tell(word(told.code)); return; }
+      keep(told);
+    } else if (mine.status !== 200) { tell(word(mine.told.code)); return; }
     sessionStorage.removeItem("nexkey.accept." + token);
     history.replaceState(null, "", location.pathname); // the token has done its work
     await showDoors();

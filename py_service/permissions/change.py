@@ -141,6 +141,11 @@ class View:
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         return await collection.find({"listed": key}, session=self.session).limit(limit).to_list()
 
+    async def count_listed(self, kind: str, key: str, limit: int) -> int:
+        """How many there are, counted no further than `limit`."""
+        collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
+        return len(await collection.find({"listed": key}, {"_id": 1}, session=self.session).limit(limit).to_list())
+
     def written(self, kind: str, document: Document, what: str, **detail: object) -> Plan:
         """The plan that writes a whole object: its image, its event, and the object as the caller will see it."""
         image = self.image(kind, document)

@@ -247,6 +247,11 @@ async def test_the_page_behind_the_link_accepts_and_opens(passes: Passes, tmp_pa
     assert sorted(seen["doors"]) == sorted([[f"Open {names[door]}", "", "Open."], [f"Open {names[closed]}", down, down]])
     holder = (await passes.read(given["id"]))["accepted_by"]
     assert (await passes.ask("GET", f"/v1/persons/{holder}")).json()["name"] == "Ben <b>Guest</b>"
+    # A second link on the same device is the same guest's.
+    second = await passes.give(doors=[passes.doors[2]])
+    assert len((await of_page(passes, second["link"], storage))["doors"]) == 3
+    assert (await passes.read(second["id"]))["accepted_by"] == holder
+    assert (await passes.ask("DELETE", f"/v1/passes/{second['id']}")).status_code == 200
     # Opened again without the token, on the same device: still a guest. On another one the link is spent.
     assert [line for _, _, line in (await of_page(passes, given["link"].partition("#")[0], storage))["doors"]].count("Open.") == 1
     assert (await of_page(passes, given["link"], tmp_path / "other"))["accepted"].startswith("This link was used already.")
