@@ -63,6 +63,16 @@ class Bare:
         exchange.response_bytes(200, [("content-type", "application/json")], self._encode(ANSWER))
 
 
+class NoApiKeys:
+    """Every request of this benchmark shows a token."""
+
+    def read(self, text: str) -> None:
+        return None
+
+    def used(self, key: object) -> None:
+        raise AssertionError("no key was read")
+
+
 class InMemory:
     """Permissions that are always current."""
 
@@ -111,7 +121,7 @@ async def compose() -> Composition:
     ]
     # Metered as always, with quotas that one token and one address don't use up.
     limits = Limits(requests_per_minute_max=QUOTA, unlocks_per_minute_max=QUOTA, open_requests_per_minute_max=QUOTA)
-    return Composition(routes, Authenticator(ring, InMemory(), no_reload), RequestMetrics("benchmark"), nothing, once, limits)
+    return Composition(routes, Authenticator(ring, InMemory(), no_reload, NoApiKeys()), RequestMetrics("benchmark"), nothing, once, limits)
 
 
 def serve(kind: str, port: int) -> None:

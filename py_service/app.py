@@ -40,6 +40,8 @@ from py_service.events.list import ListEvents
 from py_service.exchange import Route
 from py_service.idempotency.once import CarryOutOnce
 from py_service.idempotency.store import IdempotencyStore
+from py_service.identity.api_key_handlers import ApiKeyHandlers
+from py_service.identity.api_key_uses import KeyUses
 from py_service.identity.end_sessions import EndShownSession
 from py_service.identity.handlers import IdentityHandlers
 from py_service.identity.keys import KeyStore
@@ -122,6 +124,7 @@ class Process:
         self.keys = KeyStore(self.mongo.database, self.ring, self._make_ring, now_ms)
         self.follower = PermissionFollower(self.mongo, self.bus, self.keys.command_key)
         self.metrics = RequestMetrics(self.name)
+        self.key_uses = KeyUses(self.mongo.database, now_ms)
         self._passwords = Passwords()
         self.pins = Pins(settings.master_key.reveal())
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,7 +144,8 @@ class Process:
         self._spawn(self.follower.listen)
         self._spawn(self.keys.keep_current)
         logger.info("api_started", process=self.name)
-        authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key)
+        self._spawn(self.key_uses.run)
+        authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key, self.key_uses)
         once = CarryOutOnce(IdempotencyStore(self.mongo, self.ring, self.name))
         return Composition(routes, authenticator, self.metrics, self.close, once, self._limits())
 
@@ -232,7 +236,11 @@ class Process:
             myself=Myself(store, self.follower, now_ms),
             jwks=self.ring.jwks,
         )
-        return [*identity.routes(), *SessionHandlers(changes, self.follower.index, self.mongo, sessions).routes()]
+        return [
+            *identity.routes(),
+            *SessionHandlers(changes, self.follower.index, self.mongo, sessions).routes(),
+            *ApiKeyHandlers(changes, self.follower.index, self.mongo, self.key_uses).routes(),
+        ]
 
     def _devices(self) -> DeviceHandlers:
         return DeviceHandlers(

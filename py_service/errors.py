@@ -48,13 +48,24 @@ def unknown(kind: str) -> Problem:
     return Problem(404, f"{kind}_unknown", f"There is no such {kind}.")
 
 
+KEY_REFUSALS = {
+    "api_key_malformed": "This is no API key: its form or its checksum isn't right.",
+    "api_key_unknown": "There is no such API key, it was revoked, or its secret is another one.",
+    "api_key_inactive": "This API key is switched off.",
+    "api_key_expired": "This API key has expired.",
+}
+
+
 def not_standing(cause: str) -> Problem:
-    """What the core's `PermissionIndex.authenticate` found against a token whose signature is good, as the answer to it.
+    """What the core's `PermissionIndex.authenticate` found against a token whose signature is good, or an API key, as the answer to it.
 
     401 `token_revoked` also for a person who is no longer there: the token outlived its person.
     """
     if cause == "stores_unavailable":
         return stores_unavailable()
+    if cause in KEY_REFUSALS:
+        key_refusal = cause
+        return Problem(401, key_refusal, KEY_REFUSALS[key_refusal])
     if cause in ("person_suspended", "organization_suspended"):
         return Problem(403, cause, f"This {cause.removesuffix('_suspended')} is suspended.")
     return Problem(401, "token_revoked", "The token was revoked. Sign in again.")

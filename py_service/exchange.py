@@ -9,7 +9,7 @@ import datetime
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,8 +18,20 @@ from py_service.errors import Problem
 if TYPE_CHECKING:
     from py_service._core_rs import Claims
 
+    Principal: TypeAlias = "Claims | ShownKey"
+
 BodyType = TypeVar("BodyType")
 _KEY = re.compile(r"[\x21-\x7e]{1,128}\Z")
+
+
+@dataclass(slots=True, frozen=True)
+class ShownKey:
+    """An API key that was shown, in the words of a token's claims: its subject is `api_key:<id>`, its session the SHA-256 of its secret."""
+
+    organization: str
+    subject: str
+    session: str
+    issued_at_ms: int
 
 
 @dataclass(slots=True)
@@ -38,13 +50,20 @@ class Request:
     body: bytes
     request_id: str
     received_ns: int
-    claims: Claims | None = None
+    claims: Principal | None = None
 
-    def person(self) -> Claims:
-        """The verified claims. Only reached on routes that ask for a person."""
+    def caller(self) -> Principal:
+        """A person's verified claims, or an API key that stands. Only reached on routes that ask for one."""
         if self.claims is None:
             raise Problem(401, "token_missing", "This needs an access token.")
         return self.claims
+
+    def person(self) -> Claims:
+        """The verified claims of a person. Raises Problem 403 for an API key: the edge has refused it before."""
+        caller = self.caller()
+        if isinstance(caller, ShownKey):
+            raise person_needed()
+        return caller
 
 
 @dataclass(slots=True)
@@ -76,6 +95,7 @@ class Operation:
     `body`: the type that is decoded. `answers`: by status the type that is encoded; None: no body.
     `query`: parameters and their types; those in `needed` have to be there. `headers`: those that this operation reads.
     `permission`: what a role of the caller's has to include (docs/protocols/documents.md); None: no role is asked for.
+    `api_keys`: whether API keys may ask; None: where a role's permission is needed.
     `codes`: further problems, as "409 in_use". Those that follow from the route, the body and the parameters aren't repeated here.
     `members`: by status, what else such a problem may tell. `etag`: its answers carry an ETag.
     `example`: a body that is taken, where the examples of its fields don't make one; `shows`: likewise members of answers, by status.
@@ -95,6 +115,7 @@ class Operation:
     members: Mapping[int, Any] = field(default_factory=dict)
     shows: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     etag: bool = False
+    api_keys: bool | None = None
     example: Mapping[str, object] | None = None
     detail: str = ""
 
@@ -122,6 +143,12 @@ class Route:
     about: Operation = field(kw_only=True)
 
     @property
+    def takes_api_keys(self) -> bool:
+        """What roles are asked for is open to API keys too; what is a person's own (to unlock, /v1/me) isn't."""
+        by_role = self.about.permission is not None
+        return self.access == "person" and (by_role if self.about.api_keys is None else self.about.api_keys)
+
+    @property
     def keyed(self) -> bool:
         """Whether a repeat with its Idempotency-Key gets the first answer. Who is nobody yet has no keys of their own."""
         return self.method == "POST" and self.access == "person"
@@ -136,6 +163,11 @@ class Route:
         """Those that are read on this route: the operation's own, and what the edge makes of the route."""
         key: RequestHeader = "Idempotency-Key"
         return (*self.about.headers, key) if self.keyed and key not in self.about.headers else self.about.headers
+
+
+def person_needed() -> Problem:
+    """What an API key hears where only persons have something to do."""
+    return Problem(403, "person_needed", "This is a person's own: an API key can't do it.")
 
 
 def key_of(value: str | None) -> str | None:

@@ -100,7 +100,7 @@ class AccessHandlers:
 
 
 def _actor(request: Request) -> Actor:
-    return Actor.of(request.person())
+    return Actor.of(request.caller())
 
 
 def _result(identifier: str, changed: Changed) -> Response:

@@ -75,7 +75,7 @@ class AreaOccupancy:
 
     async def read(self, request: Request) -> Response:
         """GET /v1/areas/{area}/occupancy?limit=&cursor=: the live count, and who is inside, by id."""
-        claims, area = request.person(), request.parameters["area"]
+        claims, area = request.caller(), request.parameters["area"]
         if request.query.keys() - {"limit", "cursor"}:
             raise Problem(400, "query_invalid", "Known here: cursor, limit.")
         limit, cursor = read_limit(request.query.get("limit")), request.query.get("cursor")
@@ -104,7 +104,7 @@ class AreaOccupancy:
         """POST /v1/areas/{area}/occupancy/reset"""
         area = request.parameters["area"]
         wanted = decoded(_RESET, request.body) if request.body else OccupancyReset()
-        actor = Actor.of(request.person())
+        actor = Actor.of(request.caller())
         changed = await self.lane.submit(actor.organization, actor, ResetOccupancy(area, wanted.person))
         return encoded(200, ChangeResult(id=area, revision=changed.revision, effective_by=moment(changed.effective_by_ms)))
 

@@ -52,7 +52,7 @@ class LockdownPlanHandlers:
         sites = self._reach(request)
         asked = read_query(told.LIST.query, request.query, sites)
         refuse_foreign_filter(asked.filter, sites)
-        documents, cursor = await self._list(request.person().organization, KIND, asked)
+        documents, cursor = await self._list(request.caller().organization, KIND, asked)
         return encoded(200, LockdownPlanPage([_plan(document, LockdownPlan) for document in documents], cursor))
 
     async def create(self, request: Request) -> Response:
@@ -67,7 +67,7 @@ class LockdownPlanHandlers:
         """GET /v1/lockdown-plans/{lockdown_plan}"""
         sites = self._reach(request)
         async with store_errors():
-            found = await read_object(self._mongo, request.person().organization, KIND, request.parameters[KIND])
+            found = await read_object(self._mongo, request.caller().organization, KIND, request.parameters[KIND])
         if found is None or (sites is not None and not set(found["at_sites"]) <= set(sites)):
             raise unknown(KIND)
         return _shown(found, 200, {})
@@ -94,14 +94,14 @@ class LockdownPlanHandlers:
         return _set(await self._submit(request, SetEngaged(request.parameters[KIND], False)))
 
     def _reach(self, request: Request) -> list[str] | None:
-        claims = request.person()
+        claims = request.caller()
         decision, sites = self._index.reach(claims.organization, claims.subject, told.READ_PERMISSION, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {told.READ_PERMISSION}.")
         return sites
 
     async def _submit(self, request: Request, change: Change) -> Changed:
-        actor = Actor.of(request.person())
+        actor = Actor.of(request.caller())
         return await self._lane.submit(actor.organization, actor, change)
 
 

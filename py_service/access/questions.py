@@ -41,7 +41,7 @@ class AccessQuestions:
         """GET /v1/access/explain?person=&door=&at=: the decision with every step that was looked at."""
         self._reach(request)
         query = _query(request, {"person", "door"}, {"at"})
-        organization = request.person().organization
+        organization = request.caller().organization
         self._site(request, query["door"])
         self._person_known(organization, query["person"], now_ms())
         told = self.index.explain(organization, query["person"], query["door"], _moment(query.get("at")))
@@ -51,7 +51,7 @@ class AccessQuestions:
         """GET /v1/access/who?door=&at=&limit=&cursor=: everybody who may pass, by id."""
         self._reach(request)
         query = _query(request, {"door"}, {"at", "limit", "cursor"})
-        organization = request.person().organization
+        organization = request.caller().organization
         self._site(request, query["door"])
         at_ms, limit = _moment(query.get("at")), read_limit(query.get("limit"))
         # Everybody may have to be looked at, and the interpreter is let go of meanwhile: unlocks go on.
@@ -63,7 +63,7 @@ class AccessQuestions:
         """GET /v1/access/what?person=&at=&limit=&cursor=: every door on which the person holds a rule, and what it says at that moment."""
         sites = self._reach(request)
         query = _query(request, {"person"}, {"at", "limit", "cursor"})
-        organization = request.person().organization
+        organization = request.caller().organization
         at_ms, limit, after = _moment(query.get("at")), read_limit(query.get("limit")), query.get("cursor", "")
         self._person_known(organization, query["person"], at_ms)
         held = await asyncio.to_thread(self.index.doors_of, organization, query["person"], at_ms, DOORS_READ_MAX)
@@ -76,7 +76,7 @@ class AccessQuestions:
         return encoded(200, Entries(entries, cursor, at, self.index.revision(organization)))
 
     def _reach(self, request: Request) -> list[str] | None:
-        claims = request.person()
+        claims = request.caller()
         decision, sites = self.index.reach(claims.organization, claims.subject, PERMISSION, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {PERMISSION}.")
@@ -85,7 +85,7 @@ class AccessQuestions:
     def _site(self, request: Request, door: str) -> None:
         """Raises Problem 403, and 404 for a door that isn't there or isn't at one of the caller's sites."""
         sites = self._reach(request)
-        found = self.index.door(request.person().organization, door)
+        found = self.index.door(request.caller().organization, door)
         if found is None or (sites is not None and found.site not in sites):
             raise unknown("door")
 

@@ -65,7 +65,7 @@ class DirectoryHandlers:
 
     async def read_list(self, kind: Kind, request: Request) -> Response:
         """GET /v1/<plural>"""
-        claims = request.person()
+        claims = request.caller()
         sites = self._reach(request, kind)
         asked = read_query(self._operations[kind.name].list.query, request.query, sites)
         refuse_foreign_filter(asked.filter, sites)
@@ -82,7 +82,7 @@ class DirectoryHandlers:
 
     async def read(self, kind: Kind, request: Request) -> Response:
         """GET /v1/<plural>/{id}: also one that was deleted, with its `ended_at`."""
-        claims = request.person()
+        claims = request.caller()
         sites = self._reach(request, kind)
         identifier = request.parameters[kind.name]
         async with store_errors():
@@ -115,7 +115,7 @@ class DirectoryHandlers:
     async def set_pin(self, request: Request) -> Response:
         """PUT /v1/persons/{person}/pin"""
         person, pin = request.parameters["person"], decoded(_PIN, request.body).pin
-        hashed = None if pin is None else self._pins.hashed(request.person().organization, person, pin)
+        hashed = None if pin is None else self._pins.hashed(request.caller().organization, person, pin)
         return _ended(person, await self._submit(request, SetPin(person, hashed)))
 
     async def suspend(self, request: Request) -> Response:
@@ -130,14 +130,14 @@ class DirectoryHandlers:
 
     def _reach(self, request: Request, kind: Kind) -> list[str] | None:
         """Sites whose objects of this kind the caller may read; None: all. Raises Problem 403."""
-        claims = request.person()
+        claims = request.caller()
         decision, sites = self._index.reach(claims.organization, claims.subject, kind.read, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {kind.read}.")
         return sites if kind.at_site else None
 
     async def _submit(self, request: Request, change: Change) -> Changed:
-        actor = Actor.of(request.person())
+        actor = Actor.of(request.caller())
         return await self._lane.submit(actor.organization, actor, change)
 
     def _shown(self, kind: Kind, status: int, document: Document, headers: dict[str, str]) -> Response:

@@ -76,7 +76,7 @@ class OrganizationHandlers:
 
     async def read(self, request: Request) -> Response:
         """GET /v1/organization"""
-        claims = request.person()
+        claims = request.caller()
         decision = self._index.check_role(claims.organization, claims.subject, READ, None, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {READ}.")
@@ -89,13 +89,13 @@ class OrganizationHandlers:
     async def patch(self, request: Request) -> Response:
         """PATCH /v1/organization"""
         change = ChangeOrganization(values_of(decoded(_PATCH, request.body)), read_if_match(request.headers.get("if-match")))
-        actor = Actor.of(request.person())
+        actor = Actor.of(request.caller())
         changed = await self._lane.submit(actor.organization, actor, change)
         return _shown(changed.result or {})
 
     async def read_roles(self, request: Request) -> Response:
         """GET /v1/roles"""
-        claims = request.person()
+        claims = request.caller()
         decision, _ = self._index.reach(claims.organization, claims.subject, READ_ROLES, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {READ_ROLES}.")

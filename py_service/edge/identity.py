@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from py_service._core_rs import TokenError
 from py_service.errors import Problem, not_standing
+from py_service.exchange import ShownKey, person_needed
 
 if TYPE_CHECKING:
     from py_service._core_rs import Claims
+    from py_service.exchange import Principal
 
 _AUDIENCE = "api"
 _DETAILS = {
@@ -30,6 +32,8 @@ _DETAILS = {
     "token_too_long": "The access token is too long.",
 }
 TOKEN_CODES = ("token_missing", *_DETAILS, "token_revoked")
+KEY_PREFIX = "nxk_"  # no access token begins so: theirs is the base64 of a brace
+_UNPROVED = frozenset({"api_key_unknown", "stores_unavailable"})
 _LEFT_TO_THE_ROOM = frozenset({"person_suspended", "organization_suspended"})
 
 
@@ -53,6 +57,27 @@ class Permissions(Protocol):
     async def current(self, organization: str, /) -> int: ...
 
 
+class ReadKey(Protocol):
+    """What an API key says of itself."""
+
+    @property
+    def organization(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def secret_hash(self) -> str: ...
+
+
+class ApiKeys(Protocol):
+    """The form of API keys, and who hears of their use."""
+
+    def read(self, text: str, /) -> ReadKey | None: ...
+    def used(self, key: ReadKey, /) -> None: ...
+
+
+Admit = Callable[["Principal"], None]
+
+
 class Authenticator:
     """`reload_keys` is called on an unknown `kid` and says whether it loaded anything (it limits itself)."""
 
@@ -61,19 +86,25 @@ class Authenticator:
         ring: TokenVerifier,
         permissions: Permissions,
         reload_keys: Callable[[], Awaitable[bool]],
+        api_keys: ApiKeys,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._ring = ring
         self._permissions = permissions
         self._reload_keys = reload_keys
+        self._api_keys = api_keys
         self._clock_ms = clock_ms
 
-    async def authenticate(self, authorization: str | None, fenced: bool, admit: Callable[[Claims], None] | None = None) -> Claims:
-        """The claims of a person's token. `admit` is asked when its signature is good, before the store is: it may raise a Problem.
+    async def authenticate(self, authorization: str | None, fenced: bool, takes_api_keys: bool, admit: Admit | None = None) -> Principal:
+        """The claims of a person's token, or an API key. `admit` is asked when it is proved whose it is: it may raise a Problem.
 
-        Raises Problem 401 with the cause as its code, 403 when suspended, or 503.
+        Raises Problem 401 with the cause as its code, 403 when suspended or for an API key where it isn't taken, or 503.
         """
         token = _bearer(authorization)
+        if token.startswith(KEY_PREFIX):
+            if not takes_api_keys:
+                raise person_needed()
+            return await self._of_key(token, fenced, admit)
         try:
             claims = self._ring.verify_access_token(token, _AUDIENCE, self._clock_ms())
         except TokenError as error:
@@ -84,6 +115,27 @@ class Authenticator:
             admit(claims)
         await self._stand(claims, fenced)
         return claims
+
+    async def _of_key(self, text: str, fenced: bool, admit: Admit | None) -> ShownKey:
+        """A key proves itself against permissions only. Memory is asked first; what it doesn't know it may not have heard of yet."""
+        read = self._api_keys.read(text)
+        if read is None:
+            raise not_standing("api_key_malformed")
+        key = ShownKey(read.organization, read.subject, read.secret_hash, self._clock_ms())
+        cause = self._cause(key)
+        proved = cause not in _UNPROVED
+        if admit is not None and proved:
+            admit(key)
+        if fenced or cause is not None:
+            await self._permissions.current(key.organization)
+            cause = self._cause(key)
+        if admit is not None and not proved and cause not in _UNPROVED:
+            admit(key)
+        if cause is not None:
+            # Whose organization nobody has heard of hears what a wrong secret hears.
+            raise not_standing("api_key_unknown" if cause in _UNPROVED else cause)
+        self._api_keys.used(read)
+        return key
 
     async def _verify_again(self, token: str, error: TokenError) -> Claims:
         if error.code != "token_key_unknown" or not await self._reload_keys():
@@ -108,7 +160,7 @@ class Authenticator:
                 return
         raise not_standing(cause)
 
-    def _cause(self, claims: Claims) -> str | None:
+    def _cause(self, claims: Principal) -> str | None:
         """Why they don't stand, by what is in memory."""
         return self._permissions.index.authenticate(claims.organization, claims.subject, claims.issued_at_ms, claims.session)
 

@@ -58,6 +58,6 @@ def _headers(problem: Problem) -> dict[str, str]:
     if isinstance(problem, MethodNotAllowed):
         headers["allow"] = problem.allow
     if problem.status == 401:  # RFC 6750 section 3: a challenge, and the error only when a token was shown
-        shown = problem.code.startswith("token_") and problem.code != "token_missing"
+        shown = problem.code.startswith(("token_", "api_key_")) and problem.code != "token_missing"
         headers["www-authenticate"] = 'Bearer error="invalid_token"' if shown else "Bearer"
     return headers

@@ -21,6 +21,7 @@ class Endpoint:
     handler: Handler
     pattern: str
     person: bool
+    takes_api_keys: bool
     fenced: bool
     body_bytes_max: int
     quota: Quota
@@ -81,6 +82,7 @@ class RouteTable:
             route.handler,
             route.pattern,
             route.access == "person",
+            route.takes_api_keys,
             route.fenced,
             route.body_bytes_max,
             route.quota,

@@ -27,8 +27,8 @@ from py_service.exchange import Handler, Quota, Request, Response, Route, key_of
 from py_service.telemetry import RequestMetrics, logger, request_id_of
 
 if TYPE_CHECKING:
-    from py_service._core_rs import Claims
     from py_service.edge.rsgi import Exchange, Scope, Socket
+    from py_service.exchange import Principal
 
 _REQUEST_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _COMPOSE_SECONDS_MAX = 3.0  # a connection waits for so long; after that it is told to come again
@@ -152,20 +152,20 @@ class EdgeApplication:
             request.body = await read_body(headers, exchange, endpoint.body_bytes_max, self._limits.body_seconds_max)
             if endpoint.person and fenced:
                 # Seconds may have gone by; what counts is the permissions after the body was whole.
-                request.claims = await self._authenticator.authenticate(headers.get("authorization"), True)
+                request.claims = await self._authenticator.authenticate(headers.get("authorization"), True, endpoint.takes_api_keys)
         if key is not None and endpoint.keyed:
             return await self._once(key, request, endpoint.handler)
         return await endpoint.handler(request)
 
-    async def _admitted(self, endpoint: Endpoint, request: Request, scope: Scope, fenced: bool, quota: Headers) -> Claims:
+    async def _admitted(self, endpoint: Endpoint, request: Request, scope: Scope, fenced: bool, quota: Headers) -> Principal:
         """Who asks, and has something left of a quota. What proves nobody's is taken from its network's: that bounds guessing."""
         meter = self._meters[endpoint.quota]
 
-        def take(claims: Claims) -> None:
-            meter.take(f"{claims.organization}:{claims.subject}", time.monotonic(), quota)
+        def take(caller: Principal) -> None:
+            meter.take(f"{caller.organization}:{caller.subject}", time.monotonic(), quota)
 
         try:
-            return await self._authenticator.authenticate(request.headers.get("authorization"), fenced, take)
+            return await self._authenticator.authenticate(request.headers.get("authorization"), fenced, endpoint.takes_api_keys, take)
         except Problem as refusal:
             if refusal.status == 401 and not quota:
                 self._take_for_network("open", scope, request, quota)

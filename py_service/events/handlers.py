@@ -26,7 +26,7 @@ class EventHandlers:
 
     async def list(self, request: Request) -> Response:
         """GET /v1/events"""
-        claims = request.person()
+        claims = request.caller()
         unknown_names = request.query.keys() - {"limit", "cursor"}
         if unknown_names:
             raise Problem(400, "query_invalid", "Only limit and cursor are known here.")

@@ -44,7 +44,7 @@ class CarryOutOnce:
 
         The caller is known, and their token stands at the store's revision: a repeat passes no other fence.
         """
-        caller = request.person()
+        caller = request.caller()
         identifier = identifier_of(caller.organization, caller.subject, key)
         keyed = Keyed(caller.organization, identifier, digest_of(request), self._records)
         if (first := self._here.get(identifier)) is not None:

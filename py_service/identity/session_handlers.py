@@ -60,7 +60,7 @@ class SessionHandlers:
 
     async def get_of_person(self, request: Request) -> Response:
         """GET /v1/persons/{person}/sessions"""
-        claims, person = request.person(), request.parameters["person"]
+        claims, person = request.caller(), request.parameters["person"]
         decision = self._index.check_role(claims.organization, claims.subject, PERMISSION, None, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {PERMISSION}.")
@@ -77,7 +77,7 @@ class SessionHandlers:
 
     async def _end_all(self, request: Request, change: Change) -> Response:
         """In changes of a bounded size, one after the other. To repeat it after a failure is safe."""
-        actor = Actor.of(request.person())
+        actor = Actor.of(request.caller())
         count = 0
         while True:
             changed = await self._lane.submit(actor.organization, actor, change)

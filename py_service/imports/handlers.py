@@ -47,18 +47,18 @@ class ImportHandlers:
         """POST /v1/imports"""
         body = decoded(_NEW, request.body)
         asked: Document = {"kind": body.kind, "format": body.format, "all_or_nothing": body.all_or_nothing}
-        document = await self._submit(request, Begin(body.id, asked, body.text, request.person().subject))
+        document = await self._submit(request, Begin(body.id, asked, body.text, request.caller().subject))
         return encoded(201, shown(document), {"Location": f"/v1/imports/{document['id']}"})
 
     async def put_part(self, request: Request) -> Response:
         """PUT /v1/imports/{import}/parts/{part}"""
         part, text = _part_of(request.parameters["part"]), decoded(_PART, request.body).text
-        document = await self._submit(request, PutPart(request.parameters[KIND], part, text, request.person().subject))
+        document = await self._submit(request, PutPart(request.parameters[KIND], part, text, request.caller().subject))
         return encoded(200, shown(document))
 
     async def start(self, request: Request) -> Response:
         """POST /v1/imports/{import}/start"""
-        return encoded(200, shown(await self._submit(request, Start(request.parameters[KIND], request.person().subject))))
+        return encoded(200, shown(await self._submit(request, Start(request.parameters[KIND], request.caller().subject))))
 
     async def stop(self, request: Request) -> Response:
         """POST /v1/imports/{import}/stop"""
@@ -66,7 +66,7 @@ class ImportHandlers:
 
     async def read_list(self, request: Request) -> Response:
         """GET /v1/imports"""
-        claims = request.person()
+        claims = request.caller()
         kinds = [kind for kind in told.PERMISSIONS if self._may(request, kind)]
         if not kinds and not any(self._may_somewhere(request, permission) for permission in told.PERMISSIONS.values()):
             raise Problem(403, "role_missing", "This needs persons.write or grants.write.")
@@ -89,7 +89,7 @@ class ImportHandlers:
 
     async def _seen(self, request: Request) -> Document:
         """By who made it, and by whoever may do the same everywhere. Raises Problem 403, 404, 503."""
-        claims = request.person()
+        claims = request.caller()
         async with store_errors():
             document = await get_import(self._mongo, claims.organization, request.parameters[KIND])
         if document["by"] != claims.subject or not self._may_somewhere(request, told.PERMISSIONS[document["kind"]]):
@@ -100,15 +100,15 @@ class ImportHandlers:
         return document
 
     def _may(self, request: Request, kind: str) -> bool:
-        claims = request.person()
+        claims = request.caller()
         return self._index.check_role(claims.organization, claims.subject, told.PERMISSIONS[kind], None, now_ms()).allowed
 
     def _may_somewhere(self, request: Request, permission: str) -> bool:
-        claims = request.person()
+        claims = request.caller()
         return self._index.reach(claims.organization, claims.subject, permission, now_ms())[0].allowed
 
     async def _submit(self, request: Request, change: Change) -> Document:
-        claims = request.person()
+        claims = request.caller()
         return (await self._lane.submit(claims.organization, Actor.of(claims), change)).result or {}
 
 

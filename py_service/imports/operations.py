@@ -17,29 +17,29 @@ _CHANGE = (*_ROLE, "409 change_too_large", "422 object_invalid", "503 outcome_un
 _OWN = (*_CHANGE, "403 import_of_another")
 
 LIST = Operation(
-    "List imports", _TAG, {200: ImportPage}, query={"limit": Limit, "cursor": Cursor}, codes=_ROLE,
+    "List imports", _TAG, {200: ImportPage}, api_keys=True, query={"limit": Limit, "cursor": Cursor}, codes=_ROLE,
     detail=f"{_WHO} The caller's own; all, for whom that role holds everywhere.",
 )  # fmt: skip
 BEGIN = Operation(
-    "Begin an import", _TAG, {201: Import}, NewImport, codes=(*_CHANGE, "409 id_taken", "409 imports_too_many"),
+    "Begin an import", _TAG, {201: Import}, NewImport, api_keys=True, codes=(*_CHANGE, "409 id_taken", "409 imports_too_many"),
     example={"kind": "groups", "format": "csv"},
     shows={201: {"state": "collecting", "id": "import_5f1c2d4e8b1a7c60", "by": "p-0001"}},
     detail=f"{_WHO} Each row is decided as the single operation would be, when it is its turn, and by what the caller may then.",
 )  # fmt: skip
-READ = Operation("Read an import and how far it is", _TAG, {200: Import}, codes=_ROLE, detail=_WHO)
+READ = Operation("Read an import and how far it is", _TAG, {200: Import}, api_keys=True, codes=_ROLE, detail=_WHO)
 PUT_PART = Operation(
-    "Put a part of the file", _TAG, {200: Import}, PartOfFile,
+    "Put a part of the file", _TAG, {200: Import}, PartOfFile, api_keys=True,
     codes=(*_OWN, "409 import_started", "409 import_too_large"), detail="Again: replaces it. For whoever made the import.",
 )  # fmt: skip
 START = Operation(
-    "Start an import", _TAG, {200: Import}, codes=(*_OWN, "409 import_started", "409 parts_missing"),
+    "Start an import", _TAG, {200: Import}, api_keys=True, codes=(*_OWN, "409 import_started", "409 parts_missing"),
     detail="For whoever made it. Their role is asked again for every row. Again: nothing more happens, as long as it isn't over.",
 )  # fmt: skip
 STOP = Operation(
-    "Stop an import", _TAG, {200: Import}, codes=_CHANGE,
+    "Stop an import", _TAG, {200: Import}, api_keys=True, codes=_CHANGE,
     detail=f"{_WHO} Rows that were applied stay applied; no further one is. One that is over stays as it is.",
 )  # fmt: skip
 RESULTS = Operation(
-    "Read what became of each row", _TAG, {200: RowResultPage}, codes=_ROLE,
+    "Read what became of each row", _TAG, {200: RowResultPage}, api_keys=True, codes=_ROLE,
     query={"limit": Limit, "cursor": Cursor, "outcome": Outcome}, detail=_WHO,
 )  # fmt: skip

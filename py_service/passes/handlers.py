@@ -100,15 +100,15 @@ class PassHandlers:
 
     async def read_list(self, request: Request) -> Response:
         """GET /v1/passes"""
-        return await self._page(request, *await self._read.at_sites(Actor.of(request.person()), request.query))
+        return await self._page(request, *await self._read.at_sites(Actor.of(request.caller()), request.query))
 
     async def read_mine(self, request: Request) -> Response:
         """GET /v1/me/passes"""
-        return await self._page(request, *await self._read.of_person(Actor.of(request.person()), request.query))
+        return await self._page(request, *await self._read.of_person(Actor.of(request.caller()), request.query))
 
     async def read(self, request: Request) -> Response:
         """GET /v1/passes/{pass}"""
-        document = await self._read.one(Actor.of(request.person()), request.parameters["pass"])
+        document = await self._read.one(Actor.of(request.caller()), request.parameters["pass"])
         return await self._answer(request, 200, document, Pass)
 
     async def give(self, request: Request) -> Response:
@@ -158,7 +158,7 @@ class PassHandlers:
 
     async def accept_mine(self, request: Request) -> Response:
         """POST /v1/me/passes"""
-        token, actor = decoded(_TOKEN, request.body).token, Actor.of(request.person())
+        token, actor = decoded(_TOKEN, request.body).token, Actor.of(request.caller())
         found = await self._read.by_token(token, actor.organization)
         document = (await self._submit(request, AcceptPass(str(found["id"]), token))).result or {}
         shown = await self._shown(actor.organization, document, Pass)
@@ -174,13 +174,13 @@ class PassHandlers:
         return {"link": link, "qr_svg": qr_svg(link), "delivery": "link"}
 
     async def _page(self, request: Request, documents: list[Document], cursor: str | None) -> Response:
-        left = await self._read.uses_left(request.person().organization, documents)
+        left = await self._read.uses_left(request.caller().organization, documents)
         return encoded(200, PassPage([shown(document, uses, Pass) for document, uses in zip(documents, left, strict=True)], cursor))
 
     async def _answer(
         self, request: Request, status: int, document: Document, kind: type[Shown], headers: dict[str, str] | None = None, **more: Any
     ) -> Response:
-        answer = await self._shown(request.person().organization, document, kind, **more)
+        answer = await self._shown(request.caller().organization, document, kind, **more)
         return encoded(status, answer, {**(headers or {}), "ETag": etag(document)})
 
     async def _shown(self, organization: str, document: Document, kind: type[Shown], **more: Any) -> Shown:
@@ -188,7 +188,7 @@ class PassHandlers:
         return shown(document, left, kind, **more)
 
     async def _submit(self, request: Request, change: Change) -> Changed:
-        actor = Actor.of(request.person())
+        actor = Actor.of(request.caller())
         return await self._lane.submit(actor.organization, actor, change)
 
 

@@ -39,23 +39,30 @@ LIST = Operation(
     detail="`person`: given or held by them. `pass`: passed on from it.",
 )  # fmt: skip
 GIVE = Operation(
-    "Share a key: give a pass", _TAG, {201: PassGiven}, NewPass, etag=True, example=_EXAMPLE,
+    "Share a key: give a pass", _TAG, {201: PassGiven}, NewPass, etag=True, api_keys=True, example=_EXAMPLE,
     codes=("403 sharing_refused", "409 passes_too_many", *_TERMS),
     detail=f"Takes a role with `{WRITE_PERMISSION}` at the sites of all doors, or doors that allow sharing and that grants of your own "
     "open now; what you then share opens no more than you could yourself at that moment.",
 )  # fmt: skip
-READ = Operation("Read a pass", _TAG, {200: Pass}, etag=True, detail=f"{_ANYBODYS[:-1]}, or to hold it.")
+READ = Operation("Read a pass", _TAG, {200: Pass}, etag=True, api_keys=True, detail=f"{_ANYBODYS[:-1]}, or to hold it.")
 CHANGE = Operation(
-    "Rename a pass, or move its end", _TAG, {200: PassChanged}, PassPatch, headers=("If-Match",), etag=True,
+    "Rename a pass, or move its end", _TAG, {200: PassChanged}, PassPatch, headers=("If-Match",), etag=True, api_keys=True,
     codes=("403 role_missing", "403 sharing_refused", "422 pass_wider", "422 name_invalid", "422 validity_invalid"), detail=_ANYBODYS,
     example={"name": "Noor, for the week"},
 )  # fmt: skip
 TAKE = Operation(
-    "Take a pass back, and all that was passed on from it", _TAG, {200: PassTaken}, headers=("If-Match",), codes=("403 role_missing",),
+    "Take a pass back, and all that was passed on from it", _TAG, {200: PassTaken}, headers=("If-Match",), api_keys=True,
+    codes=("403 role_missing",),
     detail=_ANYBODYS,
 )  # fmt: skip
 RENEW = Operation(
-    "Make a new link of a pass", _TAG, {200: PassLink}, etag=True, codes=("403 role_missing", "409 pass_accepted", *_GONE), detail=_ANYBODYS
+    "Make a new link of a pass",
+    _TAG,
+    {200: PassLink},
+    etag=True,
+    api_keys=True,
+    codes=("403 role_missing", "409 pass_accepted", *_GONE),
+    detail=_ANYBODYS,
 )
 PASS_ON = Operation(
     "Pass on a pass that you hold", _TAG, {201: PassGiven}, PassedOn, etag=True, example={"name": "For Ben", "uses": 2},

@@ -16,12 +16,12 @@ from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 if TYPE_CHECKING:
-    from py_service._core_rs import Claims
+    from py_service.exchange import Principal
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks: the verified claims, reduced."""
+    """Who asks: the verified claims, or the API key, reduced. `subject` is a person, or `api_key:<id>`."""
 
     organization: str
     subject: str
@@ -29,9 +29,9 @@ class Actor:
     session: str
 
     @classmethod
-    def of(cls, claims: Claims) -> Actor:
-        """Of a request's claims."""
-        return cls(claims.organization, claims.subject, claims.issued_at_ms, claims.session)
+    def of(cls, caller: Principal) -> Actor:
+        """Of a request's caller."""
+        return cls(caller.organization, caller.subject, caller.issued_at_ms, caller.session)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ OBJECT_COLLECTIONS = {
     "pass": "passes",
     "organization": "organizations",
     "session": "ended_sessions",
+    "api_key": "api_keys",
 }
 # A floor orders areas for people, a lockdown plan acts through the places that it holds, a pass through its grants: no permission depends
 # on one of them itself, so they are in no change record.
@@ -67,7 +68,7 @@ INDEXES = (
 )
 
 COLLECTIONS = (
-    "revisions", "changes", "event_positions", "projections", "leases", "accounts", "import_parts", "import_results",
+    "revisions", "changes", "event_positions", "projections", "leases", "accounts", "api_key_uses", "import_parts", "import_results",
 )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class UnlockHandlers:
 
     async def read(self, request: Request) -> Response:
         """GET /v1/attempts/{attempt}"""
-        recalled = await self._recall.by_id(request.person(), request.parameters["attempt"])
+        recalled = await self._recall.by_id(request.caller(), request.parameters["attempt"])
         return encoded(200, _recalled_answer(recalled))
 
 

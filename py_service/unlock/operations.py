@@ -29,4 +29,6 @@ UNLOCK = Operation(
     },
     detail="200 when the outcome is known, 202 while it isn't; what each `state` means is in docs/protocols/http.md. A refusal says why.",
 )  # fmt: skip
-READ = Operation("Read an attempt and its latest outcome", "Unlock", {200: AttemptAnswer}, shows={200: {"reason": None, "phases": []}})
+READ = Operation(
+    "Read an attempt and its latest outcome", "Unlock", {200: AttemptAnswer}, api_keys=True, shows={200: {"reason": None, "phases": []}}
+)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from py_service._core_rs import Claims, PermissionIndex
+from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, unknown
 from py_service.journal.event import Event, command_expires_at_ms, parse_event_id
 from py_service.stores.mongo import Mongo, now_ms, store_errors
@@ -14,6 +15,9 @@ from py_service.unlock import store
 from py_service.unlock.attempt import Attempt, Outcome
 from py_service.unlock.desk import Desk
 from py_service.unlock.messages import COMMANDED, REFUSED, UNCONFIRMED
+
+if TYPE_CHECKING:
+    from py_service.exchange import Principal
 
 POLL_SECONDS = 0.05
 
@@ -39,7 +43,7 @@ class RecallAttempt:
         self._index = index
         self._desk = desk
 
-    async def by_id(self, claims: Claims, identifier: str) -> Recalled:
+    async def by_id(self, claims: Principal, identifier: str) -> Recalled:
         """For the person of the attempt, and for whoever may read events at its site. Raises Problem 404, 503."""
         name = parse_event_id(identifier)
         if name is None:
@@ -71,7 +75,7 @@ class RecallAttempt:
             if done:
                 return Recalled(identifier, event, attempt.outcome.result())
 
-    def _may_read(self, claims: Claims, event: Event) -> bool:
+    def _may_read(self, claims: Principal, event: Event) -> bool:
         door = self._index.door(claims.organization, str(event["door"]))
         site = None if door is None else door.site
         return self._index.check_role(claims.organization, claims.subject, "events.read", site, now_ms()).allowed

@@ -49,7 +49,8 @@ def test_every_parameter_of_a_path_is_described_and_every_operation_says_who_may
     for one in operations():
         in_path = [parameter["name"] for parameter in one.operation["parameters"] if parameter["in"] == "path"]
         assert in_path == re.findall(r"{(\w+)}", one.path), one.name
-        assert one.operation["security"] == ([{"bearer": []}] if one.route.access == "person" else []), one.name
+        api_key: list[dict[str, list[str]]] = [{"api_key": []}] if one.route.takes_api_keys else []
+        assert one.operation["security"] == ([{"bearer": []}, *api_key] if one.route.access == "person" else []), one.name
         assert ("401" in one.operation["responses"]) or one.route.access == "anyone", one.name
     assert any(one.operation["security"] for one in operations())
 

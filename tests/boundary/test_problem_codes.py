@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+from py_service.errors import KEY_REFUSALS
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from tests.boundary.project_files import project_files, read
 
@@ -23,6 +24,7 @@ COMPUTED: dict[str, str] = {
     "answer.reason or 'no_grant'": "a refusal",
     "cause": "person_suspended or organization_suspended, both refusals",
     "code": "a token's code",
+    "key_refusal": "one of KEY_REFUSALS",
     "f'{kind}_unknown'": "404 for every kind of object",
 }
 
@@ -67,7 +69,7 @@ def test_the_codes_of_the_protocol_are_those_of_the_code() -> None:
     found, computed = raised()
     assert computed == set(COMPUTED), "a code that is computed somewhere: say here what it can be"
     tokens = {code for code in CODE_IN_RUST.findall(read(TOKEN)) if code.startswith("token_")}
-    found |= {(401, code) for code in tokens} | {(403, reason) for reason in refusals()} | {(404, "<object>_unknown")}
+    found |= {(401, code) for code in (*tokens, *KEY_REFUSALS)} | {(403, reason) for reason in refusals()} | {(404, "<object>_unknown")}
     found -= {(404, f"{kind}_unknown") for kind in OBJECT_COLLECTIONS if kind != "door"}
     found.add((404, "door_unknown"))
     assert found - listed() == set(), "not in docs/protocols/http.md"

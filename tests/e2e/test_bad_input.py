@@ -47,6 +47,7 @@ METERED = {"POST /v1/sign-in", "POST /v1/passes/accept"}
 OWN = {
     "person": STRANGER, "group": "everyone", "schedule": "night-shift", "grant": "g-0002", "calendar": "berlin-holidays",
     "lockdown_plan": "berlin-outer-doors", "pass": "visitors-of-clara", "import": "an-import", "part": "1",
+    "api_key": "key_0123456789abcdef",
     "session": "0123456789abcdef0123456789abcdef",
     "site": "berlin", "floor": "berlin-ground", "area": "berlin-lobby", "door": DOOR, "device": f"lock-{DOOR}",
 }  # fmt: skip

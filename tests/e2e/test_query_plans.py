@@ -60,6 +60,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
                 return answer
 
             await sessions(service, ask)
+            await api_keys(ask)
             await changes(ask)
             await lockdown_plans(ask)
             await repeats(ask)
@@ -102,6 +103,17 @@ async def sessions(service: Service, ask: Asked) -> None:
     ):
         await ask("GET", route, 200)
     await ask("POST", "/v1/me/realtime-token", 200)
+
+
+async def api_keys(ask: Asked) -> None:
+    one, reads = "/v1/api-keys/{api_key}", {"name": "Key", "scopes": ["doors.read"]}
+    made = await ask("POST", "/v1/api-keys", 201, json={**reads, "id": "k1", "sites": [SITE]})
+    await ask("GET", "/v1/doors", 200, headers={"Authorization": f"Bearer {made.json()['key']}"})
+    await ask("GET", "/v1/api-keys", 200)
+    await ask("GET", one, 200, api_key="k1")
+    await ask("PATCH", one, 200, json={"name": "Another"}, api_key="k1")
+    await ask("POST", f"{one}/rotate", 200, api_key="k1")
+    await ask("DELETE", one, 200, api_key="k1")
 
 
 async def changes(ask: Asked) -> None:

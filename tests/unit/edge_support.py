@@ -15,6 +15,8 @@ from py_service.edge.identity import Authenticator
 from py_service.edge.limits import Limits
 from py_service.edge.server import Composition, EdgeApplication
 from py_service.exchange import Handler, Operation, Request, Response, Route, decoded, encoded
+from py_service.identity.api_key import ReadKey, read_key
+from py_service.identity.api_key_uses import Used
 from py_service.telemetry import RequestMetrics
 
 if TYPE_CHECKING:
@@ -138,7 +140,8 @@ class MadePermissions:
         return self
 
     def authenticate(self, organization: str, subject: str, at_ms: int, session: str) -> str | None:
-        assert (organization, subject, at_ms, session) == ("acme", "ada", NOW_MS, "family")
+        assert (organization, at_ms) == ("acme", NOW_MS)
+        assert (subject, session) == ("ada", "family") or subject == "api_key:k1"
         return self.causes.pop(0) if len(self.causes) > 1 else self.causes[0]
 
     async def current(self, organization: str, /) -> int:
@@ -149,6 +152,7 @@ class MadePermissions:
 
 
 TOLD = Operation("Whatever a test needs", "Tests", {200: None})
+MANAGED = Operation("Whatever needs a role", "Tests", {200: None}, permission="persons.read")
 
 
 class Wish(msgspec.Struct, forbid_unknown_fields=True):
@@ -162,6 +166,7 @@ class Edge:
     def __init__(self, limits: Limits | None = None) -> None:
         self.calls = 0
         self.keys: list[str] = []
+        self.keys_used: list[str] = []
         self.last: Request | None = None
         self.failure: Exception | None = None
         self.hold: asyncio.Event | None = None
@@ -186,7 +191,8 @@ class Edge:
         routes = [
             Route("POST", "/v1/sign-in", self.wish, access="anyone", fenced=False, body_bytes_max=256, own_quota="sign-in", about=TOLD),
             Route("GET", "/v1/open", self.plain, access="anyone", fenced=False, body_bytes_max=0, about=TOLD),
-            Route("POST", "/v1/grants", self.wish, fenced=False, body_bytes_max=256, about=TOLD),
+            Route("POST", "/v1/grants", self.wish, fenced=False, body_bytes_max=256, about=MANAGED),
+            Route("GET", "/v1/persons", self.plain, body_bytes_max=0, about=MANAGED),
             Route("GET", "/v1/me", self.plain, body_bytes_max=0, about=TOLD),
             Route("POST", "/v1/wishes", self.wish, body_bytes_max=256, about=TOLD),
             Route(
@@ -195,8 +201,14 @@ class Edge:
             Route("DELETE", "/v1/doors/{door}", self.empty, about=TOLD),
             Route("GET", "/healthz", self.plain, access="anyone", fenced=False, body_bytes_max=0, own_quota="none", about=TOLD),
         ]
-        authenticator = Authenticator(self.ring, self.permissions, reload_keys, lambda: NOW_MS)
+        authenticator = Authenticator(self.ring, self.permissions, reload_keys, self, lambda: NOW_MS)
         return Composition(routes, authenticator, self.metrics, close, self.once, self.limits)
+
+    def read(self, text: str) -> ReadKey | None:
+        return read_key(text)
+
+    def used(self, key: Used) -> None:
+        self.keys_used.append(key.subject)
 
     async def once(self, key: str, request: Request, handler: Handler) -> Response:
         """Remembers that it was asked, and nothing else."""

@@ -24,6 +24,7 @@ Identifiers match `[a-z0-9_-]{1,64}`; one of another organization is unknown eve
 fields that aren't known are refused. Lists come in pages: `limit`, `cursor`, and `next_cursor` in the answer. Every answer carries \
 `X-Request-Id`, the request's own when that is 1 to 64 of `[A-Za-z0-9_-]`. Whatever goes wrong is a problem document (RFC 9457) with a \
 stable `code`. What takes access away says `effective_by`: after that moment not even a command signed before can move a lock."""
+API_KEY = {"type": "http", "scheme": "bearer", "bearerFormat": "nxk_...", "description": "An API key (docs/protocols/tokens.md)."}
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The `access_token` of a sign-in."}
 
 
@@ -50,7 +51,7 @@ def make_document(routes: Sequence[Route]) -> dict[str, Any]:
             "schemas": {**schemas.components, "Problem": PROBLEM},
             "responses": _share_problems(paths),
             "headers": {name: {"description": text, "schema": schema} for name, (schema, text) in ANSWER_HEADERS.items()},
-            "securitySchemes": {"bearer": BEARER},
+            "securitySchemes": {"bearer": BEARER, "api_key": API_KEY},
         },
     }
 

@@ -13,6 +13,7 @@ from py_service.edge.openapi.schemas import Schema, Schemas
 from py_service.exchange import Media, Route
 from py_service.identifiers import IN_PATHS
 
+PERSON_NEEDED = "person_needed"
 PROBLEM_TYPE = "application/problem+json"
 REFERENCE = "#/components"
 # What a request header takes, and whether it has to be there.
@@ -73,7 +74,7 @@ def make_operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         "summary": about.summary,
         "description": _description(route),
         "tags": [about.tag],
-        "security": [{"bearer": []}] if route.access == "person" else [],
+        "security": _security(route),
         "parameters": _parameters(route, schemas),
     }
     if about.permission is not None:
@@ -86,11 +87,17 @@ def make_operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     return made
 
 
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.access == "anyone":
+        return []
+    return [{"bearer": []}, {"api_key": []}] if route.takes_api_keys else [{"bearer": []}]
+
+
 def _description(route: Route) -> str:
     about = route.about
     who = "Open to anyone." if route.access == "anyone" else "For every person."
     if about.permission is not None:
-        who = f"Needs a role with `{about.permission}`."
+        who = f"Needs a role, or an API key, with `{about.permission}`."
     return f"{who} {about.detail}".strip()
 
 
@@ -145,7 +152,9 @@ def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | 
     schema: Schema = {"$ref": f"{REFERENCE}/schemas/Problem", "properties": {"code": {"enum": codes}}}
     more = {} if members is None else example_of(schemas, members, known)
     if members is not None:
-        schema = {"allOf": [schema, members]}
+        # The edge refuses an API key before the room is asked, which knows the members.
+        of_edge: Schema = {"properties": {"code": {"const": PERSON_NEEDED}}}
+        schema = {"allOf": [schema, {"anyOf": [members, of_edge]} if PERSON_NEEDED in codes else members]}
     content = {"schema": schema, "example": problem_example(status, str(known.get("code", codes[0])), more)}
     described = ", ".join(f"`{code}`" for code in codes)
     return {"description": f"{HTTPStatus(status).phrase}: {described}", "headers": _headers(names), "content": {PROBLEM_TYPE: content}}

@@ -8,6 +8,7 @@ from typing import Any
 
 from py_service.edge.identity import TOKEN_CODES
 from py_service.edge.openapi.schemas import Schema, Schemas
+from py_service.errors import KEY_REFUSALS
 from py_service.exchange import Route
 from py_service.identifiers import KIND
 
@@ -65,6 +66,7 @@ def _followed_for_persons(route: Route, schemas: Schemas) -> list[str]:
     if about.body is not None:
         named += kinds_in(schemas, about.body)
     found = [f"401 {code}" for code in TOKEN_CODES] + [f"404 {kind}_unknown" for kind in dict.fromkeys(named)]
+    found += [f"401 {code}" for code in KEY_REFUSALS] if route.takes_api_keys else ["403 person_needed"]
     if about.permission is not None:
         found += ROLE_REFUSED
         if route.method != "GET":  # the lane of changes

@@ -147,7 +147,7 @@ pub fn key_named(subject: &str) -> Option<&str> {
 
 /// Why a secret (its hash, in hexadecimal) shown at `now_ms` doesn't stand for the key; `None` when it does.
 ///
-/// What the key is like is told only to who knows its secret.
+/// What the key and its organization are like is told only to who knows its secret.
 #[must_use]
 pub fn authenticate_key(
     state: &State,
@@ -162,6 +162,7 @@ pub fn authenticate_key(
         .filter(|(key, shown)| key.knows(shown, now_ms));
     match known {
         None => Some("api_key_unknown"),
+        Some(_) if !state.active => Some("organization_suspended"),
         Some((key, _)) if !key.facts.active => Some("api_key_inactive"),
         Some((key, _)) if now_ms >= key.facts.expires_at_ms => Some("api_key_expired"),
         Some(_) => None,

@@ -211,11 +211,11 @@ pub fn authenticate(
     at_ms: i64,
     session: &str,
 ) -> Option<&'static str> {
-    if !state.active {
-        return Some("organization_suspended");
-    }
     if let Some(key) = key_named(subject) {
         return authenticate_key(state, key, at_ms, session);
+    }
+    if !state.active {
+        return Some("organization_suspended");
     }
     match state.persons.get(subject) {
         None => Some("person_unknown"),

@@ -70,6 +70,11 @@ fn a_key_that_is_switched_off_or_gone_stands_no_more() {
         .unwrap();
     assert_eq!(shown(&index, "a", 0), Some("organization_suspended"));
     assert_eq!(
+        shown(&index, "b", 0),
+        Some("api_key_unknown"),
+        "who doesn't know the secret learns nothing of the organization"
+    );
+    assert_eq!(
         answer(&index.check_role(ORGANIZATION, "api_key:k1", "persons.read", None, 0)),
         ("organization_suspended", None)
     );
