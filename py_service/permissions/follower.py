@@ -186,10 +186,12 @@ class PermissionFollower:
             return self.revision(organization) >= target
 
     async def _apply_until(self, organization: str, have: int, target: int) -> None:
-        records = await store.read_records(self._mongo, organization, have + 1, target)
+        """Window by window, so that what was read counts, whatever becomes of the next read. Raises pymongo errors."""
         try:
-            for record in records:
-                self.index.apply(organization, int(record["revision"]), encode_images(record["images"]))
+            for first in range(have + 1, target + 1, store.RECORDS_AT_ONCE_MAX):
+                last = min(first + store.RECORDS_AT_ONCE_MAX - 1, target)
+                for record in await store.read_records(self._mongo, organization, first, last):
+                    self.index.apply(organization, int(record["revision"]), encode_images(record["images"]))
         except SnapshotError as error:
             logger.error("permissions_dropped", organization=organization, code=error.code)
             self.index.drop(organization)

@@ -39,6 +39,7 @@ CHANGES_AT_ONCE_MAX = 64
 QUEUE_CHANGES_MAX = 1_024
 # Events of one journal document: their ids have three digits for the place in it.
 EVENTS_AT_ONCE_MAX = 1_000
+WRITES_AT_ONCE_MAX = 200  # of one call: 40 ms of the embedded server, and the driver gives up after `store_timeout_ms`
 TRY_SECONDS_MAX = 3.0
 CATCH_UP_SECONDS = 0.05
 
@@ -242,7 +243,8 @@ class ChangeLane:
         return True
 
     async def _write_images(self, session: AsyncClientSession, organization: str, images: list[Image], at_ms: int) -> None:
-        """In their order for each kind, and one call for each kind: a lockdown of hundreds of places is two round trips."""
+        """In their order for each kind, in few calls: a lockdown of hundreds of places is four round trips, and none takes so long
+        that the store is given up."""
         writes: dict[str, list[ReplaceOne[Document] | UpdateOne]] = {}
         for image in images:
             kind, body = image["kind"], image["document"]
@@ -255,7 +257,9 @@ class ChangeLane:
                 write = ReplaceOne(found, stored_object(organization, kind, body), upsert=True)
             writes.setdefault(kind, []).append(write)
         for kind, of_kind in writes.items():
-            await self._mongo.database[OBJECT_COLLECTIONS[kind]].bulk_write(of_kind, session=session)
+            for start in range(0, len(of_kind), WRITES_AT_ONCE_MAX):
+                some = of_kind[start : start + WRITES_AT_ONCE_MAX]
+                await self._mongo.database[OBJECT_COLLECTIONS[kind]].bulk_write(some, session=session)
 
     async def _write_beside(self, session: AsyncClientSession, write: Write) -> None:
         collection, found = self._mongo.database[write.collection], {"_id": write.identifier}

@@ -11,7 +11,8 @@ from py_service.permissions.listing import object_key
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
-RECORDS_AT_ONCE_MAX = 512
+# Of one read: a record of an import holds hundreds of objects, and a read that takes too long would be given up, and begun again, for ever.
+RECORDS_AT_ONCE_MAX = 32
 
 
 def change_id(organization: str, revision: int) -> str:

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
+from pymongo.errors import AutoReconnect
 
 from py_service.errors import Problem
 from py_service.journal.log import Log
+from py_service.permissions import store
 from py_service.permissions.change import Changed, Plan, View
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import EVENTS_AT_ONCE_MAX, ChangeLane
@@ -90,6 +92,36 @@ async def test_a_change_that_no_document_takes_is_refused_whole(stage: tuple[Mon
         await lane.submit(ACME, None, MakeGroups("huge", EVENTS_AT_ONCE_MAX + 1))
     assert (refused.value.status, refused.value.code) == (409, "change_too_large")
     assert await mongo.database["groups"].count_documents({"name": "huge"}) == 0
+
+
+async def test_what_was_read_counts_although_the_next_read_fails(
+    stage: tuple[Mongo, ChangeLane, ToldBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is far behind catches up with a store that is slow: each try brings it further."""
+    mongo, lane, bus = stage
+    behind = PermissionFollower(mongo, bus)
+    await behind.start()
+    began = behind.revision(ACME)
+    target = began
+    for number in range(2 * store.RECORDS_AT_ONCE_MAX + 3):
+        target = (await lane.submit(ACME, None, MakeGroups(f"late-{number}", 1))).revision
+    await lane.told()  # its own process has them all
+    read, reads = store.read_records, 0
+
+    async def fails_every_other_time(mongo: Mongo, organization: str, first: int, last: int) -> list[dict[str, Any]]:
+        nonlocal reads
+        reads += 1
+        if reads % 2 == 0:
+            raise AutoReconnect("too slow")
+        assert last - first < store.RECORDS_AT_ONCE_MAX
+        return await read(mongo, organization, first, last)
+
+    monkeypatch.setattr(store, "read_records", fails_every_other_time)
+    stands = [began]
+    while not await behind.catch_up({ACME: target}, 5.0):
+        assert behind.revision(ACME) > stands[-1]
+        stands.append(behind.revision(ACME))
+    assert (behind.revision(ACME), len(stands)) == (target, 3)
 
 
 async def test_a_token_issued_after_the_answer_is_never_cut(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
