@@ -38,7 +38,8 @@ class Conclude:
 
     async def plan(self, view: View) -> Plan:
         document = await get_import(view.mongo, view.organization, self.identifier, view.session)
-        if "todo" not in document:
+        applied = self.state == "refused" and document["position"] > 0  # what nobody was told of took effect after all
+        if "todo" not in document or applied:
             return Plan(result=document)
         ended, writes = over(view, document, self.state, self.problem)
         event = view.event("import_ended", self.identifier, detail=counts(ended))

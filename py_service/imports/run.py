@@ -23,9 +23,11 @@ from py_service.imports.store import find_import, read_text, read_todo
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.stores.mongo import Document, Mongo
 
-ROWS_FIRST, ROWS_MIN, ROWS_MAX = 100, 25, 400
-SLOW_SECONDS, QUICK_SECONDS = 0.15, 0.08  # of a batch: more, and the next one is smaller; less, and it is larger
+ROWS_FIRST, ROWS_MIN, ROWS_MAX = 100, 100, 300
+SLOW_SECONDS, QUICK_SECONDS = 0.25, 0.12  # of a batch: more, and the next one is smaller; less, and it is larger
 READ_AT_ONCE = 250  # rows that are read before others have their turn
+TRIES_OF_ALL = 3
+TOO_SLOW = "The store did not take all rows in one change; nothing was applied."
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.01, 0.5
 
 logger = structlog.get_logger(__name__)
@@ -56,11 +58,14 @@ class ImportRunner:
         self._leads = leads
         self._running: dict[str, _Running] = {}
         self._rows_at_once = ROWS_FIRST
+        self._failed: dict[str, int] = {}  # how often all of an import came to nothing
 
     async def step(self) -> bool:
         """A batch of each import that isn't over; whether there was any. Raises Problem 503, pymongo errors: nothing is lost."""
         todo = await read_todo(self._mongo) if self._leads() else []
-        self._running = {name: running for name, running in self._running.items() if name in {document["_id"] for document in todo}}
+        names = {document["_id"] for document in todo}
+        self._running = {name: running for name, running in self._running.items() if name in names}
+        self._failed = {name: failed for name, failed in self._failed.items() if name in names}
         for document in todo:
             if self._leads():
                 await self._advance(document)
@@ -78,13 +83,26 @@ class ImportRunner:
             self._running.pop(identifier, None)  # read again from where the store says that it stands
             if problem.code == "conflict":
                 return
-            if problem.status == 503:
+            if problem.status == 503 and not await self._given_up(document):
                 raise
+            if problem.status == 503:
+                return
             logger.warning("import_stopped", organization=document["org"], code=problem.code)
             await self._say(document, Conclude(document["id"], "stopped", problem))
         except BaseException:
             self._running.pop(identifier, None)
             raise
+
+    async def _given_up(self, document: Document) -> bool:
+        """The store was too slow: the next batch is smaller. What can't be made smaller isn't tried for ever, as others wait for it."""
+        self._rows_at_once = max(ROWS_MIN, self._rows_at_once // 2)
+        if not document["all_or_nothing"]:
+            return False
+        self._failed[document["_id"]] = self._failed.get(document["_id"], 0) + 1
+        if self._failed[document["_id"]] < TRIES_OF_ALL:
+            return False
+        await self._say(document, Conclude(document["id"], "refused", Problem(409, "import_too_large_for_one", TOO_SLOW)))
+        return True
 
     async def _open(self, document: Document) -> _Running | None:
         """Read the file, tell how long it is, and stand behind the last row that is settled. None: it is over, or has moved on."""
