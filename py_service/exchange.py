@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -51,6 +52,10 @@ class Request:
     request_id: str
     received_ns: int
     claims: Principal | None = None
+
+    def arrived_ms(self, now_ms: int) -> int:
+        """The arrival in Unix milliseconds, by the clock that says `now_ms`. It lies before all that was looked at for the request."""
+        return now_ms - -(-(time.perf_counter_ns() - self.received_ns) // 1_000_000)
 
     def caller(self) -> Principal:
         """A person's verified claims, or an API key that stands. Only reached on routes that ask for one."""

@@ -73,7 +73,7 @@ class DeviceHandlers:
     async def post_token(self, request: Request) -> Response:
         body = decoded(TOKEN_BODY, request.body)
         device = await self.proof.prove(body.organization, request.parameters["device"], body.assertion)
-        return encoded(200, self.tokens.make(body.organization, device.id))
+        return encoded(200, self.tokens.make(body.organization, device.id, request))
 
     async def post_time(self, request: Request) -> Response:
         body = decoded(TIME_BODY, request.body)

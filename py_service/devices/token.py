@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from py_service.devices.messages import GatewayToken
 from py_service.devices.needs import ClockMs, DeviceSigner
-from py_service.exchange import moment
+from py_service.exchange import Request, moment
 
 TOKEN_MS = 300_000
 
@@ -14,8 +14,11 @@ class DeviceTokens:
         self._signer = signer
         self._clock_ms = clock_ms
 
-    def make(self, organization: str, device: str) -> GatewayToken:
-        """For a device that has proved itself. It has no session of its own, so its name stands there."""
-        now_ms = self._clock_ms()
+    def make(self, organization: str, device: str, request: Request) -> GatewayToken:
+        """For a device that has proved itself. It has no session of its own, so its name stands there.
+
+        INVARIANT: the token is of the request's arrival, before the device was looked at: to switch it off later voids this token, too.
+        """
+        now_ms = request.arrived_ms(self._clock_ms())
         token = self._signer.sign_access_token("gateway", organization, device, "lock", device, [], now_ms, now_ms + TOKEN_MS)
         return GatewayToken(token, moment(now_ms + TOKEN_MS))

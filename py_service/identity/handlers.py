@@ -100,7 +100,7 @@ class IdentityHandlers:
         return encoded(200, self.myself.doors(claims.organization, claims.subject))
 
     async def post_realtime_token(self, request: Request) -> Response:
-        return encoded(200, self.realtime_tokens.make(request.person()))
+        return encoded(200, self.realtime_tokens.make(request.person(), request))
 
     async def get_jwks(self, request: Request) -> Response:
         # Shorter than the lead of a new key (keys.py), so that a cache never hides one that signs already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from py_service.exchange import moment
+from py_service.exchange import Request, moment
 from py_service.identity.messages import RealtimeToken
 from py_service.identity.needs import ClockMs, Permissions, TokenSigner
 from py_service.identity.tokens import ACCESS_TOKEN_MS
@@ -19,13 +19,20 @@ class RealtimeTokens:
         self._permissions = permissions
         self._clock_ms = clock_ms
 
-    def make(self, claims: Claims) -> RealtimeToken:
-        """Everybody may watch themselves; the organization only who has `events.read` everywhere in it."""
+    def make(self, claims: Claims, request: Request) -> RealtimeToken:
+        """Everybody may watch themselves; the organization only who has `events.read` everywhere in it.
+
+        INVARIANT: the token is of the request's arrival, which lies before the fence. Whoever takes the right after the fence has the
+        gateways refuse tokens of before that moment, so also this one, however long this process stands still before it is signed.
+        """
         organization, person = claims.organization, claims.subject
         topics = [f"organizations/{organization}/persons/{person}/events"]
         now_ms = self._clock_ms()
         if self._permissions.index.check_role(organization, person, "events.read", None, now_ms).allowed:
             topics.append(f"organizations/{organization}/events")
-        expires_at_ms = now_ms + ACCESS_TOKEN_MS
-        token = self._signer.sign_access_token("gateway", organization, person, "person", claims.session, topics, now_ms, expires_at_ms)
+        issued_at_ms = request.arrived_ms(now_ms)
+        expires_at_ms = issued_at_ms + ACCESS_TOKEN_MS
+        token = self._signer.sign_access_token(
+            "gateway", organization, person, "person", claims.session, topics, issued_at_ms, expires_at_ms
+        )
         return RealtimeToken(token, moment(expires_at_ms), topics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import cast
 
 import pytest
@@ -43,8 +44,9 @@ class Room:
         )
 
 
-def request(body: bytes = b"", person: str = "ada") -> Request:
-    return Request("GET", "/", {}, {}, {}, body, "id", 0, cast("Claims", MadeClaims(subject=person)))
+def request(body: bytes = b"", person: str = "ada", seconds_ago: float = 0.0) -> Request:
+    received_ns = time.perf_counter_ns() - int(seconds_ago * 1e9)
+    return Request("GET", "/", {}, {}, {}, body, "id", received_ns, cast("Claims", MadeClaims(subject=person)))
 
 
 async def test_me() -> None:
@@ -86,12 +88,15 @@ async def test_my_doors_with_the_decision_of_now() -> None:
 async def test_topics_of_the_realtime_token(roles: list[object], organization_too: bool) -> None:
     room = Room()
     room.permissions.index.load("acme", 2, images(person__ada=person_document(roles=roles)))
-    answer = json.loads((await room.handlers.post_realtime_token(request())).body)
+    answer = json.loads((await room.handlers.post_realtime_token(request(seconds_ago=2))).body)
     expected = ["organizations/acme/persons/ada/events"] + (["organizations/acme/events"] if organization_too else [])
     claims = room.ring.verify_access_token(answer["token"], "gateway", NOW_MS)
     assert answer["topics"] == claims.topics == expected
     assert (claims.subject, claims.kind, claims.session) == ("ada", "person", "family")
-    assert answer["expires_at"] == "2027-01-15T08:05:00Z"
+    # Of the arrival, not of the moment of signing: whoever took the right meanwhile has had older tokens refused.
+    assert NOW_MS - 3_000 < claims.issued_at_ms <= NOW_MS - 2_000
+    assert 299_000 <= claims.expires_at_ms - claims.issued_at_ms <= 300_000  # a token ends with a whole second
+    assert answer["expires_at"].startswith("2027-01-15T08:04:5")
     with pytest.raises(TokenError) as caught:
         room.ring.verify_access_token(answer["token"], "api", NOW_MS)
     assert caught.value.code == "token_audience"
