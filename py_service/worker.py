@@ -29,6 +29,7 @@ from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
 from py_service.settings import Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
+from py_service.stores.cuts import Cuts
 from py_service.stores.indexes import make_indexes
 from py_service.stores.lease import Lease
 from py_service.stores.mongo import Document, Mongo, now_ms
@@ -72,7 +73,7 @@ async def run(settings: Settings) -> None:
     await worker.start()
     work = (
         worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.follower.listen(),
-        worker.changes.run(), worker.run_imports(),
+        worker.changes.run(), worker.run_imports(), worker.cuts.run(),
     )  # fmt: skip
     jobs = [asyncio.create_task(job) for job in work]
     stopped = asyncio.create_task(stop.wait())
@@ -97,6 +98,7 @@ class Worker:
         self.mongo = Mongo(need(settings.mongo_url, "NEXKEY_MONGO_URL"), settings.mongo_database, settings.store_timeout_ms)
         self.bus = Bus(need(settings.redis_url, "NEXKEY_REDIS_URL"), settings.bus_timeout_ms)
         self.follower = PermissionFollower(self.mongo, self.bus)
+        self.cuts = Cuts(self.bus)
         self.lease = Lease(self.mongo, "worker", self.name)
         self.projection = Projection(self.mongo, self.bus, self.lease)
         self.identity = IdentityStore(self.mongo)
@@ -125,7 +127,7 @@ class Worker:
                 began_ms = now_ms()
                 events = await self.projection.step(self._logs) if self._leading else None
                 for event in events or []:
-                    await self._cut_connections(event)
+                    self._cut_connections(event)
                 if events == []:
                     await self.closing.step(began_ms)
                 await asyncio.sleep(self._pause_seconds(bool(events)))
@@ -202,17 +204,12 @@ class Worker:
             logger.info("swept", **{what: count for what, (count, _) in swept.items()})
         return AWAY_SECONDS if any(count == at_once_max for count, at_once_max in swept.values()) else SWEEP_SECONDS
 
-    async def _cut_connections(self, event: Document) -> None:
-        """Again, for a process that died after a suspension and before it told the gateways."""
-        kind = event["kind"]
-        if kind in CUTTING or kind == SUSPENDED:
-            try:
-                if kind == SUSPENDED:
-                    await self.bus.organization_suspended(str(event["org"]))
-                else:
-                    await self.bus.revoked(str(event["org"]), str(event["subject"]), int(event["at"]))
-            except BUS_ERRORS as error:
-                logger.warning("cut_failed", error=type(error).__name__)
+    def _cut_connections(self, event: Document) -> None:
+        """Again, for a process that died after a suspension and before it told the gateways, or that Redis didn't hear."""
+        if event["kind"] == SUSPENDED:
+            self.cuts.owe(str(event["org"]), None, int(event["at"]))
+        elif event["kind"] in CUTTING:
+            self.cuts.owe(str(event["org"]), str(event["subject"]), int(event["at"]))
 
     def _give_up(self) -> None:
         logger.error("worker_gives_up", process=self.name)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 import pytest_asyncio
 import redis.asyncio
-from websockets.asyncio.client import connect
-from websockets.typing import Subprotocol
 
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected
@@ -249,27 +245,6 @@ async def test_a_device_is_its_doors_lock_until_it_is_switched_off(owner: Manage
         return await state() == "unlocked"
 
     await until(opens, 30)  # its line was cut, and comes back
-
-
-async def test_a_connection_ends_when_a_role_is_taken(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
-    watcher = stranger(5)
-    await owner("PUT", f"/v1/persons/{watcher}/roles", 200, {"roles": [{"role": "auditor", "sites": None}]})
-    taken: list[tuple[str, str, object]] = [
-        ("PUT", f"/v1/persons/{watcher}/roles", {"roles": []}),
-        ("PATCH", f"/v1/persons/{watcher}", {"valid_until": "2020-01-01T00:00:00Z"}),
-    ]
-    for method, path, body in taken:
-        issued = (await http.post("/v1/me/realtime-token", headers=service.headers(watcher))).json()
-        line = connect(f"{service.stack.gateway_url}", subprotocols=[Subprotocol("nexkey.v1.json")], proxy=None)
-        async with line as socket:
-            await socket.send(json.dumps({"type": "authenticate", "token": issued["token"]}))
-            assert json.loads(await socket.recv())["type"] == "authenticated"
-            await asyncio.sleep(0.05)  # the gateway compares milliseconds
-            began = time.monotonic()
-            await owner(method, path, 200, body)
-            await asyncio.wait_for(socket.wait_closed(), 5)
-            assert time.monotonic() - began < 1.0
-    await owner("PATCH", f"/v1/persons/{watcher}", 200, {"valid_until": None})
 
 
 async def test_a_store_that_was_put_back_is_believed(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:

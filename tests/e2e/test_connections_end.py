@@ -1,0 +1,182 @@
+"""Whoever loses the right to watch is disconnected within a second of the call's return, in each way in which it is lost, and stays out.
+
+What doesn't live here: connections of locks (test_directory.py), and what the gateway does without Redis (test_gateway_connections.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from py_service.identity.passwords import make_hasher
+from py_service.organizations import set_organization_state
+from py_service.stores.mongo import Document
+from tests.e2e.manager import Manager, stranger
+from tests.e2e.proxy import RedisProxy
+from tests.e2e.running import Service, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PASSWORD = "a password for watching"
+AUDITOR = {"roles": [{"role": "auditor", "sites": None}]}
+CLOSED_SECONDS_MAX = 1.0
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Somebody signed in who watches the organization's events."""
+
+    person: str
+    session: Document  # the answer to the sign-in
+    gateway_token: str
+    owner: Manager
+    itself: Manager
+
+    async def signs_out(self) -> None:
+        answer = await self.owner.http.post("/v1/sign-out", json={"refresh_token": self.session["refresh_token"]})
+        assert answer.status_code == 204, answer.text
+
+    async def shows_a_refresh_token_twice(self) -> None:
+        token = {"refresh_token": self.session["refresh_token"]}
+        assert (await self.owner.http.post("/v1/refresh", json=token)).status_code == 200
+        answer = await self.owner.http.post("/v1/refresh", json=token)
+        assert (answer.status_code, answer.json()["code"]) == (401, "refresh_token_reused")
+
+    async def ends_its_session(self) -> None:
+        headers = {"Authorization": f"Bearer {self.session['access_token']}"}
+        (session,) = (await self.owner.http.get("/v1/me/sessions", headers=headers)).json()["items"]
+        answer = await self.owner.http.delete(f"/v1/me/sessions/{session['id']}", headers=headers)
+        assert answer.status_code == 200, answer.text
+
+    async def organization(self, *, active: bool) -> None:
+        service = self.owner.service
+        await set_organization_state(service.stack.settings, service.demo.id, active=active)
+
+
+def asks(method: str, path: str, body: object = None) -> Callable[[Watcher], Awaitable[object]]:
+    """The owner does this."""
+
+    async def ask(watcher: Watcher) -> object:
+        return await watcher.owner(method, path.format(person=watcher.person), 200, body)
+
+    return ask
+
+
+TAKEN: dict[str, Callable[[Watcher], Awaitable[object]]] = {
+    "role": asks("PUT", "/v1/persons/{person}/roles", {"roles": []}),
+    "role for some sites only": asks("PUT", "/v1/persons/{person}/roles", {"roles": [{"role": "auditor", "sites": ["berlin"]}]}),
+    "suspended": asks("POST", "/v1/persons/{person}/suspend"),
+    "removed": asks("DELETE", "/v1/persons/{person}"),
+    "over": asks("PATCH", "/v1/persons/{person}", {"valid_until": "2020-01-01T00:00:00Z"}),
+    "not begun": asks("PATCH", "/v1/persons/{person}", {"valid_from": "2100-01-01T00:00:00Z"}),
+    "sessions ended": asks("DELETE", "/v1/persons/{person}/sessions"),
+    "session ended": Watcher.ends_its_session,
+    "signed out": Watcher.signs_out,
+    "refresh token stolen": Watcher.shows_a_refresh_token_twice,
+    "organization suspended": lambda watcher: watcher.organization(active=False),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bus() -> AsyncIterator[RedisProxy]:
+    async with RedisProxy() as proxy:
+        yield proxy
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory, bus: RedisProxy) -> AsyncIterator[Service]:
+    folder = tmp_path_factory.mktemp("connections")
+    password = await asyncio.to_thread(make_hasher().hash, PASSWORD)
+    async with running_service(
+        folder, doors=2, locks=False, strangers=len(TAKEN) + 2, sign_ins_per_minute_max=1_000, redis_through=bus
+    ) as running:
+        accounts: list[Document] = [
+            {"_id": f"{stranger(number)}@example.test", "org": running.demo.id, "person": stranger(number), "password": password}
+            for number in range(len(TAKEN) + 2)
+        ]
+        await running.database["accounts"].insert_many(accounts)
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with service.client() as client:
+        yield client
+
+
+async def watching(service: Service, http: httpx.AsyncClient, number: int) -> Watcher:
+    owner = Manager(service, http, service.demo.cast["owner"].id)
+    await owner("PUT", f"/v1/persons/{stranger(number)}/roles", 200, AUDITOR)
+    signed_in = await http.post("/v1/sign-in", json={"email": f"{stranger(number)}@example.test", "password": PASSWORD})
+    assert signed_in.status_code == 200, signed_in.text
+    session = signed_in.json()
+    issued = await http.post("/v1/me/realtime-token", headers={"Authorization": f"Bearer {session['access_token']}"})
+    assert f"organizations/{service.demo.id}/events" in issued.json()["topics"]
+    return Watcher(stranger(number), session, issued.json()["token"], owner, Manager(service, http, stranger(number)))
+
+
+async def connected(service: Service, token: str) -> tuple[ClientConnection, dict[str, object]]:
+    """A connection, and what the gateway said to the token."""
+    line = await connect(service.stack.gateway_url, subprotocols=[Subprotocol("nexkey.v1.json")], proxy=None)
+    await line.send(json.dumps({"type": "authenticate", "token": token}))
+    return line, json.loads(await line.recv())
+
+
+@pytest.mark.parametrize("way", TAKEN)
+async def test_a_connection_ends_within_a_second(service: Service, http: httpx.AsyncClient, way: str) -> None:
+    watcher = await watching(service, http, list(TAKEN).index(way))
+    bystander = (await http.post("/v1/me/realtime-token", headers=service.headers(service.demo.cast["facility"].id))).json()
+    line, said = await connected(service, watcher.gateway_token)
+    other, _ = await connected(service, bystander["token"])
+    async with line, other:
+        assert said["type"] == "authenticated", said
+        topic = f"organizations/{service.demo.id}/events"
+        await line.send(json.dumps({"type": "subscribe", "topic": topic, "position": None}))
+        assert json.loads(await line.recv())["type"] == "subscribed"
+        closed = asyncio.create_task(line.wait_closed())
+        await asyncio.sleep(0.05)
+        assert not closed.done()
+        await TAKEN[way](watcher)
+        returned = time.monotonic()
+        await asyncio.wait_for(closed, 5)
+        assert time.monotonic() - returned < CLOSED_SECONDS_MAX
+        assert (line.close_code, line.close_reason) == (4004, "access_revoked")
+        assert (other.close_code is None) == (way != "organization suspended")  # nobody else is disturbed
+    try:
+        await stays_out(service, http, watcher)
+    finally:
+        if way == "organization suspended":
+            await watcher.organization(active=True)
+
+
+async def test_a_connection_ends_although_redis_was_away_for_a_moment(service: Service, http: httpx.AsyncClient, bus: RedisProxy) -> None:
+    """The word of it can't be said when the call returns, and Redis is back before the gateway gives up everybody's connections."""
+    watcher = await watching(service, http, len(TAKEN))
+    line, said = await connected(service, watcher.gateway_token)
+    async with line:
+        assert said["type"] == "authenticated", said
+        bus.away()
+        await TAKEN["suspended"](watcher)
+        await asyncio.sleep(0.3)
+        await bus.back()
+        await asyncio.wait_for(line.wait_closed(), 5)
+    await stays_out(service, http, watcher)
+
+
+async def stays_out(service: Service, http: httpx.AsyncClient, watcher: Watcher) -> None:
+    """The token of before opens no new connection, and there is no new one that names the organization's events."""
+    with pytest.raises(ConnectionClosed) as refused:
+        await connected(service, watcher.gateway_token)
+    assert refused.value.rcvd is not None and refused.value.rcvd.code in (4002, 4004), refused.value
+    issued = await http.post("/v1/me/realtime-token", headers={"Authorization": f"Bearer {watcher.session['access_token']}"})
+    assert issued.status_code in (401, 403) or f"organizations/{service.demo.id}/events" not in issued.json()["topics"], issued.text
