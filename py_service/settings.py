@@ -70,7 +70,7 @@ class Settings:
     queue_members_max: int = 4_096
     requests_concurrent_max: int = 4_096
 
-    # Quotas: for each process. Of a person (or an API key), then of a client's address (IPv6: /64), for operations without a caller.
+    # Quotas: for each process. Of a person or an API key, then of a client's address (IPv6: /64), for operations without a caller.
     unlocks_per_minute_max: int = 120
     requests_per_minute_max: int = 1_200
     open_requests_per_minute_max: int = 6_000  # what isn't proved to be anybody's, too; all locks of a site come from one address

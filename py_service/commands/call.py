@@ -42,9 +42,10 @@ class Caller:
         self._credentials = credentials
         self.url = credentials.url
         # Named, so that a list of sessions shows which is which.
-        self._http = httpx.Client(
-            base_url=self.url, timeout=TIMEOUT, transport=transport, headers={"User-Agent": f"nexkey/{version('nexkey')}"}
-        )
+        agent = {"User-Agent": f"nexkey/{version('nexkey')}"}
+        # Certificates are read only where they are needed: it takes longer than a command.
+        secure = self.url.startswith("https:")
+        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport, headers=agent, verify=secure)
 
     def __enter__(self) -> Caller:
         return self

@@ -19,6 +19,7 @@ NOUNS = {
     "calendar": "Calendars of holidays.",
     "role": "Roles, and what each permits.",
     "plan": "Lockdown plans.",
+    "api-key": "API keys, for programs.",
     "session": "Where you are signed in.",
     "event": "What happened.",
 }
@@ -174,6 +175,7 @@ PLACES = (
         for verb, help_ in (("lockdown", "Lock a whole {} down."), ("release", "Let go of a {} that was locked down by hand."))
     ),
 )  # fmt: skip
+KEY = Shape(("id", "name", "scopes", "sites", "expires_at", "key", "effective_by"))
 OTHERS = (
     listing("device", "/v1/devices", ("id", "name", "kind", "door", "active"), "door", "kind"),
     listing("schedule", "/v1/schedules", ("id", "name", "calendar", "windows"), "calendar"),
@@ -184,6 +186,16 @@ OTHERS = (
         takes=(which("lockdown_plan"),)),
     Verb("plan", "release", "POST", "/v1/lockdown-plans/{lockdown_plan}/release", "Let go of all places of a plan, in one change.",
         takes=(which("lockdown_plan"),)),
+    listing("api-key", "/v1/api-keys", ("id", "name", "scopes", "sites", "expires_at", "active", "last_used_at")),
+    Verb("api-key", "show", "GET", "/v1/api-keys/{api_key}", "Show one API key, without its secret.", takes=(which("api_key"),)),
+    Verb("api-key", "add", "POST", "/v1/api-keys", "Make an API key: it is told once.", KEY, (
+        called(), given("scopes", "What it may do, e.g. persons.write; may be given more than once.", "many", needed=True, word="scope"),
+        given("sites", "Where; everywhere else. May be given more than once.", "many", word="site"),
+        given("expires_at", "Until when; for a year else.", word="until"), ID,
+    )),
+    Verb("api-key", "rotate", "POST", "/v1/api-keys/{api_key}/rotate", "Give an API key a new secret: it is told once.", KEY,
+        (which("api_key"), given("overlap_seconds", "How long the one before goes on; 0: not at all.", "number"))),
+    Verb("api-key", "remove", "DELETE", "/v1/api-keys/{api_key}", "Revoke an API key.", takes=(which("api_key"),)),
     Verb("session", "list", "GET", "/v1/me/sessions", "Where you are signed in.", SESSIONS),
     Verb("session", "end", "DELETE", "/v1/me/sessions/{session}", "End one of your sessions.", takes=(which("session"),)),
     Verb("session", "end-others", "POST", "/v1/me/sessions/end-others", "End all of your sessions but this."),

@@ -76,6 +76,7 @@ class ApiKeys(Protocol):
 
 
 Admit = Callable[["Principal"], None]
+Doubt = Callable[[], None]
 
 
 class Authenticator:
@@ -95,8 +96,11 @@ class Authenticator:
         self._api_keys = api_keys
         self._clock_ms = clock_ms
 
-    async def authenticate(self, authorization: str | None, fenced: bool, takes_api_keys: bool, admit: Admit | None = None) -> Principal:
-        """The claims of a person's token, or an API key. `admit` is asked when it is proved whose it is: it may raise a Problem.
+    async def authenticate(
+        self, authorization: str | None, fenced: bool, takes_api_keys: bool, admit: Admit | None = None, doubt: Doubt | None = None
+    ) -> Principal:
+        """The claims of a person's token, or an API key. `admit` is asked when it is proved whose it is, and `doubt` before the store
+        is asked about what memory doesn't know: both may raise a Problem.
 
         Raises Problem 401 with the cause as its code, 403 when suspended or for an API key where it isn't taken, or 503.
         """
@@ -104,7 +108,7 @@ class Authenticator:
         if token.startswith(KEY_PREFIX):
             if not takes_api_keys:
                 raise person_needed()
-            return await self._of_key(token, fenced, admit)
+            return await self._of_key(token, fenced, admit, doubt)
         try:
             claims = self._ring.verify_access_token(token, _AUDIENCE, self._clock_ms())
         except TokenError as error:
@@ -116,7 +120,7 @@ class Authenticator:
         await self._stand(claims, fenced)
         return claims
 
-    async def _of_key(self, text: str, fenced: bool, admit: Admit | None) -> ShownKey:
+    async def _of_key(self, text: str, fenced: bool, admit: Admit | None, doubt: Doubt | None) -> ShownKey:
         """A key proves itself against permissions only. Memory is asked first; what it doesn't know it may not have heard of yet."""
         read = self._api_keys.read(text)
         if read is None:
@@ -126,6 +130,8 @@ class Authenticator:
         proved = cause not in _UNPROVED
         if admit is not None and proved:
             admit(key)
+        if doubt is not None and not proved:
+            doubt()
         if fenced or cause is not None:
             await self._permissions.current(key.organization)
             cause = self._cause(key)

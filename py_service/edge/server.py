@@ -158,17 +158,23 @@ class EdgeApplication:
         return await endpoint.handler(request)
 
     async def _admitted(self, endpoint: Endpoint, request: Request, scope: Scope, fenced: bool, quota: Headers) -> Principal:
-        """Who asks, and has something left of a quota. What proves nobody's is taken from its network's: that bounds guessing."""
+        """Who asks, and has something left of a quota. What isn't proved to be anybody's is taken from its network's, and before a
+        store is asked about it: that bounds guessing, and what it costs."""
         meter = self._meters[endpoint.quota]
 
         def take(caller: Principal) -> None:
+            quota.clear()  # who was in doubt has proved themselves
             meter.take(f"{caller.organization}:{caller.subject}", time.monotonic(), quota)
 
+        def doubt() -> None:
+            self._take_for_network("open", scope, request, quota)
+
+        authorization = request.headers.get("authorization")
         try:
-            return await self._authenticator.authenticate(request.headers.get("authorization"), fenced, endpoint.takes_api_keys, take)
+            return await self._authenticator.authenticate(authorization, fenced, endpoint.takes_api_keys, take, doubt)
         except Problem as refusal:
             if refusal.status == 401 and not quota:
-                self._take_for_network("open", scope, request, quota)
+                doubt()
             raise
 
     def _take_for_network(self, name: Quota, scope: Scope, request: Request, quota: Headers) -> None:

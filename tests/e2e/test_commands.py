@@ -81,6 +81,7 @@ def working_day(nexkey: Terminal, service: Service) -> None:
     people(nexkey)
     doors(nexkey)
     keys(nexkey)
+    programs(nexkey)
     sessions(nexkey, service)
     places(nexkey)
     assert "signed out" in nexkey("logout")
@@ -152,6 +153,19 @@ def sessions(nexkey: Terminal, service: Service) -> None:
     assert nexkey("person", "sessions", employee.person, "--json")["items"]
     nexkey("person", "sign-out", employee.person)
     assert "token_revoked" in other("whoami", status=1)
+
+
+def programs(nexkey: Terminal) -> None:
+    made = nexkey("api-key", "add", "Payroll", "--scope", "persons.read", "--scope", "doors.read", "--site", "berlin", "--json")
+    assert (made["scopes"], made["sites"]) == (["doors.read", "persons.read"], ["berlin"])
+    assert nexkey("door", "list", "--json", NEXKEY_TOKEN=made["key"])["items"]
+    assert "Payroll" in nexkey("api-key", "list")
+    assert made["key"] not in nexkey("api-key", "show", made["id"])
+    turned = nexkey("api-key", "rotate", made["id"], "--overlap-seconds", "0", "--json")["key"]
+    assert "api_key_unknown" in nexkey("door", "list", status=1, NEXKEY_TOKEN=made["key"])
+    assert nexkey("door", "list", "--json", NEXKEY_TOKEN=turned)["items"]
+    assert "effective by" in nexkey("api-key", "remove", made["id"])
+    assert "api_key" in nexkey("door", "list", status=1, NEXKEY_TOKEN=turned)
 
 
 def doors(nexkey: Terminal) -> None:

@@ -73,6 +73,7 @@ class MadeExchange:
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.status, self.headers, self.body = status, dict(headers), body
+        assert len(self.headers) == len(headers), f"a header is given twice: {headers}"
         self.answers += 1
 
     def close(self, status: int | None = None) -> tuple[int, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from py_service.edge.limits import Limits
 from py_service.errors import KEY_REFUSALS, stores_unavailable
 from py_service.identity.api_key import make_key
 from tests.unit.edge_support import Edge, MadeExchange, make_edge
@@ -83,6 +84,22 @@ async def test_only_who_has_proved_themselves_takes_from_the_keys_quota() -> Non
     unproved = await shown(edge, *FENCED)
     assert '"request"' in proved.headers["ratelimit"]
     assert '"open"' in unproved.headers["ratelimit"]
+
+
+async def test_guesses_use_up_their_address_and_then_cost_no_store() -> None:
+    edge = await make_edge(Limits(open_requests_per_minute_max=2))
+    edge.permissions.causes = ["api_key_unknown"]
+    assert [(await shown(edge, *UNFENCED)).status for _ in range(4)] == [401, 401, 429, 429]
+    assert edge.permissions.current_calls == 2
+    edge.permissions.causes = [None]
+    assert (await shown(edge, *UNFENCED)).status == 201  # who is known isn't held up
+
+
+async def test_a_new_key_is_in_doubt_once() -> None:
+    edge = await make_edge()
+    edge.permissions.causes = ["api_key_unknown", None]
+    exchange = await shown(edge, *UNFENCED)
+    assert (exchange.status, exchange.headers["ratelimit"].split(";")[0]) == (201, '"request"')
 
 
 @pytest.mark.parametrize("text", [KEY[:-1], KEY + "0", "nxk_", "nxk_acme.k1.secret"])
