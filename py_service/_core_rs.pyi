@@ -73,7 +73,7 @@ class Settlement:
     @property
     def rule(self) -> str | None: ...
     @property
-    def taken(self) -> bytes | None: ...  # JSON: what a grant took: passes, entered, left, passed_back, first_person, opened_for_all
+    def taken(self) -> bytes | None: ...  # JSON: what a grant took (documents.md, `taken`)
     @property
     def records(self) -> bytes: ...  # JSON: records to write, by key
 

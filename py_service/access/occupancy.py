@@ -44,7 +44,8 @@ class ResetOccupancy:
         counted = found.get(names[0], {})
         count = int(counted.get("count", 0))
         if self.person is None:
-            counted, left = {"count": 0, "reset_at": view.at_ms}, count
+            # No earlier than the latest entry, which a clock that is ahead may have dated: whoever isn't counted is outside.
+            counted, left = {"count": 0, "reset_at": max(view.at_ms, int(counted.get("last_at", 0)))}, count
         elif not _is_inside(found.get(names[1], {}), counted):
             return Plan()
         else:
@@ -118,6 +119,6 @@ class AreaOccupancy:
 
 
 def _is_inside(record: Document, area: Document) -> bool:
-    """Whoever entered before the reset is outside."""
+    """Whoever entered no later than the reset is outside."""
     entered_at, reset_at = record.get("entered_at"), area.get("reset_at")
     return entered_at is not None and (reset_at is None or int(entered_at) > int(reset_at))

@@ -1,6 +1,7 @@
 """The border of the permission index: types, reasons, errors with codes, and threads. Rules are tested in the crate and by the twin."""
 
 import json
+import re
 import threading
 import time
 import typing
@@ -13,9 +14,13 @@ from py_service._core_rs import (
     Decision,
     DeviceAssertionError,
     PermissionIndex,
+    Settlement,
     SnapshotError,
     TokenError,
+    give_back,
 )
+from tests.boundary.project_files import read
+from tests.boundary.test_problem_codes import CODE_IN_RUST, DECISION, DOCUMENTS
 
 Image = dict[str, object]
 ORGANIZATION = "acme"
@@ -94,6 +99,64 @@ def test_every_refusal_of_the_first_steps_crosses_the_border_by_its_name(index: 
         assert index.apply(ORGANIZATION, revision, encoded(change))
         decision = index.check(ORGANIZATION, "anna", "front", 0)
         assert (decision.allowed, decision.reason, decision.rule) == (False, reason, rule)
+
+
+def test_the_document_names_every_reason_and_no_other() -> None:
+    order = read(DOCUMENTS).partition("## Order of `check`")[2].partition("## Roles")[0]
+    cells = [line.rpartition(" | ")[2] for line in order.splitlines() if line.startswith("| ")]
+    told = {word for cell in cells for word in re.findall(r"`([a-z_]+)`", cell)}
+    assert told | {"role_missing"} == set(CODE_IN_RUST.findall(read(DECISION)))
+
+
+STATEFUL_REFUSALS: list[tuple[Image, Image, bool | None, str]] = [
+    ({"mode": "card_and_pin"}, {}, None, "pin_needed"),
+    ({"mode": "card_and_pin"}, {}, False, "pin_wrong"),
+    ({"mode": "card_and_pin"}, {"pin.anna": {"wrong": 5, "wrong_since": 0}}, True, "rate_limited"),
+    ({"enters": "vault"}, {"area.vault": {"count": 1}, "inside.vault.anna": {"entered_at": 0}}, None, "anti_passback"),
+    ({"enters": "vault"}, {"area.vault": {"count": 1}}, None, "occupancy_full"),
+    ({"two_persons_seconds": 30}, {}, None, "second_person_needed"),
+    ({"site": "annex"}, {"pass.once": {"used": 1}}, None, "pass_used_up"),
+]
+
+
+@pytest.mark.parametrize(("terms", "records", "pin", "reason"), STATEFUL_REFUSALS)
+def test_every_stateful_refusal_crosses_the_border_by_its_name(
+    index: PermissionIndex, terms: Image, records: Image, pin: bool | None, reason: str
+) -> None:
+    door: Image = {"site": "hq", "area": None, "mode": "locked", "locked_down": False, **terms}
+    once: Image = {"id": "once", "given_by": None, "counts": [{"pass": "once", "uses": 1}]}
+    vault = image("area", "vault", site="hq", locked_down=False, anti_passback="hard", occupancy_max=1)
+    used = image("grant", "used", effect="allow", person="anna", site="annex", schedule=None, **ALWAYS, **{"pass": once})
+    annex = image("site", "annex", time_zone="UTC", locked_down=False)
+    always = image("grant", "always", effect="allow", group="odd", site="hq", schedule=None, **ALWAYS)
+    back = image("door", "back", **door)
+    assert index.apply(ORGANIZATION, 2, encoded(vault, annex, used, back, always))
+    decision = index.check(ORGANIZATION, "anna", "back", 1)
+    assert decision.allowed and decision.stateful
+    first = index.settle(ORGANIZATION, "anna", "back", decision, pin, 1, b"{}")
+    assert first.missing and not first.allowed and first.reason == "stores_unavailable"
+    known = json.dumps({key: records.get(key, {}) for key in first.missing}).encode()
+    settled = index.settle(ORGANIZATION, "anna", "back", decision, pin, 1, known)
+    assert (settled.missing, settled.allowed, settled.reason, settled.taken) == ([], False, reason, None)
+    for name in Settlement.__dict__.keys() - object.__dict__.keys():
+        with pytest.raises(AttributeError):
+            setattr(settled, name, True)
+
+
+@pytest.mark.parametrize(
+    "records", [b"", b"[]", b'{"pass.x":{"used":-1}}', b'{"pass.x":{"used":4294967296}}', b'{"pass.x":7}', b"{" * 100_000]
+)
+def test_records_that_are_malformed_are_an_error_and_never_a_grant(index: PermissionIndex, records: bytes) -> None:
+    decision = index.check(ORGANIZATION, "anna", "front", 0)
+    asked: list[typing.Callable[[], Settlement]] = [
+        lambda: index.settle(ORGANIZATION, "anna", "front", decision, None, 0, records),
+        lambda: give_back("anna", "front", 0, b"{}", records),
+        lambda: give_back("anna", "front", 0, b"[" + records, b"{}"),
+    ]
+    for ask in asked:
+        with pytest.raises(SnapshotError) as refusal:
+            ask()
+        assert refusal.value.code == "records_malformed"
 
 
 def test_names_may_be_any_text(index: PermissionIndex) -> None:

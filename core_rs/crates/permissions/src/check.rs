@@ -178,7 +178,7 @@ pub fn hear_rules<'a>(
 /// How often a pass may have been passed on: each level asks what its giver may.
 const PASSED_ON_MAX: u8 = 4;
 /// Most limited rules of one person at one door that are tried.
-const CHOICES_MAX: usize = 16;
+const CHOICES_MAX: usize = 64;
 /// Below this many rules the list is walked, above it is searched for each group of the person.
 const WALKED_RULES_MAX: usize = 16;
 

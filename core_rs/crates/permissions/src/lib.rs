@@ -21,6 +21,7 @@ mod check;
 mod decision;
 mod documents;
 mod explain;
+mod give_back;
 mod groups;
 mod identifier;
 mod images;
@@ -35,17 +36,18 @@ mod schedule;
 mod sessions;
 mod settle;
 mod slots;
+mod states;
 mod zone;
 
 pub use decision::{Choice, Decision, Needs, Reason};
 pub use documents::{AntiPassback, DoorMode};
 pub use explain::{Explanation, Step};
+pub use give_back::give_back;
 pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};
 pub use index::{PermissionIndex, SnapshotError, tzdata_version};
 pub use load::SnapshotLoad;
 pub use model::{AreaTerms, Device, DoorRecord};
 pub use roles::roles;
-pub use settle::{
-    Asking, Record, Records, Settled, Taken, give_back, records_from_json, records_to_json,
-};
+pub use settle::{Asking, Settled};
+pub use states::{Moved, Record, Records, Taken, records_from_json, records_to_json};
 pub use zone::is_zone;

@@ -4,116 +4,16 @@
 //! INVARIANT: a refusal changes nothing but the count of wrong PINs and who asked first.
 use crate::check::{Silent, decide};
 use crate::decision::{Choice, Decision, Needs, Reason};
-use crate::documents::{AntiPassback, Malformed};
+use crate::documents::AntiPassback;
 use crate::identifier::Identifier;
 use crate::model::{AreaTerms, State};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::states::{Ledger, Moved, Record, Records, Taken, keys_of, move_ms, pass_key};
+use std::collections::BTreeSet;
 
 /// Wrong PINs after which nobody is heard for a while.
 pub const WRONG_PINS_MAX: u32 = 5;
 /// For how long, in milliseconds.
 pub const WRONG_PINS_MS: i64 = 600_000;
-
-/// One state document, by its key: `pass.<id>`, `area.<id>`, `inside.<area>.<person>`, `door.<id>`, `pin.<person>`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Record {
-    /// Of a pass: how often it was used.
-    #[serde(skip_serializing_if = "is_default")]
-    pub used: u32,
-    /// Of an area: how many are inside.
-    #[serde(skip_serializing_if = "is_default")]
-    pub count: u32,
-    /// Of an area: whoever entered before counts as outside.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reset_at: Option<i64>,
-    /// Of a person in an area: when they entered; absent: they are outside.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entered_at: Option<i64>,
-    /// Of a door: who asked first, and when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_person: Option<Identifier>,
-    /// See `first_person`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_at: Option<i64>,
-    /// Of a door: the day on which a first person opened it for everybody.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub opened_day: Option<i64>,
-    /// Of a PIN: how often it was wrong.
-    #[serde(skip_serializing_if = "is_default")]
-    pub wrong: u32,
-    /// Since when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wrong_since: Option<i64>,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// What one grant took: told in the event, and given back if the door didn't open.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Taken {
-    /// Passes that were used, once each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub passes: Vec<Identifier>,
-    /// The area that was entered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entered: Option<Identifier>,
-    /// The area that was left.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left: Option<Identifier>,
-    /// The area that was entered by somebody who was inside (soft anti-passback).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub passed_back: Option<Identifier>,
-    /// Who asked first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_person: Option<Identifier>,
-    /// Whether this opened the door for everybody today.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub opened_for_all: bool,
-}
-
-impl Taken {
-    /// From JSON.
-    ///
-    /// # Errors
-    /// When it isn't what `to_json` writes.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, Malformed> {
-        serde_json::from_slice(bytes).map_err(|_| Malformed)
-    }
-
-    /// As JSON.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// Whether there is anything to tell.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// The records by key.
-pub type Records = BTreeMap<String, Record>;
-
-/// Records from JSON.
-///
-/// # Errors
-/// When a field is not of its form.
-pub fn records_from_json(bytes: &[u8]) -> Result<Records, Malformed> {
-    serde_json::from_slice(bytes).map_err(|_| Malformed)
-}
-
-/// Records as JSON.
-#[must_use]
-pub fn records_to_json(records: &Records) -> Vec<u8> {
-    serde_json::to_vec(records).unwrap_or_default()
-}
 
 /// The answer, or what has to be read for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,24 +48,6 @@ pub struct Asking<'a> {
 
 type Refused = (Reason, Option<Identifier>);
 
-/// Undoes what a grant of `at_ms` took, when the door didn't open. What others did since stays.
-#[must_use]
-pub fn give_back(asking: Asking<'_>, taken: &Taken, records: &Records) -> Settled {
-    let state = State::default();
-    let mut desk = Desk {
-        state: &state,
-        records,
-        changed: Records::new(),
-        missing: BTreeSet::new(),
-        now_ms: asking.now_ms,
-    };
-    desk.undo(asking, taken);
-    if !desk.missing.is_empty() {
-        return Settled::Missing(desk.missing);
-    }
-    done(Reason::Granted, None, Taken::default(), desk.changed)
-}
-
 /// Settles `decision`, which was made for the same person, door and moment.
 #[must_use]
 pub fn settle(
@@ -184,29 +66,37 @@ pub fn settle(
     };
     let mut desk = Desk {
         state,
-        records,
-        changed: Records::new(),
-        missing: BTreeSet::new(),
+        ledger: Ledger::new(records),
         now_ms: asking.now_ms,
     };
     let mut taken = Taken::default();
     let outcome = desk.ask(asking, decision, needs, &mut taken);
-    if !desk.missing.is_empty() {
-        return Settled::Missing(desk.missing);
+    let Ledger {
+        mut changed,
+        missing,
+        ..
+    } = desk.ledger;
+    if !missing.is_empty() {
+        return Settled::Missing(missing);
     }
     match outcome {
-        Ok(rule) => done(Reason::Granted, rule, taken, desk.changed),
+        Ok(rule) => done(Reason::Granted, rule, taken, changed),
         Err((reason, rule)) => {
-            desk.changed.retain(|key, _| {
+            changed.retain(|key, _| {
                 key.starts_with("pin.")
                     || reason == Reason::SecondPersonNeeded && key.starts_with("door.")
             });
-            done(reason, rule, Taken::default(), desk.changed)
+            done(reason, rule, Taken::default(), changed)
         }
     }
 }
 
-fn done(reason: Reason, rule: Option<Identifier>, taken: Taken, changed: Records) -> Settled {
+pub(crate) fn done(
+    reason: Reason,
+    rule: Option<Identifier>,
+    taken: Taken,
+    changed: Records,
+) -> Settled {
     Settled::Done {
         reason,
         rule,
@@ -215,28 +105,14 @@ fn done(reason: Reason, rule: Option<Identifier>, taken: Taken, changed: Records
     }
 }
 
-/// Works on copies of records; remembers which were changed, and which weren't there.
+/// Where one attempt is settled.
 struct Desk<'a> {
     state: &'a State,
-    records: &'a Records,
-    changed: Records,
-    missing: BTreeSet<String>,
+    ledger: Ledger<'a>,
     now_ms: i64,
 }
 
 impl Desk<'_> {
-    fn read(&mut self, key: &str) -> Record {
-        if let Some(record) = self.changed.get(key).or_else(|| self.records.get(key)) {
-            return record.clone();
-        }
-        self.missing.insert(key.to_owned());
-        Record::default()
-    }
-
-    fn write(&mut self, key: String, record: Record) {
-        self.changed.insert(key, record);
-    }
-
     fn ask(
         &mut self,
         asking: Asking<'_>,
@@ -244,116 +120,137 @@ impl Desk<'_> {
         needs: &Needs,
         taken: &mut Taken,
     ) -> Result<Option<Identifier>, Refused> {
-        let mut rule = decision.rule.clone();
         let open_for_all = self.is_open_for_all(asking.door, needs);
-        if !decision.is_allowed() {
-            if !open_for_all {
-                return Err((decision.reason, rule));
-            }
-            rule = Identifier::new(asking.door);
+        if !decision.is_allowed() && !open_for_all {
+            return Err((decision.reason, decision.rule.clone()));
+        }
+        if !self.has_all(asking, needs, open_for_all) {
+            return Ok(None);
         }
         if needs.pin {
             self.hear_pin(asking)?;
         }
-        let used = self.take(asking.person, needs, open_for_all, taken)?;
+        taken.moved = self.go(asking.person, needs)?;
         if open_for_all {
-            return Ok(rule);
+            return Ok(Identifier::new(asking.door));
         }
+        let used = self.use_one(needs, &mut taken.passes)?;
         if needs.two_persons_seconds.is_some() {
             self.hear_two(asking, needs, taken)?;
         }
         if let Some(day) = needs.first_person_day {
-            let key = format!("door.{}", asking.door);
+            let key = door_key(asking.door);
             let record = Record {
                 opened_day: Some(day),
-                ..self.read(&key)
+                ..self.ledger.read(&key)
             };
-            self.write(key, record);
+            self.ledger.write(key, record);
             taken.opened_for_all = true;
+            taken.opened_day = Some(day);
         }
-        Ok(used.or(rule))
+        Ok(used.or_else(|| decision.rule.clone()))
+    }
+
+    /// Asks for everything at once, so that nothing is decided on what isn't known yet and few rounds are needed.
+    fn has_all(&mut self, asking: Asking<'_>, needs: &Needs, open_for_all: bool) -> bool {
+        if needs.pin {
+            self.ledger.read(&pin_key(asking.person));
+        }
+        if needs.two_persons_seconds.is_some() && !open_for_all {
+            self.ledger.read(&door_key(asking.door));
+        }
+        self.has_all_of(asking.person, needs, open_for_all)
+    }
+
+    /// The part of it that a first person has to bring too.
+    fn has_all_of(&mut self, person: &str, needs: &Needs, open_for_all: bool) -> bool {
+        let entered = needs.enters.as_ref().map(|(area, _)| area);
+        for area in entered.into_iter().chain(&needs.leaves) {
+            let (area_key, inside_key) = keys_of(area, person);
+            self.ledger.read(&area_key);
+            self.ledger.read(&inside_key);
+        }
+        let choices = if open_for_all { &[] } else { &*needs.choices };
+        for (pass, _) in choices.iter().flat_map(|choice| &choice.counts) {
+            self.ledger.read(&pass_key(pass));
+        }
+        self.ledger.missing.is_empty()
     }
 
     fn is_open_for_all(&mut self, door: &str, needs: &Needs) -> bool {
         needs
             .first_person_day
-            .is_some_and(|day| self.read(&format!("door.{door}")).opened_day == Some(day))
+            .is_some_and(|day| self.ledger.read(&door_key(door)).opened_day == Some(day))
     }
 
     /// Five wrong ones, and nobody is heard for ten minutes: four digits are soon guessed else.
     fn hear_pin(&mut self, asking: Asking<'_>) -> Result<(), Refused> {
-        let key = format!("pin.{}", asking.person);
-        let mut record = self.read(&key);
-        let lately = record
+        let key = pin_key(asking.person);
+        let stored = self.ledger.read(&key);
+        let lately = stored
             .wrong_since
             .is_some_and(|since| asking.now_ms.saturating_sub(since) < WRONG_PINS_MS);
-        if !lately {
-            record.wrong = 0;
-            record.wrong_since = None;
-        }
-        if record.wrong >= WRONG_PINS_MAX {
+        let (wrong, since) = if lately {
+            (stored.wrong, stored.wrong_since)
+        } else {
+            (0, None)
+        };
+        if wrong >= WRONG_PINS_MAX {
             return Err((Reason::RateLimited, None));
         }
         match asking.pin {
             None => Err((Reason::PinNeeded, None)),
             Some(true) => {
-                if record.wrong > 0 {
-                    self.write(key, Record::default());
+                if stored != Record::default() {
+                    self.ledger.write(key, Record::default());
                 }
                 Ok(())
             }
             Some(false) => {
-                record.wrong += 1;
-                record.wrong_since = record.wrong_since.or(Some(asking.now_ms));
-                self.write(key, record);
+                let record = Record {
+                    wrong: wrong + 1,
+                    wrong_since: since.or(Some(asking.now_ms)),
+                    ..Record::default()
+                };
+                self.ledger.write(key, record);
                 Err((Reason::PinWrong, None))
             }
         }
     }
 
-    /// Anti-passback, occupancy, uses; the grant that was used, when one is limited.
-    fn take(
-        &mut self,
-        person: &str,
-        needs: &Needs,
-        open_for_all: bool,
-        taken: &mut Taken,
-    ) -> Result<Option<Identifier>, Refused> {
+    /// Out of one area and into another. Leaving is never refused.
+    fn go(&mut self, person: &str, needs: &Needs) -> Result<Moved, Refused> {
+        let mut moved = Moved::default();
         if let Some(area) = &needs.leaves {
-            self.leave(area, person, taken);
+            self.leave(area, person, &mut moved);
         }
         if let Some((area, terms)) = &needs.enters {
-            self.enter(area, *terms, person, taken)?;
+            self.enter(area, *terms, person, &mut moved)?;
         }
-        if open_for_all || needs.choices.is_empty() {
-            return Ok(None);
-        }
-        for choice in &needs.choices {
-            if self.use_up(choice, taken) {
-                return Ok(Some(choice.rule.clone()));
-            }
-        }
-        let first = needs.choices.first();
-        Err((Reason::PassUsedUp, first.map(|choice| choice.rule.clone())))
+        Ok(moved)
     }
 
-    fn is_inside(&mut self, area: &Record, inside_key: &str) -> Option<i64> {
-        let entered_at = self.read(inside_key).entered_at?;
-        area.reset_at
-            .is_none_or(|reset_at| entered_at > reset_at)
-            .then_some(entered_at)
-    }
-
-    /// Leaving is never refused.
-    fn leave(&mut self, area: &Identifier, person: &str, taken: &mut Taken) {
+    fn leave(&mut self, area: &Identifier, person: &str, moved: &mut Moved) {
         let (area_key, inside_key) = keys_of(area, person);
-        let mut record = self.read(&area_key);
-        if self.is_inside(&record, &inside_key).is_some() {
-            record.count = record.count.saturating_sub(1);
-            self.write(area_key, record);
-            self.write(inside_key, Record::default());
-            taken.left = Some(area.clone());
-        }
+        let record = self.ledger.read(&area_key);
+        let Some(since) = self.ledger.inside_since(&record, &inside_key) else {
+            return;
+        };
+        let left_at = Some(move_ms(
+            &record,
+            &self.ledger.read(&inside_key),
+            self.now_ms,
+        ));
+        let count = record.count.saturating_sub(1);
+        self.ledger.write(area_key, Record { count, ..record });
+        let outside = Record {
+            left_at,
+            ..Record::default()
+        };
+        self.ledger.write(inside_key, outside);
+        moved.left = Some(area.clone());
+        moved.left_at = left_at;
+        moved.left_inside_since = Some(since);
     }
 
     fn enter(
@@ -361,64 +258,84 @@ impl Desk<'_> {
         area: &Identifier,
         terms: AreaTerms,
         person: &str,
-        taken: &mut Taken,
+        moved: &mut Moved,
     ) -> Result<(), Refused> {
         let (area_key, inside_key) = keys_of(area, person);
-        let mut record = self.read(&area_key);
-        let inside_since = self.is_inside(&record, &inside_key);
+        let record = self.ledger.read(&area_key);
+        let inside = self.ledger.read(&inside_key);
+        let entered_at = Some(move_ms(&record, &inside, self.now_ms));
+        let inside_since = self.ledger.inside_since(&record, &inside_key);
+        let mut count = record.count;
         if let Some(since) = inside_since {
             let lasts_ms = i64::from(terms.anti_passback_minutes) * 60_000;
             match terms.anti_passback {
                 AntiPassback::Off => {}
-                AntiPassback::Soft => taken.passed_back = Some(area.clone()),
+                AntiPassback::Soft => moved.passed_back = Some(area.clone()),
                 AntiPassback::Timed if self.now_ms.saturating_sub(since) >= lasts_ms => {}
                 AntiPassback::Timed | AntiPassback::Hard => {
                     return Err((Reason::AntiPassback, Some(area.clone())));
                 }
             }
         } else {
-            if terms
-                .occupancy_max
-                .is_some_and(|limit| record.count >= limit)
-            {
+            let full = |limit| record.count >= limit;
+            if terms.occupancy_max.is_some_and(full) {
                 return Err((Reason::OccupancyFull, Some(area.clone())));
             }
-            record.count += 1;
-            self.write(area_key, record);
+            count = count.saturating_add(1);
         }
-        let inside = Record {
-            entered_at: Some(self.now_ms),
-            ..Record::default()
+        // Written in any case: of an entry and a reset at the same time one is settled anew.
+        let last_at = record.last_at.max(entered_at);
+        let area_record = Record {
+            count,
+            last_at,
+            ..record
         };
-        self.write(inside_key, inside);
-        taken.entered = Some(area.clone());
+        self.ledger.write(area_key, area_record);
+        let inside = Record {
+            entered_at,
+            ..inside
+        };
+        self.ledger.write(inside_key, inside);
+        moved.entered = Some(area.clone());
+        moved.entered_at = entered_at;
+        moved.entered_inside_since = inside_since;
         Ok(())
     }
 
-    fn use_up(&mut self, choice: &Choice, taken: &mut Taken) -> bool {
-        let passes: Vec<(String, Record)> = choice
+    /// The first grant whose passes all have a use left; `None` when one holds that isn't limited.
+    fn use_one(
+        &mut self,
+        needs: &Needs,
+        passes: &mut Vec<Identifier>,
+    ) -> Result<Option<Identifier>, Refused> {
+        for choice in &needs.choices {
+            if self.use_up(choice, passes) {
+                return Ok(Some(choice.rule.clone()));
+            }
+        }
+        let first = needs.choices.first().map(|choice| choice.rule.clone());
+        first.map_or(Ok(None), |first| Err((Reason::PassUsedUp, Some(first))))
+    }
+
+    fn use_up(&mut self, choice: &Choice, passes: &mut Vec<Identifier>) -> bool {
+        let left = choice
             .counts
             .iter()
-            .map(|(pass, _)| {
-                let key = format!("pass.{}", pass.as_str());
-                let record = self.read(&key);
-                (key, record)
-            })
-            .collect();
-        let left = passes
-            .iter()
-            .zip(&choice.counts)
-            .all(|((_, record), (_, uses))| record.used < *uses);
-        if left {
-            for (key, record) in passes {
-                let used = record.used + 1;
-                self.write(key, Record { used, ..record });
-            }
-            taken
-                .passes
-                .extend(choice.counts.iter().map(|(pass, _)| pass.clone()));
+            .all(|(pass, uses)| self.ledger.read(&pass_key(pass)).used < *uses);
+        if !left {
+            return false;
         }
-        left
+        // A pass that is named twice is used once.
+        let mut counted = BTreeSet::new();
+        for (pass, _) in &choice.counts {
+            if counted.insert(pass) {
+                let record = self.ledger.read(&pass_key(pass));
+                let used = record.used.saturating_add(1);
+                self.ledger.write(pass_key(pass), Record { used, ..record });
+                passes.push(pass.clone());
+            }
+        }
+        true
     }
 
     /// The first to ask is remembered and refused; the second opens, if the first still may, and both have come in.
@@ -428,8 +345,8 @@ impl Desk<'_> {
         needs: &Needs,
         taken: &mut Taken,
     ) -> Result<(), Refused> {
-        let key = format!("door.{}", asking.door);
-        let record = self.read(&key);
+        let key = door_key(asking.door);
+        let record = self.ledger.read(&key);
         let waits_ms = i64::from(needs.two_persons_seconds.unwrap_or_default()) * 1_000;
         let waiting = record.first_person.clone().zip(record.first_at);
         let first = waiting.filter(|(first, at_ms)| {
@@ -444,7 +361,7 @@ impl Desk<'_> {
                 first_at: None,
                 ..record
             };
-            self.write(key, record);
+            self.ledger.write(key, record);
             taken.first_person = Some(first);
             return Ok(());
         }
@@ -453,58 +370,8 @@ impl Desk<'_> {
             first_at: Some(asking.now_ms),
             ..record
         };
-        self.write(key, record);
+        self.ledger.write(key, record);
         Err((Reason::SecondPersonNeeded, Identifier::new(asking.door)))
-    }
-
-    fn undo(&mut self, asking: Asking<'_>, taken: &Taken) {
-        for pass in &taken.passes {
-            let key = format!("pass.{}", pass.as_str());
-            let record = self.read(&key);
-            let used = record.used.saturating_sub(1);
-            self.write(key, Record { used, ..record });
-        }
-        let first = taken.first_person.as_ref().map(Identifier::as_str);
-        for person in [Some(asking.person), first].into_iter().flatten() {
-            if let Some(area) = &taken.entered {
-                let (area_key, inside_key) = keys_of(area, person);
-                let record = self.read(&area_key);
-                // Whoever was inside before (soft anti-passback) is inside still.
-                let entered_now = self.is_inside(&record, &inside_key) == Some(asking.now_ms);
-                if entered_now && taken.passed_back.is_none() {
-                    let count = record.count.saturating_sub(1);
-                    self.write(area_key, Record { count, ..record });
-                    self.write(inside_key, Record::default());
-                }
-            }
-        }
-        if let Some(area) = &taken.left {
-            let (area_key, inside_key) = keys_of(area, asking.person);
-            let record = self.read(&area_key);
-            if self.is_inside(&record, &inside_key).is_none() {
-                let count = record.count.saturating_add(1);
-                self.write(area_key, Record { count, ..record });
-                let entered_at = Some(asking.now_ms);
-                self.write(
-                    inside_key,
-                    Record {
-                        entered_at,
-                        ..Record::default()
-                    },
-                );
-            }
-        }
-        if taken.opened_for_all {
-            let key = format!("door.{}", asking.door);
-            let record = self.read(&key);
-            self.write(
-                key,
-                Record {
-                    opened_day: None,
-                    ..record
-                },
-            );
-        }
     }
 
     /// What the first person needs is asked now: a grant that was taken meanwhile is gone, a pass is used, an area entered.
@@ -514,32 +381,34 @@ impl Desk<'_> {
         asking: Asking<'_>,
         taken: &mut Taken,
     ) -> bool {
-        let decision = decide(
-            self.state,
-            first.as_str(),
-            asking.door,
-            self.now_ms,
-            &mut Silent,
-        );
+        let (person, now_ms) = (first.as_str(), self.now_ms);
+        let decision = decide(self.state, person, asking.door, now_ms, &mut Silent);
         if !decision.is_allowed() {
             return false;
         }
         let Some(needs) = &decision.needs else {
             return true;
         };
-        let before = self.changed.clone();
-        let mut own = Taken::default();
-        let comes = self.take(first.as_str(), needs, false, &mut own).is_ok();
-        if comes {
-            taken.passes.append(&mut own.passes);
-        } else {
-            self.changed = before;
+        if !self.has_all_of(person, needs, false) {
+            return false;
         }
-        comes
+        // Should the first not come along after all, this attempt is refused, and what either took is dropped with it.
+        let mut passes = Vec::new();
+        let went = self.go(person, needs);
+        let came = went.and_then(|moved| self.use_one(needs, &mut passes).map(|_| moved));
+        let Ok(moved) = came else {
+            return false;
+        };
+        taken.passes.append(&mut passes);
+        taken.first_moved = moved;
+        true
     }
 }
 
-fn keys_of(area: &Identifier, person: &str) -> (String, String) {
-    let area = area.as_str();
-    (format!("area.{area}"), format!("inside.{area}.{person}"))
+fn door_key(door: &str) -> String {
+    format!("door.{door}")
+}
+
+fn pin_key(person: &str) -> String {
+    format!("pin.{person}")
 }

@@ -1,0 +1,247 @@
+"""The plain twin of `settle` and `give_back`, written from "Stateful rules" of docs/protocols/documents.md and from nothing else.
+
+Records are dictionaries by key, as the service keeps them in `states`; nothing is ever missing. Part of no process: it is what the
+core is compared with.
+"""
+
+import copy
+import datetime
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tests.property.oracle import Document, Judged, Organization, documents, text
+
+Record = dict[str, Any]
+Records = dict[str, Record]
+PIN_TRIES_MAX = 5
+PIN_WAIT_MS = 600_000
+FIRST_DAY = datetime.date(1970, 1, 1)
+
+
+class Asking(NamedTuple):
+    """Who asks for which door, when, and with what PIN: right, wrong, or none."""
+
+    person: str
+    door: str
+    now_ms: int
+    pin: bool | None
+
+
+class Outcome(NamedTuple):
+    allowed: bool
+    reason: str
+    rule: str | None
+    taken: Record
+    records: Records
+
+
+class Refused(Exception):
+    def __init__(self, reason: str, rule: str | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.rule = rule
+
+
+def tidy(record: Record) -> Record:
+    """Without what says nothing: nobody, never, none."""
+    return {field: value for field, value in record.items() if value not in (None, 0, False, [])}
+
+
+def settle(organization: Organization, asking: Asking, records: Records) -> Outcome:
+    """What `asking` comes to, and the records after it. The records that are given stay as they are."""
+    judged = organization.judge(asking.person, asking.door, asking.now_ms)
+    answer = judged.answer
+    if not organization.is_stateful(judged, asking.door):
+        return Outcome(*answer, {}, records)
+    attempt = Attempt(organization, asking, judged, records)
+    try:
+        rule = attempt.settled()
+    except Refused as refused:
+        kept = {key for key in attempt.records if key.startswith("pin.")}
+        if refused.reason == "second_person_needed":
+            kept.add(f"door.{asking.door}")
+        after = records | {key: attempt.records[key] for key in kept & attempt.records.keys()}
+        return Outcome(False, refused.reason, refused.rule, {}, after)
+    return Outcome(True, "granted", rule, tidy(attempt.taken), attempt.records)
+
+
+class Attempt:
+    """One attempt, on a copy of the records."""
+
+    def __init__(self, organization: Organization, asking: Asking, judged: Judged, records: Records) -> None:
+        self.organization = organization
+        self.asking = asking
+        self.judged = judged
+        self.door = organization.bag["door"][asking.door]
+        self.records: Records = copy.deepcopy(records)
+        self.taken: Record = {"passes": []}
+
+    def record(self, key: str) -> Record:
+        return self.records.setdefault(key, {})
+
+    def settled(self) -> str | None:
+        """The rule. Raises Refused."""
+        asking, judged = self.asking, self.judged
+        answer, today = judged.answer, None if judged.day is None else (judged.day - FIRST_DAY).days
+        door = self.record(f"door.{asking.door}")
+        open_for_all = today is not None and door.get("opened_day") == today
+        if not answer.allowed and not open_for_all:
+            raise Refused(answer.reason, answer.rule)
+        if answer.allowed and judged.mode == "card_and_pin":
+            self.hear_pin()
+        self.taken |= self.move(asking.person)
+        if open_for_all:
+            return asking.door
+        rule = self.use(judged, self.taken["passes"]) or answer.rule
+        if self.door.get("two_persons_seconds") is not None and judged.mode != "unlocked":
+            self.hear_two(door)
+        if today is not None:
+            door["opened_day"] = today
+            self.taken |= {"opened_for_all": True, "opened_day": today}
+        return rule
+
+    def hear_pin(self) -> None:
+        record, now_ms = self.record(f"pin.{self.asking.person}"), self.asking.now_ms
+        over = record.get("wrong_since") is None or now_ms - record["wrong_since"] >= PIN_WAIT_MS
+        wrong, since = (0, now_ms) if over else (record["wrong"], record["wrong_since"])
+        if wrong >= PIN_TRIES_MAX:
+            raise Refused("rate_limited", None)
+        if self.asking.pin is None:
+            raise Refused("pin_needed", None)
+        record.clear()
+        if not self.asking.pin:
+            record.update(wrong=wrong + 1, wrong_since=since)
+            raise Refused("pin_wrong", None)
+
+    def move(self, person: str) -> Record:
+        """Out of one area and into another: what of it counted."""
+        moved: Record = {}
+        area = self.organization.counted_area(self.door, "leaves")
+        if area is not None and (since := inside_since(self.records, area, person)) is not None:
+            at_ms = move_ms(self.records, area, person, self.asking.now_ms)
+            self.record(f"area.{area}")["count"] -= 1
+            self.record(f"inside.{area}.{person}").update(entered_at=None, left_at=at_ms)
+            moved |= {"left": area, "left_at": at_ms, "left_inside_since": since}
+        area = self.organization.counted_area(self.door, "enters")
+        if area is not None:
+            moved |= self.enter(area, person)
+        return moved
+
+    def enter(self, area: str, person: str) -> Record:
+        terms, record, now_ms = self.organization.bag["area"][area], self.record(f"area.{area}"), self.asking.now_ms
+        since, rule = inside_since(self.records, area, person), terms.get("anti_passback", "off")
+        at_ms = move_ms(self.records, area, person, now_ms)
+        moved: Record = {"entered": area, "entered_at": at_ms, "entered_inside_since": since}
+        if since is None:
+            limit = terms.get("occupancy_max")
+            if isinstance(limit, int) and record.get("count", 0) >= limit:
+                raise Refused("occupancy_full", area)
+            record["count"] = record.get("count", 0) + 1
+        elif rule == "soft":
+            moved["passed_back"] = area
+        elif rule == "hard" or (rule == "timed" and not is_over(terms, since, now_ms)):
+            raise Refused("anti_passback", area)
+        self.record(f"inside.{area}.{person}")["entered_at"] = at_ms
+        record["last_at"] = max(at_ms, record.get("last_at") or at_ms)
+        return moved
+
+    def use(self, judged: Judged, passes: list[str]) -> str | None:
+        """The grant on which a use was counted; null when none is counted."""
+        for grant_id, grant in judged.choices:
+            limits = list(limits_of(grant))
+            if all(self.record(f"pass.{name}").get("used", 0) < uses for name, uses in limits):
+                for name in dict.fromkeys(name for name, _ in limits):
+                    self.record(f"pass.{name}")["used"] = self.record(f"pass.{name}").get("used", 0) + 1
+                    passes.append(name)
+                return grant_id
+        if judged.choices:
+            raise Refused("pass_used_up", judged.choices[0][0])
+        return None
+
+    def hear_two(self, door: Record) -> None:
+        """Somebody else asked lately, and comes along; otherwise whoever asks now is the first."""
+        asking, first, within_ms = self.asking, door.get("first_person"), int(str(self.door["two_persons_seconds"])) * 1_000
+        if first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms:
+            judged = self.organization.judge(first, asking.door, asking.now_ms)
+            passes: list[str] = []
+            try:
+                if not judged.answer.allowed:
+                    raise Refused(judged.answer.reason, judged.answer.rule)
+                moved = self.move(first)
+                self.use(judged, passes)
+            except Refused:
+                pass  # what they took until then is dropped with everything else that this attempt took
+            else:
+                self.record(f"door.{asking.door}").update(first_person=None, first_at=None)
+                self.taken["passes"] += passes
+                self.taken |= {"first_person": first, "first_moved": tidy(moved) or None}
+                return
+        self.record(f"door.{asking.door}").update(first_person=asking.person, first_at=asking.now_ms)
+        raise Refused("second_person_needed", asking.door)
+
+
+def limits_of(grant: Document) -> Iterator[tuple[str, int]]:
+    """The passes that a use of this grant counts against, with their uses."""
+    terms = grant["pass"]
+    assert isinstance(terms, dict)
+    for count in documents(terms, "counts"):
+        uses = count["uses"]
+        assert isinstance(uses, int)
+        yield text(count, "pass") or "", uses
+
+
+def is_over(terms: Document, since_ms: int, now_ms: int) -> bool:
+    """Whether a timed anti-passback has ended; without minutes it never does."""
+    minutes = terms.get("anti_passback_minutes")
+    return isinstance(minutes, int) and now_ms - since_ms >= minutes * 60_000
+
+
+def move_ms(records: Records, area: str, person: str, now_ms: int) -> int:
+    """After the area's reset and whatever the person did there before, also by a clock that is behind."""
+    inside, reset_at = records.get(f"inside.{area}.{person}", {}), records.get(f"area.{area}", {}).get("reset_at")
+    before: list[int] = [moment for moment in (reset_at, inside.get("entered_at"), inside.get("left_at")) if moment is not None]
+    return max([now_ms, *(moment + 1 for moment in before)])
+
+
+def inside_since(records: Records, area: str, person: str) -> int | None:
+    entered_at: int | None = records.get(f"inside.{area}.{person}", {}).get("entered_at")
+    reset_at = records.get(f"area.{area}", {}).get("reset_at")
+    return None if entered_at is None or (reset_at is not None and entered_at <= reset_at) else entered_at
+
+
+def give_back(asking: Asking, taken: Record, records: Records) -> Records:
+    """The records without what the grant of `asking` took; what somebody did since stays."""
+    after = copy.deepcopy(records)
+    for name in taken.get("passes", []):
+        record = after.setdefault(f"pass.{name}", {})
+        record["used"] = max(0, record.get("used", 0) - 1)
+    for person, moved in ((asking.person, taken), (taken.get("first_person"), taken.get("first_moved", {}))):
+        if person is not None:
+            undo_entry(person, moved, after)
+            undo_leaving(person, moved, after)
+    door = after.setdefault(f"door.{asking.door}", {})
+    if taken.get("opened_for_all") and door.get("opened_day") == taken["opened_day"]:
+        door["opened_day"] = None
+    return after
+
+
+def undo_entry(person: str, moved: Record, after: Records) -> None:
+    area = moved.get("entered")
+    if area is None:
+        return
+    if inside_since(after, area, person) == moved["entered_at"]:
+        before = moved.get("entered_inside_since")
+        after[f"inside.{area}.{person}"]["entered_at"] = before
+        if before is None:
+            after[f"area.{area}"]["count"] -= 1
+
+
+def undo_leaving(person: str, moved: Record, after: Records) -> None:
+    area = moved.get("left")
+    if area is None:
+        return
+    counted, record = after.setdefault(f"area.{area}", {}), after.setdefault(f"inside.{area}.{person}", {})
+    was_reset = counted.get("reset_at") is not None and moved["left_inside_since"] <= counted["reset_at"]
+    if inside_since(after, area, person) is None and record.get("left_at") == moved["left_at"] and not was_reset:
+        record.update(entered_at=moved["left_inside_since"], left_at=None)
+        counted["count"] = counted.get("count", 0) + 1
