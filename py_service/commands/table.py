@@ -21,6 +21,7 @@ NOUNS = {
     "plan": "Lockdown plans.",
     "api-key": "API keys, for programs.",
     "session": "Where you are signed in.",
+    "import": "Imports of people, groups and grants from files.",
     "event": "What happened.",
 }
 
@@ -176,6 +177,7 @@ PLACES = (
     ),
 )  # fmt: skip
 KEY = Shape(("id", "name", "scopes", "sites", "expires_at", "key", "effective_by"))
+IMPORT = Shape(("id", "kind", "state", "all_or_nothing", "rows_read", "rows_valid", "rows_applied", "rows_refused", "problem"))
 OTHERS = (
     listing("device", "/v1/devices", ("id", "name", "kind", "door", "active"), "door", "kind"),
     listing("schedule", "/v1/schedules", ("id", "name", "calendar", "windows"), "calendar"),
@@ -199,6 +201,14 @@ OTHERS = (
     Verb("session", "list", "GET", "/v1/me/sessions", "Where you are signed in.", SESSIONS),
     Verb("session", "end", "DELETE", "/v1/me/sessions/{session}", "End one of your sessions.", takes=(which("session"),)),
     Verb("session", "end-others", "POST", "/v1/me/sessions/end-others", "End all of your sessions but this."),
+    Verb("import", "list", "GET", "/v1/imports", "List imports, newest first.",
+        Shape((), "items", ("id", "kind", "state", "rows_read", "rows_applied", "rows_refused", "by", "created_at")), PAGE),
+    Verb("import", "show", "GET", "/v1/imports/{import}", "Show an import, and how far it is.", IMPORT, (which("import"),)),
+    Verb("import", "rows", "GET", "/v1/imports/{import}/results", "What became of each row.",
+        Shape((), "items", ("row", "line", "outcome", "id", "code", "detail")),
+        (which("import"), *PAGE, asked_by("outcome", "Only created, refused or left_out."))),
+    Verb("import", "stop", "POST", "/v1/imports/{import}/stop", "Stop an import: what was applied stays, no further row is.", IMPORT,
+        (which("import"),)),
     Verb("event", "list", "GET", "/v1/events", "List events, newest first.",
         Shape((), "items", ("at", "kind", "person", "door", "reason", "id")), PAGE),
 )  # fmt: skip

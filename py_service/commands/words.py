@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -39,6 +40,7 @@ def add_commands(application: typer.Typer) -> None:
         groups[verb.noun].command(verb.verb)(command_of(verb))
     groups["group"].command("join")(join)
     groups["group"].command("leave")(leave)
+    groups["import"].command("add")(bring_in)
     application.command("login")(login)
     application.command("logout")(logout)
     application.command("whoami")(command_of(Verb("", "whoami", "GET", "/v1/me", "Who is signed in, and with which roles.")))
@@ -90,6 +92,19 @@ def leave(group: Group, person: Person, as_json: Json = False) -> None:
     from py_service.commands.membership import set_membership
 
     sys.exit(set_membership(group, person, member=False, as_json=as_json))
+
+
+def bring_in(
+    file: Annotated[Path, typer.Argument(help="CSV or NDJSON, by the end of its name; its columns are the fields of `add`.")],
+    kind: Annotated[str, typer.Option(help="What its rows are: persons, groups or grants.")],
+    all_or_nothing: Annotated[bool, typer.Option("--all-or-nothing", help="One row that is refused refuses all.")] = False,
+    watch: Annotated[bool, typer.Option(help="Wait until every row is settled. Exit status 0 only if all were applied.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Bring in a file."""
+    from py_service.commands.bring_in import bring_in as carry_in
+
+    sys.exit(carry_in(file, kind, all_or_nothing=all_or_nothing, watch=watch, as_json=as_json))
 
 
 def login(

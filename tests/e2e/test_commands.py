@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DOOR = "berlin-main-entrance"
 NOBODY = "http://127.0.0.1:9"
 OF_THE_TABLE = {f"{verb.noun} {verb.verb}" for verb in VERBS}
-DAILY = OF_THE_TABLE | {"login", "logout", "whoami", "group join", "group leave"}
+DAILY = OF_THE_TABLE | {"login", "logout", "whoami", "group join", "group leave", "import add"}
 
 
 @dataclass(slots=True)
@@ -82,6 +82,7 @@ def working_day(nexkey: Terminal, service: Service) -> None:
     doors(nexkey)
     keys(nexkey)
     programs(nexkey)
+    imports(nexkey)
     sessions(nexkey, service)
     places(nexkey)
     assert "signed out" in nexkey("logout")
@@ -166,6 +167,27 @@ def programs(nexkey: Terminal) -> None:
     assert nexkey("door", "list", "--json", NEXKEY_TOKEN=turned)["items"]
     assert "effective by" in nexkey("api-key", "remove", made["id"])
     assert "api_key" in nexkey("door", "list", status=1, NEXKEY_TOKEN=turned)
+
+
+def imports(nexkey: Terminal) -> None:
+    file = nexkey.home / "groups.CSV"
+    file.write_text("id,name\nnight,Night shift\nday,Day shift\n", encoding="utf-8-sig")
+    whole = nexkey("import", "add", str(file), "--kind", "groups", "--json")
+    assert (whole["state"], whole["rows_applied"], whole["rows_refused"]) == ("ended", 2, 0)
+    assert "Night shift" in nexkey("group", "show", "night")
+    again = nexkey("import", "add", str(file), "--kind", "groups", "--all-or-nothing", status=1)
+    assert "refused" in again
+    people = nexkey.home / "people.ndjson"
+    people.write_text('{"name":"Ada"}\n{"name":"Bob","groups":["nobody-here"]}\n')
+    partly = nexkey("import", "add", str(people), "--kind", "persons", "--json", status=1)
+    assert (partly["rows_applied"], partly["rows_refused"]) == (1, 1)
+    assert "group_unknown" in nexkey("import", "rows", partly["id"], "--outcome", "refused")
+    assert partly["id"] in nexkey("import", "list")
+    assert "ended" in nexkey("import", "show", partly["id"])
+    assert "ended" in nexkey("import", "stop", partly["id"])
+    started = nexkey("import", "add", str(people), "--kind", "persons", "--no-watch", "--json")
+    assert started["state"] in ("waiting", "applying", "ended")
+    assert "its name has to end in" in nexkey_process(nexkey, "import", "add", "people.xls", "--kind", "persons", status=2)
 
 
 def doors(nexkey: Terminal) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from py_service.commands import bring_in
 from py_service.commands.call import Call, Caller, NotReachable
 from py_service.commands.carry_out import DONE, REFUSED, call_of, told
 from py_service.commands.credentials import Credentials, SignIn
@@ -211,6 +214,22 @@ def test_a_group_is_joined_by_who_changes_a_person_last(tmp_path: Path) -> None:
         already.answers = [person('"3"', "a", "b"), person('"4"', "b")]
         assert changed(caller, "a", "/v1/persons/p", member=False).headers["etag"] == '"4"'
     assert msgspec.json.decode(already.asked[-1].content) == {"groups": ["b"]}
+
+
+@given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=60), bytes_max=st.integers(12, 40), characters_max=st.integers(1, 20))
+def test_a_file_is_its_parts(text: str, bytes_max: int, characters_max: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bring_in, "PART_BYTES_MAX", bytes_max)
+        patched.setattr(bring_in, "PART_CHARACTERS_MAX", characters_max)
+        parts = list(bring_in.parts_of(text))
+    assert "".join(parts) == text
+    assert all(0 < len(part) <= characters_max and len(msgspec.json.encode(part)) <= bytes_max for part in parts)
+
+
+def test_a_large_file_fits_into_the_parts_that_there_are() -> None:
+    parts = list(bring_in.parts_of("\u00e4,b\n" * 5_000_000))
+    assert len(parts) <= 64
+    assert all(len(msgspec.json.encode({"text": part})) <= 1_048_576 and len(part) <= 1_000_000 for part in parts)
 
 
 def test_nobody_there(tmp_path: Path) -> None:
