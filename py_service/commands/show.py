@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import segno
 import typer
 from rich import box
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from py_service.commands.verb import Shape
 
+MOMENT = re.compile(r"^([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?Z$")
 PIPED_WIDTH = 240  # a program that reads lines wants them whole
 PROBLEM_MEMBERS = frozenset({"type", "title", "status", "code", "detail", "request_id"})
 
@@ -48,14 +49,16 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def plain(value: object) -> str:
-    """One value in one line. Nothing is an empty text; what can't be printed is replaced."""
+    """One value in one line, for reading and not for programs. Nothing is an empty text; what can't be printed is replaced."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return ", ".join(plain(one) for one in value)
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, list):
+        return ("; " if any(isinstance(one, dict) for one in value) else ", ").join(plain(one) for one in value)
+    if isinstance(value, dict):
+        return " ".join(name if found is True else plain(found) for name, found in value.items() if found not in (None, False, []))
+    text = MOMENT.sub(r"\1 \2Z", value) if isinstance(value, str) else str(value)
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 

@@ -286,7 +286,7 @@ def test_a_problem_is_told_with_code_detail_and_what_it_names(capsys: pytest.Cap
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines() == [
-        "nexkey: in_use: Still named.", '  used_by: [{"kind":"grant","id":"g"}]', "  status 409, request r-1"
+        "nexkey: in_use: Still named.", "  used_by: grant g", "  status 409, request r-1"
     ]  # fmt: skip
 
 
@@ -312,8 +312,10 @@ def test_rows_are_a_table_and_a_page_names_the_next(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (True, "yes"), ([], ""), (["a", "b\n"], "a, b\ufffd"), ({"a": [1]}, '{"a":[1]}'), (1.5, "1.5"),
-     ([{"a": "\x00"}], '[{"a":"\\u0000"}]')],
+    [(None, ""), (True, "yes"), ([], ""), (["a", "b\n"], "a, b\ufffd"), ({"a": [1]}, "1"), (1.5, "1.5"),
+     ([{"kind": "grant", "id": "g\x00"}, {"kind": "door"}], "grant g\ufffd; door"), ({"link": True, "email": None}, "link"),
+     ([{"days": ["mon", "tue"], "start": "08:00", "end": "18:00"}], "mon, tue 08:00 18:00"), ([{"role": "owner", "sites": None}], "owner"),
+     ("2026-11-24T04:29:15.607000Z", "2026-11-24 04:29:15Z"), ("at 2026-11-24T04:29:15Z", "at 2026-11-24T04:29:15Z")],
 )  # fmt: skip
 def test_one_value_is_one_line(value: object, text: str) -> None:
     assert plain(value) == text
