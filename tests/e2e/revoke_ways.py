@@ -15,7 +15,7 @@ PAST, ALL_DAY = "2020-01-01T00:00:00Z", [{"days": ["mon", "tue", "wed", "thu", "
 HOLIDAYS = [str(datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=days)) for days in range(-1, 3)]
 
 
-TOLD = ("access_token", "refresh_token", "link_token")
+TOLD = ("access_token", "refresh_token", "link_token", "key")
 PASSWORD = "a password of the races"
 
 
@@ -37,7 +37,7 @@ ROLES = Call("GET", "/v1/roles")
 class Way:
     """`give`: the last of its steps gives access. `refusals`: the codes that somebody hears who has no access because of this. `person`:
     their document, None when each give makes one; `signs_in`: with an account. `asked`: what they ask for. `asker`: what they prove who
-    they are with: a token made for the `person`, the token that the give told (`session`), or a `device`'s key. `shared`: other ways need
+    they are with: a token made for the `person`, the token or key that the give `told`, or a `device`'s key. `shared`: other ways need
     the place, so that a round begins with the take and ends with the give. `alone`: it takes a whole organization.
     """
 
@@ -94,6 +94,7 @@ DENIAL = {"effect": "deny", "person": "{person}", "area": "{area}"}
 SIGN_IN = Call("POST", "/v1/sign-in", {"email": "{person}@{organization}.example", "password": PASSWORD}, by="anyone")
 PASS = {"name": "A key", "doors": ["{door}"], "valid_until": str(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30))}
 ACCEPT = Call("POST", "/v1/me/passes", {"token": "{link_token}"}, by="person")
+API_KEY = Call("POST", "/v1/api-keys", {"name": "A key", "scopes": ["persons.read"]})
 SHARED = {"id": "{own}", "given_by": "{own}-giver", "counts": []}
 
 WAYS = (
@@ -122,17 +123,24 @@ WAYS = (
     Way("deny", Call("DELETE", "/v1/grants/{taken}"), Call("POST", "/v1/grants", DENIAL), codes("denied_by_rule"), base=(grant(),)),
     Way("door-mode", patch("doors/{door}", mode="unlocked"), patch("doors/{door}", mode="locked"), codes("no_grant")),
     Way("role", roles("auditor"), roles(), codes("role_missing", "token_revoked"), asked=ROLES),
+    Way("role-to-change", roles("site_manager"), roles(), codes("role_missing", "token_revoked"),
+        asked=Call("POST", "/v1/areas/{area}/release")),
     Way("device", patch("devices/spare-{lane}", active=True), patch("devices/spare-{lane}", active=False), codes("assertion_refused"),
         asked=Call("POST", "/v1/devices/spare-{lane}/token"), asker="device"),
-    Way("session", SIGN_IN, Call("DELETE", "/v1/persons/{person}/sessions"), codes("token_revoked"), base=(grant(),), asker="session",
+    Way("session", SIGN_IN, Call("DELETE", "/v1/persons/{person}/sessions"), codes("token_revoked"), base=(grant(),), asker="told",
         signs_in=True),
     Way("sign-out", SIGN_IN, Call("POST", "/v1/sign-out", {"refresh_token": "{refresh_token}"}, by="anyone"), codes("token_revoked"),
-        asked=Call("GET", "/v1/me/passes"), asker="session", signs_in=True),
+        asked=Call("GET", "/v1/me/passes"), asker="told", signs_in=True),
     Way("pass", (Call("POST", "/v1/passes", PASS), ACCEPT), Call("DELETE", "/v1/passes/{given}"), codes("no_grant")),
     Way("counted-pass", (Call("POST", "/v1/passes", {**PASS, "uses": 10_000}), ACCEPT), Call("DELETE", "/v1/passes/{given}"),
         codes("no_grant")),
     Way("pass-giver", patch("persons/{own}-giver", valid_until=None), patch("persons/{own}-giver", valid_until=PAST), codes("no_grant"),
         base=(("person", {"id": "{own}-giver"}), grant(id="{own}-own", person="{own}-giver"), grant(**{"pass": SHARED}))),
+    Way("api-key", API_KEY, Call("DELETE", "/v1/api-keys/{given}"), codes("api_key_unknown"), asked=ROLES, asker="told"),
+    Way("api-key-rotated", API_KEY, Call("POST", "/v1/api-keys/{given}/rotate", {"overlap_seconds": 0}), codes("api_key_unknown"),
+        asked=ROLES, asker="told"),
+    Way("api-key-off", API_KEY, patch("api-keys/{given}", active=False), codes("api_key_inactive"), asked=ROLES, asker="told"),
+    Way("api-key-narrowed", API_KEY, patch("api-keys/{given}", scopes=["doors.read"]), codes("role_missing"), asked=ROLES, asker="told"),
     Way("organization", Call("", "resume", by="operator"), Call("", "suspend", by="operator"),
         codes("organization_suspended", "token_revoked"), base=(grant(),), shared=True, alone=True),
 )  # fmt: skip

@@ -71,7 +71,7 @@ class _Round:
     way: Way
     cell: str
     names: dict[str, str]
-    token: str = ""  # the one that the give told
+    token: str = ""  # the token or key that the give told
 
 
 class _Runner:
@@ -130,7 +130,8 @@ class _Runner:
         call = filled_call(last, now.names | told)
         if not call.path.endswith("/"):  # else nothing was taken yet
             learn(kind, await self._carried_out(call, kind, now, note=True), told)
-        now.token = told["access_token"]
+        if kind == "give":
+            now.token = told["access_token"] or told["key"]
 
     async def _carried_out(self, call: Call, kind: Kind, now: _Round, *, note: bool) -> dict[str, Any]:
         """What the answer told. With its key, a repeat of one that took effect changes nothing."""
@@ -196,7 +197,7 @@ class _Runner:
         headers: dict[str, str] = {}
         if now.way.asker == "device":
             call = Call(call.method, call.path, self._assertion())
-        elif now.way.asker == "session":
+        elif now.way.asker == "told":
             headers = {"Authorization": f"Bearer {now.token}"}
         else:
             headers = self._races.service.headers(now.names["person"], self._lane.organization)
