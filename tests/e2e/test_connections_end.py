@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from py_service.identity.passwords import make_hasher
 from py_service.organizations import set_organization_state
 from py_service.stores.mongo import Document
 from tests.e2e.manager import Manager, stranger
-from tests.e2e.proxy import RedisProxy
+from tests.e2e.proxy import MongoProxy, RedisProxy
 from tests.e2e.running import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -94,11 +96,23 @@ async def bus() -> AsyncIterator[RedisProxy]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(tmp_path_factory: pytest.TempPathFactory, bus: RedisProxy) -> AsyncIterator[Service]:
+async def store() -> AsyncIterator[MongoProxy]:
+    async with MongoProxy() as proxy:
+        yield proxy
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory, bus: RedisProxy, store: MongoProxy) -> AsyncIterator[Service]:
     folder = tmp_path_factory.mktemp("connections")
     password = await asyncio.to_thread(make_hasher().hash, PASSWORD)
     async with running_service(
-        folder, doors=2, locks=False, strangers=len(TAKEN) + 2, sign_ins_per_minute_max=1_000, redis_through=bus
+        folder,
+        doors=2,
+        locks=False,
+        strangers=len(TAKEN) + 2,
+        sign_ins_per_minute_max=1_000,
+        redis_through=bus,
+        mongo_through=store,
     ) as running:
         accounts: list[Document] = [
             {"_id": f"{stranger(number)}@example.test", "org": running.demo.id, "person": stranger(number), "password": password}
@@ -170,6 +184,27 @@ async def test_a_connection_ends_although_redis_was_away_for_a_moment(service: S
         await asyncio.sleep(0.3)
         await bus.back()
         await asyncio.wait_for(line.wait_closed(), 5)
+    await stays_out(service, http, watcher)
+
+
+async def test_a_connection_ends_although_the_process_died_before_it_said_so(
+    service: Service, http: httpx.AsyncClient, store: MongoProxy
+) -> None:
+    """Killed when the store has committed, and before the process knows: the worker reads it in the journal."""
+    watcher = await watching(service, http, len(TAKEN) + 1)
+    line, said = await connected(service, watcher.gateway_token)
+    async with line:
+        assert said["type"] == "authenticated", said
+        async with store.holding("changes-") as held:
+            asked = asyncio.ensure_future(TAKEN["suspended"](watcher))
+            await asyncio.wait_for(held.caught.wait(), 5)
+            log = await service.database["logs"].find_one({"_id": held.documents[0].rpartition(":")[0]})
+            assert log is not None and log["process"].startswith("api-"), log
+            os.kill(int(log["process"].split("-")[1]), signal.SIGKILL)
+            with pytest.raises(httpx.HTTPError):
+                await asked
+        await asyncio.wait_for(line.wait_closed(), 5)
+        assert (line.close_code, line.close_reason) == (4004, "access_revoked")
     await stays_out(service, http, watcher)
 
 
