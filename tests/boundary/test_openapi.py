@@ -64,6 +64,9 @@ def test_every_answer_names_the_request() -> None:
             if one.route.quota != "none":
                 assert {"RateLimit", "RateLimit-Policy"} <= resolved(response)["headers"].keys(), (one.name, status)
         assert ("429" in one.operation["responses"]) == (one.path not in Limits().always_open), one.name
+        assert one.operation.get("x-nexkey-quota", "none") == one.route.quota
+    quotas = {(one.route.access, one.route.quota) for one in operations()}
+    assert quotas == {("person", "request"), ("person", "unlock"), ("anyone", "open"), ("anyone", "sign-in"), ("anyone", "none")}
 
 
 def test_every_example_fits_its_schema() -> None:

@@ -23,7 +23,10 @@ Access control: people open doors, managers give and take access away at once.
 Identifiers match `[a-z0-9_-]{1,64}`; one of another organization is unknown everywhere. Times are RFC 3339 in UTC. Bodies are JSON, and \
 fields that aren't known are refused. Lists come in pages: `limit`, `cursor`, and `next_cursor` in the answer. Every answer carries \
 `X-Request-Id`, the request's own when that is 1 to 64 of `[A-Za-z0-9_-]`. Whatever goes wrong is a problem document (RFC 9457) with a \
-stable `code`. What takes access away says `effective_by`: after that moment not even a command signed before can move a lock."""
+stable `code`. Whoever asks too often gets 429 `rate_limited`; what is left of a quota stands in \
+`RateLimit`, and whose it is in each operation's `x-nexkey-quota`: `unlock` and `request` are of a person or an API key, `open` and \
+`sign-in` of a client's address, each counted by one process of the service. What takes access away says `effective_by`: after that moment \
+not even a command signed before can move a lock."""
 API_KEY = {"type": "http", "scheme": "bearer", "bearerFormat": "nxk_...", "description": "An API key (docs/protocols/tokens.md)."}
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The `access_token` of a sign-in."}
 

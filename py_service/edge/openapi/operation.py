@@ -79,6 +79,8 @@ def make_operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     }
     if about.permission is not None:
         made["x-nexkey-permission"] = about.permission
+    if route.quota != "none":
+        made["x-nexkey-quota"] = route.quota
     if about.body is not None:
         schema = schemas.of(about.body)
         example = dict(about.example) if about.example is not None else example_of(schemas, schema)
