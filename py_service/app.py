@@ -27,8 +27,10 @@ from py_service.devices.configuration import Configurations
 from py_service.devices.handlers import DeviceHandlers
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
+from py_service.directory.create import plan_new_person
 from py_service.directory.handlers import DirectoryHandlers
 from py_service.directory.organization_handlers import OrganizationHandlers
+from py_service.directory.roles import with_roles
 from py_service.edge.documentation import Documentation
 from py_service.edge.health import HealthHandlers
 from py_service.edge.identity import Authenticator
@@ -44,8 +46,12 @@ from py_service.identity.api_key_handlers import ApiKeyHandlers
 from py_service.identity.api_key_uses import KeyUses
 from py_service.identity.end_sessions import EndShownSession
 from py_service.identity.handlers import IdentityHandlers
+from py_service.identity.invitation_handlers import InvitationHandlers
 from py_service.identity.keys import KeyStore
+from py_service.identity.mailed_tokens import MailedTokens
 from py_service.identity.me import Myself
+from py_service.identity.password_handlers import PasswordHandlers
+from py_service.identity.password_page import page_routes
 from py_service.identity.passwords import Passwords
 from py_service.identity.realtime_token import RealtimeTokens
 from py_service.identity.refresh import Refresh
@@ -61,6 +67,7 @@ from py_service.journal.event import Event
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.log import Log
 from py_service.journal.member import Note
+from py_service.mail.outbox import Outbox
 from py_service.passes.handlers import PassHandlers
 from py_service.passes.read import ReadPasses
 from py_service.permissions.change import Actor
@@ -227,9 +234,10 @@ class Process:
             await changes.submit(organization, Actor(organization, person, now_ms(), session), EndShownSession(session, because))
 
         store, sessions = IdentityStore(self.mongo), SessionStore(self.mongo.database)
-        issuer = TokenIssuer(self.ring, self.follower, now_ms)
+        issuer, tokens = TokenIssuer(self.ring, self.follower, now_ms), MailedTokens(self.mongo.database)
+        sign_in = SignIn(store, self._passwords, issuer)
         identity = IdentityHandlers(
-            sign_in=SignIn(store, self._passwords, issuer),
+            sign_in=sign_in,
             refresh=Refresh(store, sessions, issuer, end_session, now_ms),
             sign_out=SignOut(store, sessions, end_session),
             realtime_tokens=RealtimeTokens(self.ring, self.follower, now_ms),
@@ -240,6 +248,11 @@ class Process:
             *identity.routes(),
             *SessionHandlers(changes, self.follower.index, self.mongo, sessions).routes(),
             *ApiKeyHandlers(changes, self.follower.index, self.mongo, self.key_uses).routes(),
+            *PasswordHandlers(changes, store, self._passwords, tokens, Outbox(self.mongo.database), now_ms).routes(),
+            *page_routes(),
+            *InvitationHandlers(
+                changes, self.follower.index, self.mongo, tokens, self._passwords, sign_in, plan_new_person, with_roles
+            ).routes(),
         ]
 
     def _devices(self) -> DeviceHandlers:

@@ -77,6 +77,26 @@ def up(
 
 
 @application.command()
+def mailbox(
+    number: Annotated[int | None, typer.Argument(help="The mail to print; a table of all else.", min=1)] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that keeps everything; NEXKEY_DATA_FOLDER else.")] = None,
+) -> None:
+    """Mails that were kept on this machine, because no mail server is set. Their links are as good as passwords."""
+    from py_service.mail.mailbox import read_mailbox
+    from py_service.mail.mailer import MAILBOX_FOLDER
+    from py_service.mail.screen import mail_table
+
+    found = read_mailbox((data or read_settings().data_folder) / MAILBOX_FOLDER)
+    if number is None:
+        Console().print(mail_table(found) if found else "no mail")
+        return
+    if number > len(found):
+        raise typer.BadParameter(f"there are {len(found)}")
+    mail = found[number - 1]
+    typer.echo(f"Date: {mail.date}\nTo: {mail.to}\nSubject: {mail.subject}\n\n{mail.text}", nl=False)
+
+
+@application.command()
 def demo() -> None:
     """One round of the main job in a folder of its own; exit status 0 only if every outcome was the right one."""
     from py_service.demo.stage import run_demo

@@ -37,6 +37,7 @@ ImportId = Annotated[str, naming("import", "import_5f1c2d4e8b1a7c60")]
 PartNumber = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]?\Z", examples=["1"])]
 
 ApiKeyId = Annotated[str, naming("api_key", "key_5f0c1a7be2d94386")]
+InvitationId = Annotated[str, naming("invitation", "invitation_5f0c1a7be2d94386")]
 SessionId = Annotated[str, naming("session", "5f0c1a7be2d94386a1b2c3d4e5f60718")]
 
 Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True, examples=["2027-01-31T18:00:00Z"], description="RFC 3339, with its offset.")]
@@ -62,6 +63,7 @@ IN_PATHS: dict[str, Any] = {
     "lockdown_plan": LockdownPlanId,
     "session": SessionId,
     "api_key": ApiKeyId,
+    "invitation": InvitationId,
     "attempt": AttemptId,
     "import": ImportId,
     "part": PartNumber,

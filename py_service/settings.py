@@ -52,6 +52,8 @@ class Settings:
     api_port: int = 8080
     api_workers: int = 2
     public_url: str = "http://127.0.0.1:8080"  # what links to people begin with
+    smtp_url: str | None = None  # smtp://user:password@host:587 (STARTTLS) or smtps://; none: mails are kept in the data folder
+    mail_from: str = "Nexkey <nexkey@localhost>"
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8081
     gateway_threads: int = 1

@@ -15,6 +15,11 @@ from py_service.directory.rows import GroupRow, PersonRow, create_group, create_
 from py_service.errors import Problem, StoreUnavailable
 from py_service.events.projection import Projection
 from py_service.idempotency.store import EXPIRED_AT_ONCE_MAX, delete_expired
+from py_service.identity import invitations, reset_password
+from py_service.identity.invitation_letters import WriteInvitationMail
+from py_service.identity.mailed_tokens import SWEPT_AT_ONCE_MAX as TOKENS_SWEPT_AT_ONCE_MAX
+from py_service.identity.mailed_tokens import MailedTokens
+from py_service.identity.reset_password import WriteResetMail
 from py_service.identity.sessions import SWEPT_AT_ONCE_MAX, SessionStore
 from py_service.identity.store import TOKENS_AT_ONCE_MAX, IdentityStore
 from py_service.imports.rows import RowKind
@@ -25,6 +30,9 @@ from py_service.journal.commit import NothingWritten
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.keeper import close_dead_logs, live_logs
 from py_service.journal.log import Log
+from py_service.mail.mailer import make_mailer
+from py_service.mail.outbox import FORGOTTEN_AT_ONCE_MAX, Outbox
+from py_service.mail.postman import Postman, WriteMail
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
 from py_service.settings import Settings, need
@@ -73,7 +81,7 @@ async def run(settings: Settings) -> None:
     await worker.start()
     work = (
         worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.follower.listen(),
-        worker.changes.run(), worker.run_imports(), worker.cuts.run(),
+        worker.changes.run(), worker.run_imports(), worker.cuts.run(), worker.postman.run(),
     )  # fmt: skip
     jobs = [asyncio.create_task(job) for job in work]
     stopped = asyncio.create_task(stop.wait())
@@ -103,6 +111,12 @@ class Worker:
         self.projection = Projection(self.mongo, self.bus, self.lease)
         self.identity = IdentityStore(self.mongo)
         self.sessions = SessionStore(self.mongo.database)
+        self.tokens, self.outbox = MailedTokens(self.mongo.database), Outbox(self.mongo.database)
+        writers: dict[str, WriteMail] = {
+            invitations.LETTER: WriteInvitationMail(self.mongo, self.tokens, settings.public_url),
+            reset_password.LETTER: WriteResetMail(self.identity, self.tokens, settings.public_url, now_ms),
+        }
+        self.postman = Postman(self.outbox, make_mailer(settings), writers, lambda: self._leading, now_ms)
         self._logs: list[Document] = []
         self._leading = False
 
@@ -194,6 +208,8 @@ class Worker:
                 "refresh_tokens": (await self.identity.delete_expired(at_ms), TOKENS_AT_ONCE_MAX),
                 "sessions": (await self.sessions.delete_expired(at_ms), SWEPT_AT_ONCE_MAX),
                 "ended_sessions": (await self.sessions.delete_forgotten(at_ms), SWEPT_AT_ONCE_MAX),
+                "mailed_tokens": (await self.tokens.delete_expired(at_ms), TOKENS_SWEPT_AT_ONCE_MAX),
+                "letters": (await self.outbox.delete_forgotten(at_ms), FORGOTTEN_AT_ONCE_MAX),
                 "idempotency_keys": (await delete_expired(self.mongo.database, at_ms), EXPIRED_AT_ONCE_MAX),
                 "imports": (await delete_expired_imports(self.mongo, at_ms), IMPORTS_AT_ONCE_MAX),
             }

@@ -20,6 +20,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from py_service.demo.organization import DemoOrganization, Document, Role, build_demo, build_neighbour
 from py_service.errors import SettingsError
+from py_service.identity.accounts import new_account
 from py_service.identity.passwords import make_hasher
 from py_service.permissions.image import body_of
 from py_service.permissions.listing import stored_object
@@ -132,7 +133,7 @@ async def seed_organization(database: AsyncDatabase[Document], demo: DemoOrganiz
 def _accounts(demo: DemoOrganization, passwords: Mapping[str, str]) -> list[Document]:
     hasher = make_hasher()
     return [
-        {"_id": person.email, "org": demo.id, "person": person.id, "password": hasher.hash(passwords[person.email])}
+        {"_id": person.email, **new_account(demo.id, person.id, hasher.hash(passwords[person.email]))}
         for person in demo.accounts
         if person.email in passwords
     ]

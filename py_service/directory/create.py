@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 from py_service.directory.document import check_references, cleaned
-from py_service.directory.kinds import Kind
+from py_service.directory.kinds import BY_NAME, Kind
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.stores.mongo import Document
@@ -38,3 +38,10 @@ class Create:
         for other, changed in await kind.also(view, document, None):
             plan.join(view.written(other, changed, f"{other}_changed"))
         return plan
+
+
+async def plan_new_person(view: View, values: Document) -> Plan:
+    """For a change that makes a person along with something else. `values`: the fields that were sent. Raises Problem as `Create` does."""
+    kind = BY_NAME["person"]
+    unsent = dict.fromkeys(kind.fields.__struct_fields__) | {"kind": "employee", "groups": []}
+    return await Create(kind, None, {**unsent, **values}).plan(view)

@@ -24,23 +24,29 @@ class SetRoles:
         view.require("roles.write", None)
         before = await view.get("person", self.person)
         check_match(before, self.if_match)
-        for held in self.roles:
-            if held["role"] == "owner" and held["sites"] is not None:
-                raise Problem(422, "role_invalid", "An owner owns everything: no sites.")
-            for site in held["sites"] or []:
-                await view.get("site", str(site))
-        names = [held["role"] for held in self.roles]
-        if len(set(names)) != len(names):
-            raise Problem(422, "role_invalid", "A role is named twice; name its sites once.")
-        if _owner(before["roles"]) != _owner(self.roles) and not view.actor_owns():
-            raise Problem(403, "role_missing", "Only an owner makes or unmakes an owner.")
-        after = {**before, "roles": self.roles}
+        after = await with_roles(view, before, self.roles)
         if before["roles"] == self.roles:
             return Plan(result=before)
         await keep_an_owner(view, after)
         plan = view.written("person", after, "roles_set", roles=self.roles)
         plan.cut_subject = self.person  # a connection holds what its token allowed when it was opened
         return plan
+
+
+async def with_roles(view: View, before: Document, roles: list[Document]) -> Document:
+    """The person with these roles instead, which the caller may give. Raises Problem 403, 404, 422."""
+    view.require("roles.write", None)
+    for held in roles:
+        if held["role"] == "owner" and held["sites"] is not None:
+            raise Problem(422, "role_invalid", "An owner owns everything: no sites.")
+        for site in held["sites"] or []:
+            await view.get("site", str(site))
+    names = [held["role"] for held in roles]
+    if len(set(names)) != len(names):
+        raise Problem(422, "role_invalid", "A role is named twice; name its sites once.")
+    if _owner(before["roles"]) != _owner(roles) and not view.actor_owns():
+        raise Problem(403, "role_missing", "Only an owner makes or unmakes an owner.")
+    return {**before, "roles": roles}
 
 
 def _owner(roles: list[Document]) -> bool:

@@ -45,7 +45,7 @@ class EndOtherSessions:
     async def plan(self, view: View) -> Plan:
         view.stand()
         person, asking = ("", "") if view.actor is None else (view.actor.subject, view.actor.session)
-        return await _end_all(view, person, "ended", spared=asking)
+        return await end_all(view, person, "ended", spared=asking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class EndSessionsOf:
     async def plan(self, view: View) -> Plan:
         view.require("persons.write", None)
         guard_owner(view, await view.get("person", self.person))
-        return await _end_all(view, self.person, "ended_by_manager")
+        return await end_all(view, self.person, "ended_by_manager")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ async def _find(view: View, session: str) -> Session | None:
     return None if found is None or found["org"] != view.organization else Session.of(found)
 
 
-async def _end_all(view: View, person: str, because: str, spared: str | None = None) -> Plan:
+async def end_all(view: View, person: str, because: str, spared: str | None = None) -> Plan:
+    """The plan that ends all of a person's but `spared`, 500 at most. `result`: {ended, more}."""
     found = await sessions_of(view.mongo.database, view.organization, person, ENDED_AT_ONCE_MAX + 2, view.session)
     found = [session for session in found if session.id != spared]
     going, more = found[:ENDED_AT_ONCE_MAX], len(found) > ENDED_AT_ONCE_MAX

@@ -30,6 +30,13 @@ class SignIn:
                 return signed_in
         raise Problem(401, "sign_in_failed", "The e-mail or the password is wrong.")
 
+    async def begin_with(self, address: str, account: Account, client: str) -> SignedIn:
+        """For who has just chosen the password of this account. Raises Problem 401 `sign_in_failed` when it is another by now, 403, 503."""
+        signed_in = await self._begin(address, account, None, client)
+        if signed_in is None:
+            raise Problem(401, "sign_in_failed", "The password was changed meanwhile.")
+        return signed_in
+
     async def _begin(self, address: str, account: Account, renewed: str | None, client: str) -> SignedIn | None:
         """None when the hash that was proved isn't the account's any more: changed, or renewed by another sign-in."""
         session_id = self._issuer.new_session_id()

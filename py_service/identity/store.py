@@ -18,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from py_service.errors import stores_unavailable
+from py_service.identity.accounts import holder_of, new_account
 from py_service.identity.messages import RoleHeld
 from py_service.identity.sessions import COLLECTION, Session
 from py_service.stores.mongo import MAJORITY, MAJORITY_JOURNALED, Document, Mongo, is_conflict, store_errors
@@ -81,11 +82,17 @@ class IdentityStore:
             found = await self._accounts.find_one({"_id": email})
         return None if found is None else msgspec.convert(found, Account)
 
+    async def account_of(self, organization: str, person: str) -> tuple[str, Account] | None:
+        """A person's account, and the address that it is signed in with."""
+        async with store_errors():
+            found = await self._accounts.find_one({"holder": holder_of(organization, person)})
+        return None if found is None else (str(found["_id"]), msgspec.convert(found, Account))
+
     async def open_account(self, email: str, account: Account) -> Account:
         """The account that stands under this e-mail address from now on: this one, or the one that was there."""
         async with store_errors():
             try:
-                await self._accounts.insert_one({"_id": email, "org": account.org, "person": account.person, "password": account.password})
+                await self._accounts.insert_one({"_id": email, **new_account(account.org, account.person, account.password)})
             except DuplicateKeyError:
                 standing = await self._accounts.find_one({"_id": email})
                 return account if standing is None else msgspec.convert(standing, Account)
@@ -112,7 +119,8 @@ class IdentityStore:
             found = await self._accounts.find_one({"_id": email}, session=transaction)
             if found is None or found["password"] != proved:
                 return False
-            changed = {"password": renewed or proved, "signed_in_at": session.created_at}
+            holder = holder_of(session.org, session.person)
+            changed = {"password": renewed or proved, "signed_in_at": session.created_at, "holder": holder}
             await self._accounts.update_one({"_id": email}, {"$set": changed}, session=transaction)
             await self._sessions.insert_one(session.document(), session=transaction)
             await self._tokens.insert_one(token.document(), session=transaction)

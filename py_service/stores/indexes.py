@@ -26,10 +26,11 @@ OBJECT_COLLECTIONS = {
     "organization": "organizations",
     "session": "ended_sessions",
     "api_key": "api_keys",
+    "invitation": "invitations",
 }
-# A floor orders areas for people, a lockdown plan acts through the places that it holds, a pass through its grants: no permission depends
-# on one of them itself, so they are in no change record.
-INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind not in ("floor", "lockdown_plan", "pass"))
+# A floor orders areas for people, a lockdown plan acts through the places that it holds, a pass through its grants, an invitation through
+# the account that comes of it: no permission depends on one of them itself, so they are in no change record.
+INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind not in ("floor", "lockdown_plan", "pass", "invitation"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ INDEXES = (
     Index("session_families", "holder", "a person's sessions"),
     Index("session_families", "expires_at", "sessions to delete that nobody prolonged"),
     Index("ended_sessions", "forget_at", "ended sessions to delete"),
+    Index("accounts", "holder", "a person's account", sparse=True),
+    Index("outbox", "due_at", "letters to send", sparse=True),
+    Index("outbox", "forget_at", "letters to delete", sparse=True),
+    Index("mailed_tokens", "expires_at", "expired tokens to delete"),
     Index("idempotency_keys", "expires_at", "expired records to delete"),
     Index("signing_keys", "state", "keys to load"),
     Index("imports", "by_time", "imports of an organization, newest first"),

@@ -37,6 +37,8 @@ class Terminal:
     def say_addresses(self) -> None:
         self.say(f"api          {self.stack.api_url}")
         self.say(f"gateway      {self.stack.gateway_url}")
+        if self.stack.settings.smtp_url is None:
+            self.say("mail         kept here; `nexkey mailbox` shows it")
         self.say("ready; Ctrl-C stops everything")
 
 

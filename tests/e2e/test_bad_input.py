@@ -43,11 +43,14 @@ ENDED_MANAGERS: list[tuple[str, str, dict[str, object] | None]] = [
     ("POST", f"/v1/persons/{SUSPENDED}/suspend", None),
     ("DELETE", f"/v1/persons/{REMOVED}", None),
 ]
-METERED = {"POST /v1/sign-in", "POST /v1/passes/accept"}
+METERED = {
+    "POST /v1/sign-in", "POST /v1/passes/accept", "POST /v1/invitations/accept", "PUT /v1/me/password", "POST /v1/password-reset",
+    "POST /v1/password-reset/confirm",
+}  # fmt: skip
 OWN = {
     "person": STRANGER, "group": "everyone", "schedule": "night-shift", "grant": "g-0002", "calendar": "berlin-holidays",
     "lockdown_plan": "berlin-outer-doors", "pass": "visitors-of-clara", "import": "an-import", "part": "1",
-    "api_key": "key_0123456789abcdef",
+    "api_key": "key_0123456789abcdef", "invitation": "invitation_0123456789abcdef",
     "session": "0123456789abcdef0123456789abcdef",
     "site": "berlin", "floor": "berlin-ground", "area": "berlin-lobby", "door": DOOR, "device": f"lock-{DOOR}",
 }  # fmt: skip

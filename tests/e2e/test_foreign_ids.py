@@ -26,8 +26,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOBODYS = "nobody-has-this"
 NOBODYS_OTHERWISE = {"attempt": "unlocks-0000000000000000:000000000001:000"}  # kinds whose identifiers have another form
 # Operations whose examples name what only one person knows (a password, a token): they are refused, whoever asks.
-SECRET_EXAMPLES = {"POST /v1/sign-in", "POST /v1/refresh", "POST /v1/passes/accept", "POST /v1/me/passes"}
-SECRET_UNKNOWN = {(401, "sign_in_failed"), (401, "refresh_token_unknown"), (404, "pass_unknown")}
+SECRET_EXAMPLES = {
+    "POST /v1/sign-in", "POST /v1/refresh", "POST /v1/passes/accept", "POST /v1/me/passes", "POST /v1/invitations/accept",
+    "POST /v1/password-reset/confirm", "PUT /v1/me/password",
+}  # fmt: skip
+SECRET_UNKNOWN = {
+    (401, "sign_in_failed"), (401, "refresh_token_unknown"), (404, "pass_unknown"), (404, "invitation_unknown"), (403, "password_wrong"),
+    (401, "reset_token_unknown"),
+}  # fmt: skip
 BEFORE_OTHERS = {"PUT /v1/imports/{import}/parts/{part}"}  # what another one makes impossible
 PROVED_BY_DEVICES = "assertion_refused"  # what a device hears whose proof isn't good, whatever is wrong with it
 
@@ -212,7 +218,9 @@ async def test_every_example_is_taken(sides: Sides) -> None:
     Those that make an object were taken by the fixture already.
     """
     order = ("GET", "POST", "PATCH", "PUT", "DELETE")
-    made_otherwise: Mapping[str, str] = {kind: sides.own.identifiers[kind] for kind in ("attempt", "session", "import", "api_key")}
+    made_otherwise: Mapping[str, str] = {
+        kind: sides.own.identifiers[kind] for kind in ("attempt", "session", "import", "api_key", "invitation")
+    }
     for described in sorted(
         sides.operations, key=lambda each: (each.name not in BEFORE_OTHERS, order.index(each.method), -each.path.count("/"))
     ):

@@ -17,6 +17,7 @@ import pytest_asyncio
 from pymongo.asynchronous.database import AsyncDatabase
 
 from py_service.directory.kinds import BY_NAME
+from py_service.mail.mailbox import read_mailbox
 from py_service.stores.index_advice import scans
 from py_service.stores.mongo import Document
 from tests.e2e.conformance import conformance_of
@@ -61,6 +62,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
 
             await sessions(service, ask)
             await api_keys(ask)
+            await invitations(service, ask)
             await changes(ask)
             await lockdown_plans(ask)
             await repeats(ask)
@@ -92,6 +94,8 @@ async def sessions(service: Service, ask: Asked) -> None:
     await ask("DELETE", "/v1/persons/{person}/sessions", 200, person=person)
     for route in (
         "/pass",
+        "/accept-invitation",
+        "/reset-password",
         "/v1/me",
         "/v1/me/doors",
         "/v1/openapi.json",
@@ -103,6 +107,26 @@ async def sessions(service: Service, ask: Asked) -> None:
     ):
         await ask("GET", route, 200)
     await ask("POST", "/v1/me/realtime-token", 200)
+
+
+async def invitations(service: Service, ask: Asked) -> None:
+    one, email = "/v1/invitations/{invitation}", "una@nordlicht.example"
+    made = await ask("POST", "/v1/invitations", 201, json={"email": email, "name": "Una", "groups": [EVERYBODY]})
+    invitation = made.json()["id"]
+    folder = service.stack.settings.data_folder / "mail"
+    await ask("GET", one, 200, invitation=invitation)
+    await ask("GET", "/v1/invitations", 200)
+    await until(lambda: len(read_mailbox(folder)) == 1)
+    accepted = {"token": read_mailbox(folder)[0].text.partition("#")[2].split()[0], "password": "a long enough password"}
+    await ask("POST", "/v1/invitations/accept", 200, json=accepted)
+    await ask("POST", f"{one}/resend", 409, invitation=invitation)
+    await ask("DELETE", one, 200, invitation=invitation)
+    account = service.made.account("owner")
+    await ask("PUT", "/v1/me/password", 200, json={"old": account.password, "new": "another long enough one"})
+    await ask("POST", "/v1/password-reset", 202, json={"email": email})
+    await until(lambda: len(read_mailbox(folder)) == 2)
+    reset = {"token": read_mailbox(folder)[1].text.partition("#")[2].split()[0], "password": "a third one, long enough"}
+    await ask("POST", "/v1/password-reset/confirm", 204, json=reset)
 
 
 async def api_keys(ask: Asked) -> None:

@@ -1,0 +1,325 @@
+"""Mail on the real embedded server and a real mail server: sent at least once, tried again, given up and told, never in clear."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email
+import email.policy
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+from py_service.errors import Problem, SettingsError
+from py_service.mail import mailer
+from py_service.mail.letter import TRIED_FOR_MS, Letter
+from py_service.mail.mailbox import KEPT_MAX, LocalMailbox, read_mailbox
+from py_service.mail.mailer import Mail, MailRefused, MailWaits
+from py_service.mail.outbox import GIVEN_UP_KEPT_MS, Outbox
+from py_service.mail.postman import Postman
+from py_service.mail.smtp import SmtpMailer
+from py_service.settings import Settings
+from py_service.stores.mongo import Document, Mongo
+from tests.integration.identity_support import free_port, identity_store_url, mongo
+from tests.unit.identity_support import NOW_MS, Clock
+
+__all__ = ["identity_store_url", "mongo"]
+
+SENDER = "Nexkey <keys@nexkey.example>"
+MAIL = Mail("ada@acme.example", "Zutritt für Ada", "Hallo Ada,\n\nhttps://keys.example/x#secret\n")
+
+
+@dataclass
+class Carrier:
+    """A mailer that does what it is told, one after the other, and then takes everything."""
+
+    does: list[Exception] = field(default_factory=list)
+    taken: list[Mail] = field(default_factory=list)
+
+    async def send(self, mail: Mail) -> None:
+        if self.does:
+            raise self.does.pop(0)
+        self.taken.append(mail)
+
+
+class Room:
+    """An outbox with a postman. Letters about `gone` have nothing to say any more."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self.clock = Clock()
+        self.carrier = Carrier()
+        self.outbox = Outbox(mongo.database)
+        self.letters = mongo.database["outbox"]
+        self.postman = Postman(self.outbox, self.carrier, {"greeting": self.write}, lambda: True, self.clock)
+
+    async def write(self, letter: Letter) -> Mail | None:
+        return None if letter.about == "gone" else Mail(letter.to, letter.about, "text")
+
+    def letter(self, about: str = "a", **changed: object) -> Letter:
+        return Letter(**({"kind": "greeting", "org": "acme", "about": about, "to": "ada@acme.example", "made_at": NOW_MS} | changed))  # type: ignore[arg-type]  # fields by name
+
+    async def left(self) -> list[Document]:
+        return await self.letters.find({}).to_list()
+
+
+@pytest.fixture
+def room(mongo: Mongo) -> Room:
+    return Room(mongo)
+
+
+async def test_what_waits_is_sent_once_and_gone(room: Room) -> None:
+    for about in ("a", "b", "gone"):
+        await room.outbox.put(room.letter(about))
+    assert await room.postman.send_due() == 3
+    assert sorted(mail.subject for mail in room.carrier.taken) == ["a", "b"]
+    assert await room.left() == []
+    assert await room.postman.send_due() == 0
+
+
+async def test_what_was_not_taken_is_tried_again_each_time_later(room: Room) -> None:
+    room.carrier.does = [MailWaits("away")] * 3
+    await room.outbox.put(room.letter())
+    for pause_ms in (5_000, 15_000, 45_000):
+        assert await room.postman.send_due() == 1
+        room.clock.now_ms += pause_ms - 1
+        assert await room.postman.send_due() == 0
+        room.clock.now_ms += 1
+    assert await room.postman.send_due() == 1
+    assert len(room.carrier.taken) == 1
+
+
+@pytest.mark.parametrize("because", ["refused", "a day"])
+async def test_what_is_given_up_is_told_and_kept_to_be_looked_at(room: Room, because: str) -> None:
+    room.carrier.does = [MailRefused("550") if because == "refused" else MailWaits("away")]
+    await room.outbox.put(room.letter())
+    room.clock.now_ms += 0 if because == "refused" else TRIED_FOR_MS
+    with structlog.testing.capture_logs() as logged:
+        await room.postman.send_due()
+    [line] = logged
+    assert (line["event"], line["log_level"]) == ("mail_given_up", "error")
+    assert "ada@acme.example" not in str(line)
+    [letter] = await room.left()
+    assert letter["given_up_at"] == room.clock.now_ms
+    room.clock.now_ms += GIVEN_UP_KEPT_MS
+    assert await room.postman.send_due() == 0
+    assert await room.outbox.delete_forgotten(room.clock.now_ms) == 0
+    assert await room.outbox.delete_forgotten(room.clock.now_ms + 1) == 1
+
+
+async def test_its_like_are_quiet_for_a_while_after_it_was_sent(room: Room) -> None:
+    for _ in range(3):
+        await room.outbox.put(room.letter(id="one", quiet_ms=1_000))
+    await room.postman.send_due()
+    await room.outbox.put(room.letter(id="one", quiet_ms=1_000))
+    assert await room.postman.send_due() == 0
+    assert len(room.carrier.taken) == 1
+    assert await room.outbox.delete_forgotten(NOW_MS + 1_001) == 1
+    await room.outbox.put(room.letter(id="one", quiet_ms=1_000))
+    assert await room.postman.send_due() == 1
+
+
+async def test_one_that_dies_after_sending_sends_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dies(letter: Letter, now_ms: int) -> None:
+        raise Problem(503, "stores_unavailable", "away")
+
+    await room.outbox.put(room.letter())
+    with monkeypatch.context() as patched:
+        patched.setattr(room.outbox, "sent", dies)
+        with pytest.raises(Problem):
+            await room.postman.send_due()
+    assert await room.postman.send_due() == 1
+    assert len(room.carrier.taken) == 2, "at least once"
+
+
+async def test_a_store_that_is_away_is_waited_for() -> None:
+    away = Mongo("mongodb://127.0.0.1:9/?directConnection=true", "mail", 200)
+    room = Room(away)
+    for call in (room.outbox.put(room.letter()), room.outbox.due(NOW_MS), room.outbox.sent(room.letter(), NOW_MS)):
+        with pytest.raises(Problem):
+            await call
+    running = asyncio.create_task(room.postman.run())
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    running.cancel()
+    await away.close()
+
+
+# --- the local mailbox -----------------------------------------------------------------------
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_the_mailbox_keeps_mails_whole_private_and_in_order(tmp_path: Path) -> None:
+    mailbox = LocalMailbox(tmp_path / "mail", SENDER)
+    await mailbox.send(MAIL)
+    await mailbox.send(Mail("ben@acme.example", "Second", "text\n"))
+    first, second = read_mailbox(tmp_path / "mail")
+    assert (first.number, first.to, first.subject, first.text) == (1, MAIL.to, MAIL.subject, MAIL.text)
+    assert second.subject == "Second"
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "mail").iterdir()} == {0o600}
+    assert (tmp_path / "mail").stat().st_mode & 0o777 == 0o700
+    assert read_mailbox(tmp_path / "none") == []
+
+
+async def test_the_mailbox_is_bounded(tmp_path: Path) -> None:
+    for number in range(KEPT_MAX + 3):
+        (tmp_path / f"{number:020}-0.eml").write_bytes(b"Subject: old\n\n")
+    await LocalMailbox(tmp_path, SENDER).send(MAIL)
+    kept = names(tmp_path)
+    assert (len(kept), kept[0]) == (KEPT_MAX, f"{4:020}-0.eml")
+
+
+@pytest.mark.parametrize(
+    "mail", [Mail("a@b.example\nBcc: eve@evil.example", "x", "x"), Mail("a@b.example", "x\r\nBcc: eve@evil.example", "x")]
+)
+async def test_no_line_is_smuggled_into_a_header(tmp_path: Path, mail: Mail) -> None:
+    with pytest.raises(MailRefused):
+        await LocalMailbox(tmp_path, SENDER).send(mail)
+    assert names(tmp_path) == []
+
+
+# --- SMTP -------------------------------------------------------------------------------------
+
+
+class Server:
+    """A mail server that keeps what it takes, and refuses addresses that begin with `no` for good, with `later` for now."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bool, Envelope]] = []
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name for it
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.startswith("no"):
+            return "550 5.1.1 no such user: secret"
+        if address.startswith("later"):
+            return "450 4.2.1 not now: secret"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name for it
+        self.taken.append((session.ssl is not None, envelope))
+        return "250 taken"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, made = folder / "key.pem", folder / "certificate.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(made)]
+    subprocess.run(["openssl", "req", *options, *subject], check=True, capture_output=True)
+    return key, made
+
+
+@contextlib.contextmanager
+def mail_server(server: Server, tls: ssl.SSLContext | None, *, login: tuple[bytes, bytes] | None = None) -> Iterator[int]:
+    def authenticated(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
+        return AuthResult(success=(getattr(data, "login", b""), getattr(data, "password", b"")) == login)
+
+    options: dict[str, Any] = {"tls_context": tls} if tls else {}
+    if login:
+        options |= {"authenticator": authenticated, "auth_required": True}
+    controller = Controller(server, "localhost", free_port(), **options)
+    controller.start()
+    try:
+        yield controller.port
+    finally:
+        controller.stop()
+
+
+@pytest.fixture
+def trusted(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """The server's side; clients trust its certificate."""
+    key, made = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made, key)
+    return context
+
+
+def _bytes(envelope: Envelope) -> bytes:
+    assert isinstance(envelope.content, bytes)
+    return envelope.content
+
+
+async def test_a_mail_goes_out_over_starttls_with_a_login(trusted: ssl.SSLContext) -> None:
+    server = Server()
+    with mail_server(server, trusted, login=(b"us er", b"p:w@d")) as port:
+        await SmtpMailer.at(f"smtp://us%20er:p%3Aw%40d@localhost:{port}", SENDER).send(MAIL)
+        with pytest.raises(MailWaits):
+            await SmtpMailer.at(f"smtp://user:wrong@localhost:{port}", SENDER).send(MAIL)
+    [(encrypted, envelope)] = server.taken
+    assert encrypted
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("keys@nexkey.example", ["ada@acme.example"])
+    message = email.message_from_bytes(_bytes(envelope), policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    assert (message["Subject"], message["Auto-Submitted"], message["From"]) == (MAIL.subject, "auto-generated", SENDER)
+    assert message["Message-ID"].endswith("@nexkey.example>")
+    assert message.get_content().replace("\r\n", "\n") == MAIL.text
+
+
+async def test_without_starttls_nothing_goes_out_unless_it_was_said(certificate: tuple[Path, Path]) -> None:
+    server = Server()
+    with mail_server(server, None) as port:
+        with pytest.raises(MailWaits):
+            await SmtpMailer.at(f"smtp://localhost:{port}", SENDER).send(MAIL)
+        assert server.taken == []
+        await SmtpMailer.at(f"smtp://localhost:{port}?starttls=no", SENDER).send(MAIL)
+    assert [encrypted for encrypted, _ in server.taken] == [False]
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: tuple[Path, Path]) -> None:
+    key, made = certificate
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made, key)
+    server = Server()
+    with mail_server(server, context) as port, pytest.raises(MailWaits):
+        await SmtpMailer.at(f"smtp://localhost:{port}", SENDER).send(MAIL)
+    assert server.taken == []
+
+
+@pytest.mark.parametrize(("to", "refusal"), [("nobody@acme.example", MailRefused), ("later@acme.example", MailWaits)])
+async def test_what_a_server_says_decides_whether_it_is_tried_again(to: str, refusal: type[Exception]) -> None:
+    server = Server()
+    with mail_server(server, None) as port, pytest.raises(refusal) as told:
+        await SmtpMailer.at(f"smtp://localhost:{port}?starttls=no", SENDER).send(Mail(to, "x", "y"))
+    assert "secret" not in str(told.value)
+
+
+async def test_a_server_that_is_away_is_waited_for() -> None:
+    with pytest.raises(MailWaits):
+        await SmtpMailer.at(f"smtp://localhost:{free_port()}", SENDER).send(MAIL)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost", "smtp://", "smtp://localhost:0", "smtp://localhost:x", "smtp://localhost/path", "smtp://localhost?starttls=yes",
+        "smtp://user:password@localhost?starttls=no", "smtps://localhost?starttls=no", "localhost:25", "smtp://localhost#x",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_wrong_stops_the_start_and_is_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError, match="NEXKEY_SMTP_URL") as refused:
+        SmtpMailer.at(url, SENDER)
+    assert "password@localhost?" not in str(refused.value)
+
+
+def test_which_carrier(tmp_path: Path) -> None:
+    local = Settings(data_folder=tmp_path)
+    assert isinstance(mailer.make_mailer(local), LocalMailbox)
+    assert isinstance(mailer.make_mailer(Settings(smtp_url="smtps://mail.example")), SmtpMailer)
+    assert "p4ss" not in repr(mailer.make_mailer(Settings(smtp_url="smtp://u:p4ss@mail.example")))
+    with pytest.raises(SettingsError, match="NEXKEY_SMTP_URL"):
+        mailer.make_mailer(Settings(environment="production"))
