@@ -32,7 +32,7 @@ from py_service.imports.messages import TEXT_CHARACTERS_MAX
 
 ROWS = 10_000
 ROWS_PER_SECOND_MIN = 500.0
-UNLOCK_P99_MS_MAX = 100.0
+UNLOCK_P99_MS_MAX = 250.0  # of those beside an import; without one the gate is that of unlock_http.py
 UNLOCKS_PER_SECOND, CHANGES_PER_SECOND = 50.0, 5.0
 BEFORE_SECONDS = 5.0
 POLL_SECONDS = 0.1

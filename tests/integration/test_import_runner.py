@@ -1,0 +1,185 @@
+"""Who carries out imports, against a real store: two at once, answers that are never heard, a store that doesn't take all in one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from py_service.errors import Problem, stores_unavailable
+from py_service.imports import collect
+from py_service.imports.apply import ApplyBatch
+from py_service.imports.collect import Begin, PutPart
+from py_service.imports.run import TRIES_OF_ALL, ImportRunner
+from py_service.journal.log import Log
+from py_service.permissions.change import Actor, Change, Changed
+from py_service.permissions.follower import PermissionFollower
+from py_service.permissions.lane import ChangeLane
+from py_service.stores.bus import Bus
+from py_service.stores.indexes import make_indexes
+from py_service.stores.mongo import Document, Mongo
+from py_service.worker import IMPORTED
+from tests.integration.identity_support import store_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ACME, MAKER = "acme", "p-maker"
+
+
+class SilentBus(Bus):
+    """Nobody hears anything: processes find out by themselves."""
+
+    def __init__(self) -> None:
+        super().__init__("redis://127.0.0.1:1", 50)
+
+    async def nudge(self, organization: str, revision: int) -> None:
+        """Lost."""
+
+
+@dataclass
+class Unheard:
+    """A lane whose answers to batches are lost: `after` they took effect, or before they began, the first `times`."""
+
+    lane: ChangeLane
+    times: int
+    after: bool
+    batches: int = 0
+
+    async def submit(self, organization: str, actor: Actor | None, change: Change) -> Changed:
+        if not isinstance(change, ApplyBatch):
+            return await self.lane.submit(organization, actor, change)
+        self.batches += 1
+        if self.batches <= self.times:
+            if self.after:
+                await self.lane.submit(organization, actor, change)
+            raise stores_unavailable()
+        return await self.lane.submit(organization, actor, change)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Two processes on one store."""
+
+    mongo: Mongo
+    lanes: tuple[ChangeLane, ChangeLane]
+
+    async def begun(self, rows: int, *, all_or_nothing: bool = False, prefix: str) -> str:
+        """Groups, all of them good; started. Its id."""
+        text = "id,name\n" + "".join(f"{prefix}-{number},Group {number}\n" for number in range(rows))
+        asked: Document = {"kind": "groups", "format": "csv", "all_or_nothing": all_or_nothing}
+        changed = await self.lanes[0].submit(ACME, None, Begin(None, asked, text, MAKER))
+        assert changed.result is not None
+        return str(changed.result["id"])
+
+    async def found(self, identifier: str) -> dict[str, Any]:
+        document = await self.mongo.database["imports"].find_one({"_id": f"{ACME}:{identifier}"})
+        assert document is not None
+        return document
+
+    async def outcomes(self, identifier: str) -> list[tuple[int, str]]:
+        """By row, in the order of their batches."""
+        stored = await self.mongo.database["import_results"].find({}).to_list()
+        own = sorted(
+            (results for results in stored if results["_id"].startswith(f"{ACME}:{identifier}:")), key=lambda each: str(each["_id"])
+        )
+        return [(row["row"], row["outcome"]) for results in own for row in results["rows"]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    with store_server(tmp_path_factory.mktemp("imports-store")) as url:
+        mongo, bus = Mongo(url, "imports", 5_000), SilentBus()
+        await make_indexes(mongo.database)
+        await mongo.database["organizations"].insert_one({"_id": ACME, "org": ACME, "id": ACME, "name": "Acme", "active": True})
+        await mongo.database["revisions"].insert_one({"_id": ACME, "revision": 1})
+        lanes: list[ChangeLane] = []
+        for process in ("one", "two"):
+            follower = PermissionFollower(mongo, bus)
+            await follower.start()
+            lanes.append(ChangeLane(mongo, await Log.birth(mongo, "changes", process), follower, bus, lambda: None))
+        tasks = [asyncio.create_task(lane.run()) for lane in lanes]
+        yield Stage(mongo, (lanes[0], lanes[1]))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await bus.close()
+        await mongo.close()
+
+
+async def work(runner: ImportRunner) -> Counter[str]:
+    """Until there is nothing to do; what went wrong on the way, by code."""
+    wrong: Counter[str] = Counter()
+    while True:
+        try:
+            if not await runner.step():
+                return wrong
+        except Problem as problem:
+            wrong[problem.code] += 1
+
+
+async def test_two_at_once_apply_no_row_twice(stage: Stage) -> None:
+    """A worker that lost its lease and doesn't know: each batch is one of them's."""
+    identifier = await stage.begun(900, prefix="two")
+    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) for lane in stage.lanes))
+    found = await stage.found(identifier)
+    assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("ended", 900, 0)
+    assert await stage.outcomes(identifier) == [(number, "created") for number in range(1, 901)]
+
+
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("all_or_nothing", [True, False])
+async def test_an_answer_that_was_not_heard_changes_nothing(stage: Stage, after: bool, all_or_nothing: bool) -> None:
+    """Whether a batch took effect or not, the import goes on from where the store says that it stands."""
+    identifier = await stage.begun(300, all_or_nothing=all_or_nothing, prefix=f"unheard-{after}-{all_or_nothing}".lower())
+    lane = Unheard(stage.lanes[0], 1, after)
+    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) == {"stores_unavailable": 1}
+    found = await stage.found(identifier)
+    assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("ended", 300, 0)
+    assert await stage.outcomes(identifier) == [(number, "created") for number in range(1, 301)]
+
+
+async def test_what_the_store_does_not_take_in_one_change_is_refused(stage: Stage) -> None:
+    """Not tried for ever: nobody else could change anything meanwhile. Batches go on."""
+    identifier = await stage.begun(20, all_or_nothing=True, prefix="refused")
+    lane = Unheard(stage.lanes[0], 99, False)
+    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) == {"stores_unavailable": TRIES_OF_ALL - 1}
+    found = await stage.found(identifier)
+    assert (found["state"], found["problem"]["code"], found["rows_applied"]) == ("refused", "import_too_large_for_one", 0)
+    assert await stage.mongo.database["groups"].count_documents({"id": {"$regex": "^refused-"}}) == 0
+    identifier = await stage.begun(20, prefix="batches")
+    lane = Unheard(stage.lanes[0], TRIES_OF_ALL + 2, False)
+    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) == {"stores_unavailable": TRIES_OF_ALL + 2}
+    assert (await stage.found(identifier))["rows_applied"] == 20
+
+
+async def test_what_took_effect_is_never_told_as_refused(stage: Stage) -> None:
+    """All of it was applied, and no answer was ever heard."""
+    identifier = await stage.begun(20, all_or_nothing=True, prefix="applied")
+    runner = ImportRunner(stage.mongo, Unheard(stage.lanes[0], 1, True), IMPORTED, lambda: True)
+    runner._failed[f"{ACME}:{identifier}"] = TRIES_OF_ALL - 1
+    await work(runner)
+    found = await stage.found(identifier)
+    assert (found["state"], found["problem"], found["rows_applied"]) == ("ended", None, 20)
+
+
+async def test_who_does_not_lead_does_nothing(stage: Stage) -> None:
+    identifier = await stage.begun(5, prefix="idle")
+    assert not await ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: False).step()
+    assert (await stage.found(identifier))["state"] == "waiting"
+    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True))
+
+
+async def test_a_file_has_a_largest_size(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all parts together; one that is put again counts once."""
+    monkeypatch.setattr(collect, "CHARACTERS_MAX", 10)
+    asked: Document = {"kind": "groups", "format": "csv", "all_or_nothing": False}
+    await stage.lanes[0].submit(ACME, None, Begin("small", asked, None, MAKER))
+    for part, text in ((1, "123456"), (2, "1234"), (1, "12345")):
+        await stage.lanes[0].submit(ACME, None, PutPart("small", part, text, MAKER))
+    with pytest.raises(Problem) as refused:
+        await stage.lanes[0].submit(ACME, None, PutPart("small", 3, "12", MAKER))
+    assert refused.value.code == "import_too_large"
