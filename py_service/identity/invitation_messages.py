@@ -83,7 +83,8 @@ LIST = Operation(
 INVITE = Operation(
     "Invite somebody", _TAG, {201: Invitation}, NewInvitation, permission=PERMISSION, etag=True, example=_EXAMPLE, shows={201: _SHOWS},
     codes=("409 account_exists", "409 email_taken", "409 id_taken", "422 email_invalid", "422 name_invalid", "422 role_invalid"),
-    detail="A mail with a link goes out, good once and for seven days. Only owners make owners.",
+    detail="A mail with a link goes out, good once and for seven days. Somebody with roles is invited by who may give roles, an owner by "
+    "owners.",
 )  # fmt: skip
 READ = Operation("Read an invitation", _TAG, {200: Invitation}, permission=PERMISSION, etag=True)
 RESEND = Operation(

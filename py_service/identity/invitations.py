@@ -18,13 +18,14 @@ from py_service.identity.mailed_tokens import MailedToken, find_token
 from py_service.mail.letter import COLLECTION as OUTBOX
 from py_service.mail.letter import Letter
 from py_service.permissions.change import Plan, View, Write
+from py_service.permissions.owners import guard_owner
 from py_service.permissions.store import read_object
 from py_service.permissions.text import clean_email
 from py_service.stores.mongo import Document
 
 KIND: Final = "invitation"
 LETTER: Final = "invitation"
-PERMISSION = "persons.write"
+PERMISSION, ROLES_PERMISSION = "persons.write", "roles.write"
 LIFE_MS = 7 * 86_400_000
 
 CreatePerson = Callable[[View, Document], Awaitable[Plan]]
@@ -52,6 +53,10 @@ class Invite:
             person = await view.get("person", self.person)
             if self.values or self.roles is not None:
                 raise Problem(400, "field_invalid", "Somebody who is here already is invited by `person` alone.")
+            if person.get("roles"):
+                # Whoever has the mail gets the roles, and the address may be the caller's doing.
+                view.require(ROLES_PERMISSION, None)
+                guard_owner(view, person)
         else:
             if "email" not in self.values or "name" not in self.values:
                 raise Problem(400, "field_invalid", "Somebody new has an e-mail address and a name; somebody who is here, `person`.")

@@ -106,7 +106,17 @@ async def test_who_may_invite_whom(owner: Manager, service: Service, http: httpx
     new = {"email": "pat@nordlicht.example", "name": "Pat"}
     await manager("POST", "/v1/invitations", 403, {**new, "roles": [{"role": "reception", "sites": None}]}, code="role_missing")
     assert (await manager("POST", "/v1/invitations", 201, new))["state"] == "waiting"
+    mighty = {"admin": "vic@nordlicht.example", "owner": "wyn@nordlicht.example"}
+    persons = {role: (await owner("POST", "/v1/persons", 201, {"name": role, "email": email}))["id"] for role, email in mighty.items()}
+    for role, person in persons.items():
+        await owner("PUT", f"/v1/persons/{person}/roles", 200, {"roles": [{"role": role, "sites": None}]})
+    # Who may change an address and invite would else be whoever they like.
+    await manager("PATCH", f"/v1/persons/{persons['admin']}", 200, {"email": "mallory@nordlicht.example"})
+    await manager("POST", "/v1/invitations", 403, {"person": persons["admin"]}, code="role_missing")
     await owner("PUT", "/v1/persons/stranger-0/roles", 200, {"roles": [{"role": "admin", "sites": None}]})
+    await manager("POST", "/v1/invitations", 403, {"person": persons["owner"]}, code="role_missing")
+    await manager("POST", "/v1/invitations", 201, {"person": persons["admin"]})
+    await owner("POST", "/v1/invitations", 201, {"person": persons["owner"]})
     other = {"email": "quin@nordlicht.example", "name": "Quin", "roles": [{"role": "owner", "sites": None}]}
     await manager("POST", "/v1/invitations", 403, other, code="role_missing")
     assert await owner.names("/v1/persons?email=quin@nordlicht.example") == [], "nothing half done"
