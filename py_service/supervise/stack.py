@@ -13,7 +13,7 @@ from py_service.settings import Settings
 from py_service.stores import embedded
 from py_service.supervise.child import ChildSpec
 from py_service.supervise.data_folder import DataFolder
-from py_service.supervise.environment import API_FIELDS, GATEWAY_FIELDS, WORKER_FIELDS, settings_environment, surroundings
+from py_service.supervise.environment import API_FIELDS, GATEWAY_FIELDS, LARGE_PAGES, WORKER_FIELDS, settings_environment, surroundings
 from py_service.supervise.ports import chosen_port, free_port
 from py_service.supervise.ready import http_ready, mongo_ready, redis_ready, workers_ready
 from py_service.supervise.supervisor import Supervisor
@@ -89,7 +89,7 @@ def service_specs(settings: Settings) -> tuple[ChildSpec, ...]:
     api = ChildSpec(
         "api",
         own_command("api"),
-        settings_environment(settings, API_FIELDS),
+        settings_environment(settings, API_FIELDS) | LARGE_PAGES,
         workers_ready(settings.api_host, settings.api_port, "/readyz", settings.api_workers),
         stop_seconds_max=API_STOP_SECONDS,
     )

@@ -34,8 +34,29 @@ pub fn decide(
     listener: &mut impl Listener,
 ) -> Decision {
     let mut needs = None;
-    let (reason, rule) =
-        outcome_of(state, person, door, now_ms, &mut needs, listener).unwrap_or_else(|early| early);
+    let outcome = person_by_id(state, person, listener).and_then(|person| {
+        let door = state.doors.get(door);
+        listener.step("door_known", door.is_some(), String::new);
+        let door = door.ok_or((Reason::DoorUnknown, None))?;
+        outcome_of(state, person, door, now_ms, &mut needs, listener)
+    });
+    decision(state, outcome, needs)
+}
+
+/// The same of a person and a door that were found before.
+pub fn decide_found(state: &State, person: &Person, door: &Door, now_ms: i64) -> Decision {
+    let mut needs = None;
+    let outcome = active_person(state, || Some(person), &mut Silent)
+        .and_then(|person| outcome_of(state, person, door, now_ms, &mut needs, &mut Silent));
+    decision(state, outcome, needs)
+}
+
+fn decision(
+    state: &State,
+    outcome: Result<Outcome, Outcome>,
+    needs: Option<Box<Needs>>,
+) -> Decision {
+    let (reason, rule) = outcome.unwrap_or_else(|early| early);
     Decision {
         reason,
         rule,
@@ -44,19 +65,15 @@ pub fn decide(
     }
 }
 
-/// The steps in order. `Err` is the answer of a step before the rules, `Ok` the answer of the rules.
+/// The steps from the door on, in order. `Err` is the answer of a step before the rules, `Ok` the answer of the rules.
 fn outcome_of(
     state: &State,
-    person: &str,
-    door: &str,
+    person: &Person,
+    door: &Door,
     now_ms: i64,
     needs: &mut Option<Box<Needs>>,
     listener: &mut impl Listener,
 ) -> Result<Outcome, Outcome> {
-    let person = person_by_id(state, person, listener)?;
-    let door = state.doors.get(door);
-    listener.step("door_known", door.is_some(), String::new);
-    let door = door.ok_or((Reason::DoorUnknown, None))?;
     not_locked_down(state, door, listener)?;
     person_stands(person, now_ms, listener)?;
     let mut hearing = Hearing::new(state, door, now_ms);
@@ -90,11 +107,19 @@ pub fn person_by_id<'a>(
     person: &str,
     listener: &mut impl Listener,
 ) -> Result<&'a Person, Outcome> {
+    active_person(state, || state.persons.get(person), listener)
+}
+
+fn active_person<'a>(
+    state: &State,
+    find: impl FnOnce() -> Option<&'a Person>,
+    listener: &mut impl Listener,
+) -> Result<&'a Person, Outcome> {
     listener.step("organization_active", state.active, String::new);
     if !state.active {
         return Err((Reason::OrganizationSuspended, None));
     }
-    let person = state.persons.get(person);
+    let person = find();
     listener.step("person_known", person.is_some(), String::new);
     person.ok_or((Reason::UnknownCredential, None))
 }

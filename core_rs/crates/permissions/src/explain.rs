@@ -1,5 +1,5 @@
 //! A decision in all its steps, for people: `explain`, and the doors a person holds rules on.
-use crate::check::{Listener, Silent, decide};
+use crate::check::{Listener, Silent, decide, decide_found};
 use crate::decision::Decision;
 use crate::model::{DoorRecord, State};
 use serde::Serialize;
@@ -80,11 +80,14 @@ pub fn persons_at(
     limit: usize,
 ) -> Vec<(String, Decision)> {
     let mut found: BinaryHeap<&str> = BinaryHeap::new();
+    let Some(at) = state.doors.get(door) else {
+        return Vec::new();
+    };
     state.persons.for_each(|person| {
         let id = person.id.as_str();
         let comes =
             id > after && (found.len() < limit || found.peek().is_some_and(|last| id < *last));
-        if comes && decide(state, id, door, now_ms, &mut Silent).is_allowed() {
+        if comes && decide_found(state, person, at, now_ms).is_allowed() {
             found.push(id);
             if found.len() > limit {
                 found.pop();
@@ -131,12 +134,10 @@ pub fn doors_of(
             doors.insert(&door.id, door);
         }
     }
-    let told = doors.into_values().filter_map(|door| state.record_of(door));
-    let id = person.id.as_str();
+    let told = doors
+        .into_values()
+        .filter_map(|door| Some((state.record_of(door)?, door)));
     told.take(limit)
-        .map(|door| {
-            let decision = decide(state, id, door.id.as_str(), now_ms, &mut Silent);
-            (door, decision)
-        })
+        .map(|(record, door)| (record, decide_found(state, person, door, now_ms)))
         .collect()
 }

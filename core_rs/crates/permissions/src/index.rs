@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::check::{Silent, decide};
 use crate::decision::{Decision, Reason};
 use crate::explain::{Explanation, doors_of, explain, persons_at};
+use crate::found::FoundPair;
 use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
 use crate::load::SnapshotLoad;
@@ -228,6 +229,22 @@ impl PermissionIndex {
             state.map_or_else(Decision::unavailable, |state| {
                 decide(state, person, door, now_ms, &mut Silent)
             })
+        })
+    }
+
+    /// Looks pairs of a person and a door up once, all at one revision, for whoever asks of them more than once.
+    /// `None` stands where there is no such person or door, and for all of them when the organization isn't loaded.
+    pub fn with_found<T>(
+        &self,
+        organization: &str,
+        pairs: &[(&str, &str)],
+        ask: impl FnOnce(&[Option<FoundPair<'_>>]) -> T,
+    ) -> T {
+        self.read(organization, |state| {
+            let found = pairs
+                .iter()
+                .map(|(person, door)| FoundPair::new(state?, person, door));
+            ask(&found.collect::<Vec<_>>())
         })
     }
 

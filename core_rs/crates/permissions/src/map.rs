@@ -11,7 +11,7 @@ use std::sync::Arc;
 const LEVEL_BITS: u32 = 5;
 const BRANCHES: usize = 1 << LEVEL_BITS;
 /// A leaf splits above this many records, unless the hash has no bits left.
-const LEAF_RECORDS_MAX: usize = 64;
+const LEAF_RECORDS_MAX: usize = 128;
 /// A leaf grows when a record would be so many slots away from where its hash says.
 const DISTANCE_MAX: usize = 5;
 /// It doesn't grow beyond this many slots a record: hashes that are equal stay together whatever is tried.

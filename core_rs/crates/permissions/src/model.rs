@@ -104,9 +104,9 @@ pub struct GroupRule {
 /// Rules of a place, sorted by group; four of them, which is what most doors have at most, stand in its record.
 pub type GroupRules = SmallVec<[GroupRule; 4]>;
 
-/// A door: what `check` needs of it. What people and devices call it is in `DoorNames`.
+/// A door: what `check` needs of it, in two cache lines that the processor fetches as a pair. What people and devices call it is in `DoorNames`.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(128))]
 pub struct Door {
     /// Identifier.
     pub id: Identifier,

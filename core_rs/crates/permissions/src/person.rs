@@ -15,9 +15,9 @@ pub struct PersonRule {
     pub grant: GrantLink,
 }
 
-/// A person: what `check` needs of most persons, in one record as long as a cache line.
+/// A person: what `check` needs of most persons, in one record that is a cache line.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Person {
     /// Identifier.
     pub id: Identifier,
@@ -173,5 +173,5 @@ impl Keyed for Person {
     }
 }
 
-// INVARIANT: the record of a person stays as long as a cache line.
+// INVARIANT: the record of a person stays a cache line.
 const _: () = assert!(size_of::<Option<Person>>() <= 64);

@@ -1,0 +1,259 @@
+"""One organization of 10,000, 100,000 and 1,000,000 persons in one process: how long it takes to load, what it weighs, what asking costs.
+
+    core    `cargo run --example scale`: loads the stored documents, asks random pairs, applies changes while another thread asks
+    python  the same through `PermissionIndex`: loading with the interpreter released, and `check`
+    store   the documents in the embedded MongoDB, how long it takes to hand them over, and how long a process takes to have them
+
+The documents are generated (`scale_organization.py`), and every answer is held against arithmetic that knows no index. The limits are
+those of the largest size. Everything is asked by identifiers (strings), except where "by handle" stands: a person and a door that were
+looked up before.
+`--quick` leaves the largest size out and judges nothing but answers, because the limits are meant for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scale_organization import KINDS, NOW_MS, ORGANIZATION, PERSONS_PER_DOOR, ScaleOrganization, named
+from benchmarks.scale_store import Handed, hand_over
+from py_service import _core_rs
+from py_service._core_rs import PermissionIndex
+from py_service.supervise.environment import LARGE_PAGES
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (10_000, 100_000)
+STORE_PERSONS, QUICK_STORE_PERSONS = 100_000, 10_000
+PAIRS, QUICK_PAIRS = 200_000, 50_000
+CHANGES = 1_000  # of each kind
+CHANGED = ("person", "own_grant", "door_grant", "door")
+CHUNK_PAIRS = 1_000
+BATCH_BYTES = 4 << 20
+TICK_SECONDS = 0.001
+# Of 1,000,000 persons, 100,000 doors, 2,000 groups and 10,000,000 memberships.
+LIMITS = {
+    "load_seconds": 10.0,
+    "index_bytes": 400e6,
+    "check_ns_median": 300.0,
+    "check_ns_p99": 1_500.0,
+    "python_ns_median": 1_000.0,
+    "change_person_us_median": 20.0,
+    "change_own_grant_us_median": 20.0,
+    "change_door_grant_us_median": 20.0,
+    "change_door_us_median": 20.0,
+}
+
+Figures = dict[str, float]
+
+
+def write(made: ScaleOrganization, folder: Path, pairs: int) -> None:
+    """What the core's example takes: stored documents, pairs with their answers, changes."""
+    for kind in KINDS:
+        with (folder / f"{kind}.bson").open("wb") as file:
+            file.writelines(made.batches(kind))
+    with (folder / "pairs").open("w") as file:
+        for person, door in made.pairs(pairs, seed=7):
+            file.write(f"{named('person', person)} {named('door', door)} {int(made.may_pass(person, door))}\n")
+    with (folder / "changes").open("w") as file:
+        file.writelines(f"{name} {json.dumps(image)}\n" for name, image in changes(made))
+
+
+def changes(made: ScaleOrganization) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A person as they are, a grant of one person, a grant of a group at a door, a door as it is; by turns."""
+    chance = random.Random(3)
+    given = {"effect": "allow", "valid_from": None, "valid_until": None}
+    for number in range(CHANGES):
+        person, group, door = (chance.randrange(count) for count in (made.persons, made.groups, made.doors))
+        own = {"id": f"own{number}", "person": named("person", person), "door": named("door", door), "schedule": None, **given}
+        at_door = {"id": f"door{number}", "group": named("group", group), "door": named("door", door), "schedule": None, **given}
+        turns = (
+            ("person", "person", made.person(person)),
+            ("own_grant", "grant", own),
+            ("door_grant", "grant", at_door),
+            ("door", "door", made.door(door)),
+        )
+        for name, kind, document in turns:
+            yield name, {"kind": kind, "id": document["id"], "document": document}
+
+
+def build_example() -> Path:
+    """The core's example, built; where it is. Raises CalledProcessError."""
+    command = [
+        "cargo",
+        "build",
+        "--release",
+        "--locked",
+        "--quiet",
+        "-p",
+        "nexkey-permissions",
+        "--example",
+        "scale",
+        "--message-format",
+        "json",
+    ]
+    built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    messages = [json.loads(line) for line in built.splitlines()]
+    return next(Path(message["executable"]) for message in messages if message.get("executable"))
+
+
+def in_core(example: Path, folder: Path) -> Figures:
+    """Raises CalledProcessError when an answer was wrong."""
+    return _run([str(example), str(folder), str(NOW_MS)])
+
+
+def _run(command: list[str]) -> Figures:
+    """A process of its own, with memory as the api has it: large pages, and nothing of what was there before."""
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={**os.environ, **LARGE_PAGES})
+    figures: Figures = json.loads(told.stdout)
+    return figures
+
+
+def documents_of(folder: Path, kind: str) -> Iterator[bytes]:
+    """Whole documents, some megabytes at once."""
+    content = (folder / f"{kind}.bson").read_bytes()
+    first = 0
+    while first < len(content):
+        end = first
+        while end < len(content) and end - first < BATCH_BYTES:
+            end += int.from_bytes(content[end : end + 4], "little")
+        yield content[first:end]
+        first = end
+
+
+class Ticker:
+    """A thread of Python that wants to run every millisecond, as the event loop does; `longest` is what it had to wait, in seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick)
+
+    def __enter__(self) -> Ticker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _tick(self) -> None:
+        before = time.perf_counter()
+        while not self._stop.wait(TICK_SECONDS):
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - before - TICK_SECONDS)
+            before = now
+
+
+def in_python(folder: Path) -> Figures:
+    """Loads, holds every answer against the right one, and times `check` on new strings, as they come out of a request."""
+    index = PermissionIndex()
+    load = index.begin_load(ORGANIZATION, 0)
+    seconds = 0.0
+    with Ticker() as ticker:
+        for kind in KINDS:
+            for batch in documents_of(folder, kind):
+                began = time.perf_counter()
+                load.add(kind, batch)
+                seconds += time.perf_counter() - began
+        began = time.perf_counter()
+        load.finish()
+        seconds += time.perf_counter() - began
+    pairs = [line.split() for line in (folder / "pairs").read_text().splitlines()]
+    check, means = index.check, []
+    for person, door, allowed in pairs:
+        assert check(ORGANIZATION, person, door, NOW_MS).allowed == (allowed == "1"), (person, door)
+    for first in range(0, len(pairs), CHUNK_PAIRS):
+        chunk = pairs[first : first + CHUNK_PAIRS]
+        start = time.perf_counter_ns()
+        for person, door, _ in chunk:
+            check(ORGANIZATION, person, door, NOW_MS)
+        means.append((time.perf_counter_ns() - start) / len(chunk))
+    return {"python_load_seconds": seconds, "python_pause_seconds": ticker.longest, "python_ns_median": statistics.median(means)}
+
+
+TOLD = """
+{persons:,} persons, {doors:,} doors, {groups:,} groups, {grants:,} grants, {memberships:,} memberships; load before {load_before:.1f}
+  every answer equal to the arithmetic's
+  load: core {load_seconds:.2f} s; from Python {python_load_seconds:.2f} s, another thread waited {python_pause_seconds:.3f} s at most
+  memory: {index_megabytes:,.0f} MB; bytes: {bytes_of_person:.0f} a person, {bytes_of_door:.0f} a door, {bytes_of_grant:.0f} a grant
+  check by identifiers: median {check_ns_median:,.0f} ns, p99 {check_ns_p99:,.0f} ns; from Python median {python_ns_median:,.0f} ns
+  check by handle:      median {found_ns_median:,.0f} ns, p99 {found_ns_p99:,.0f} ns
+  beside: the clock takes {clock_ns_median:.0f} ns, in all of the core's; one read of far memory {far_ns:.0f} ns (of 256 MiB)
+{changes}
+  asked meanwhile: {beside_checks:,.0f} times, median {beside_check_ns_median:,.0f} ns, p99 {beside_check_ns_p99:,.0f} ns"""
+TOLD_CHANGE = "  change of a {name}: median {median:.1f} us, p99 {p99:.1f} us, longest {longest:,.0f} us"
+
+
+def print_size(made: ScaleOrganization, figures: Figures) -> None:
+    """Memory of a kind is what was resident more after its documents were in."""
+    kinds = {"person": made.persons, "door": made.doors, "grant": made.grants}
+    each = {f"bytes_of_{kind}": figures[f"bytes_{kind}"] / count for kind, count in kinds.items()}
+    told = [
+        TOLD_CHANGE.format(
+            name=kind.replace("_", " "),
+            median=figures[f"change_{kind}_us_median"],
+            p99=figures[f"change_{kind}_us_p99"],
+            longest=figures[f"change_{kind}_us_max"],
+        )
+        for kind in CHANGED
+    ]
+    sizes = {"persons": made.persons, "doors": made.doors, "groups": made.groups, "grants": made.grants}
+    rest = {
+        "memberships": made.persons * len(made.groups_of(0)),
+        "load_before": os.getloadavg()[0],
+        "index_megabytes": figures["index_bytes"] / 1e6,
+        "changes": "\n".join(told),
+    }
+    print(TOLD.format(**sizes, **each, **rest, **figures))
+
+
+def print_store(handed: Handed) -> None:
+    print(f"\nstore with {handed.persons:,} persons: {handed.documents:,} documents, {handed.megabytes:,.0f} MB")
+    print(
+        f"  handing them over, nothing decoded: {handed.hand_over_seconds:.2f} s; a process had them after {handed.follower_seconds:.2f} s"
+    )
+
+
+def missed(figures: Figures) -> list[str]:
+    return [f"{name} is {figures[name]:,.1f}, at most {limit:,.1f} is wanted" for name, limit in LIMITS.items() if figures[name] > limit]
+
+
+def measure(quick: bool) -> int:
+    """0 when every limit was met, 1 when one wasn't."""
+    example = build_example()
+    figures: Figures = {}
+    for persons in QUICK_SIZES if quick else SIZES:
+        made = ScaleOrganization(persons, persons // PERSONS_PER_DOOR)
+        with tempfile.TemporaryDirectory(prefix="nexkey-scale-") as name:
+            write(made, Path(name), QUICK_PAIRS if quick else PAIRS)
+            figures = in_core(example, Path(name)) | _run([sys.executable, "-m", "benchmarks.scale", name])
+        print_size(made, figures)
+    print_store(asyncio.run(hand_over(QUICK_STORE_PERSONS if quick else STORE_PERSONS)))
+    if quick:
+        return 0
+    faults = missed(figures)
+    print("\n".join(["", *(f"MISSED: {fault}" for fault in faults)]) if faults else "\nevery limit of the largest size was met")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    if _core_rs.__build_profile__ != "release":
+        sys.exit("refused: the core is a debug build")
+    if len(sys.argv) == 2 and Path(sys.argv[1]).is_dir():
+        print(json.dumps(in_python(Path(sys.argv[1]))))
+        sys.exit(0)
+    parser = argparse.ArgumentParser(description="An organization of up to a million persons in one process.")
+    parser.add_argument("--quick", action="store_true", help="without the largest size; nothing but answers is judged")
+    sys.exit(measure(parser.parse_args().quick))
