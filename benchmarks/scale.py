@@ -34,7 +34,7 @@ from py_service._core_rs import PermissionIndex
 from py_service.supervise.environment import LARGE_PAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (10_000, 100_000)
+SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (10_000, 50_000)
 STORE_PERSONS, QUICK_STORE_PERSONS = 100_000, 10_000
 PAIRS, QUICK_PAIRS = 200_000, 50_000
 CHANGES = 1_000  # of each kind

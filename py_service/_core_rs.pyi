@@ -134,6 +134,15 @@ class PermissionIndex:
         Raises SnapshotError(revision_gap) when records between are missing (nothing is changed then)."""
     def validate(self, organization: str, images: bytes) -> None:
         """Raises SnapshotError(change_malformed) for images that `apply` would refuse. Asked before they are written for good."""
+    def preview(
+        self, organization: str, revision: int, images: bytes, now_ms: int, sites: Sequence[str] | None, limit: int, pairs_max: int
+    ) -> tuple[list[tuple[str, str, Decision, Decision]], list[tuple[str, str, Decision, Decision]], int, int, bool]:
+        """Who would gain a door, and who would lose one, by these images (as of `revision`, at `now_ms`, at doors of `sites` or of all).
+
+        (gained, lost, how many gain, how many lose, complete): the lists hold (person, door, decision before, decision after), the first
+        `limit` by person and door. Not complete when there were more than `pairs_max` pairs to ask about (1,000,000 at most). Nothing is
+        changed. Takes up to seconds with the interpreter released: not for the event loop's thread.
+        Raises SnapshotError(revision_old, revision_gap) when memory isn't at `revision`, organization_unknown, change_malformed."""
     def knows_time_zone(self, name: str) -> bool:
         """Whether the compiled tz database has a zone of exactly this name."""
     def drop(self, organization: str) -> None:

@@ -20,6 +20,7 @@ from py_service._core_rs import KeyRing, PermissionIndex
 from py_service.access.handlers import AccessHandlers
 from py_service.access.occupancy import AreaOccupancy
 from py_service.access.plan_handlers import LockdownPlanHandlers
+from py_service.access.preview import AccessPreview
 from py_service.access.questions import AccessQuestions
 from py_service.access.read import ListGrants, ReadGrant
 from py_service.devices.assertion import DeviceProof
@@ -74,6 +75,7 @@ from py_service.permissions.change import Actor
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.pin import Pins
+from py_service.permissions.trial import CapturingLane, TryChanges
 from py_service.readiness import Readiness
 from py_service.settings import Settings, need, read_settings
 from py_service.stores.bus import Bus
@@ -196,6 +198,7 @@ class Process:
             *access.routes(),
             *lockdown_plans.routes(),
             *questions.routes(),
+            *self._preview().routes(),
             *AreaOccupancy(changes, self.follower.index, self.mongo).routes(),
             *directory.routes(),
             *organization.routes(),
@@ -205,6 +208,18 @@ class Process:
             *passes.routes(),
             *self._devices().routes(),
         ]
+
+    def _preview(self) -> AccessPreview:
+        """With the handlers of the changes themselves, on a lane that carries nothing out."""
+        index, lane = self.follower.index, CapturingLane()
+        access = AccessHandlers(lane, ReadGrant(self.mongo, lambda: index), ListGrants(self.mongo, lambda: index))
+        directory = DirectoryHandlers(lane, index, self.mongo, self.pins).routes()
+        proposed = [
+            *access.routes(),
+            *LockdownPlanHandlers(lane, index, self.mongo).routes(),
+            *(route for route in directory if not route.pattern.endswith("/pin")),  # no decision hangs on which PIN it is
+        ]
+        return AccessPreview(index, TryChanges(self.mongo, index), proposed)
 
     async def _unlock(self) -> tuple[UnlockHandlers, list[Log]]:
         settings = self._settings

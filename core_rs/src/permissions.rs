@@ -252,6 +252,24 @@ impl SnapshotLoad {
     }
 }
 
+type Altered = (String, String, Decision, Decision);
+type Previewed = (Vec<Altered>, Vec<Altered>, u64, u64, bool);
+
+fn named(altered: Vec<core::Altered>) -> Vec<Altered> {
+    let text = |id: core::Identifier| id.as_str().to_owned();
+    altered
+        .into_iter()
+        .map(|one| {
+            (
+                text(one.person),
+                text(one.door),
+                Decision(one.before),
+                Decision(one.after),
+            )
+        })
+        .collect()
+}
+
 /// The permissions of many organizations, in memory. Safe to share between threads; readers never wait for a writer.
 #[pyclass(frozen, module = "py_service._core_rs")]
 struct PermissionIndex(core::PermissionIndex);
@@ -306,6 +324,36 @@ impl PermissionIndex {
     fn validate(&self, py: Python<'_>, organization: &str, images: &[u8]) -> PyResult<()> {
         py.detach(|| self.0.validate(organization, images))
             .map_err(|error| snapshot_error(error.code()))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is one of the question's")]
+    fn preview(
+        &self,
+        py: Python<'_>,
+        organization: &str,
+        revision: i64,
+        images: &[u8],
+        now_ms: i64,
+        sites: Option<Vec<String>>,
+        limit: usize,
+        pairs_max: u64,
+    ) -> PyResult<Previewed> {
+        let question = core::Question {
+            now_ms,
+            sites: sites.as_deref(),
+            limit,
+            pairs_max: pairs_max.min(core::PAIRS_MAX),
+        };
+        let found = py
+            .detach(|| self.0.preview(organization, revision, images, question))
+            .map_err(|error| snapshot_error(error.code()))?;
+        Ok((
+            named(found.gained),
+            named(found.lost),
+            found.gained_total,
+            found.lost_total,
+            found.complete,
+        ))
     }
 
     fn knows_time_zone(&self, name: &str) -> bool {

@@ -14,9 +14,8 @@ from py_service.access.operations import CHANGE, GIVE, LIST, LOCK_DOWN, READ, RE
 from py_service.access.read import ListGrants, ReadGrant
 from py_service.access.take import TakeGrant
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
-from py_service.permissions.change import Actor, Change, Changed
+from py_service.permissions.change import Actor, Change, Changed, Submitter
 from py_service.permissions.holders import held_by
-from py_service.permissions.lane import ChangeLane
 from py_service.permissions.match import etag, read_if_match
 from py_service.stores.mongo import Document
 
@@ -28,7 +27,7 @@ PLACES = {"doors": "door", "areas": "area", "sites": "site"}
 class AccessHandlers:
     """The routes of the access room."""
 
-    def __init__(self, lane: ChangeLane, read_grant: ReadGrant, list_grants: ListGrants) -> None:
+    def __init__(self, lane: Submitter, read_grant: ReadGrant, list_grants: ListGrants) -> None:
         self._lane = lane
         self._read_grant = read_grant
         self._list_grants = list_grants

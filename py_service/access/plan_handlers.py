@@ -14,8 +14,7 @@ from py_service.access.messages import ChangeResult
 from py_service.access.plan_messages import LockdownPlan, LockdownPlanPage, LockdownPlanPatch, LockdownPlanSet, NewLockdownPlan
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
-from py_service.permissions.change import Actor, Change, Changed
-from py_service.permissions.lane import ChangeLane
+from py_service.permissions.change import Actor, Change, Changed, Submitter
 from py_service.permissions.match import etag, read_if_match
 from py_service.permissions.pages import ListObjects, read_query, refuse_foreign_filter
 from py_service.permissions.store import read_object
@@ -29,7 +28,7 @@ Shown = TypeVar("Shown", bound=LockdownPlan)
 class LockdownPlanHandlers:
     """A role for some sites sees the plans all of whose sites are among them."""
 
-    def __init__(self, lane: ChangeLane, index: PermissionIndex, mongo: Mongo) -> None:
+    def __init__(self, lane: Submitter, index: PermissionIndex, mongo: Mongo) -> None:
         self._lane = lane
         self._index = index
         self._mongo = mongo

@@ -18,8 +18,7 @@ from py_service.directory.roles import SetRoles
 from py_service.directory.suspend import SetPersonState
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment
-from py_service.permissions.change import Actor, Change, Changed
-from py_service.permissions.lane import ChangeLane
+from py_service.permissions.change import Actor, Change, Changed, Submitter
 from py_service.permissions.match import etag, read_if_match
 from py_service.permissions.pages import ListObjects, read_query, refuse_foreign_filter
 from py_service.permissions.pin import Pins
@@ -34,7 +33,7 @@ _PERSON = BY_NAME["person"]
 class DirectoryHandlers:
     """The routes of the directory room."""
 
-    def __init__(self, lane: ChangeLane, index: PermissionIndex, mongo: Mongo, pins: Pins) -> None:
+    def __init__(self, lane: Submitter, index: PermissionIndex, mongo: Mongo, pins: Pins) -> None:
         self._pins = pins
         self._lane = lane
         self._index = index

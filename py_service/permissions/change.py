@@ -192,3 +192,11 @@ class Changed:
     revision: int
     effective_by_ms: int
     result: Document | None
+
+
+class Submitter(Protocol):
+    """Where a change is handed in: the lane."""
+
+    async def submit(self, organization: str, actor: Actor | None, change: Change) -> Changed:
+        """Raises Problem."""
+        ...

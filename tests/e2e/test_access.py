@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.e2e.evidence import faults_in_the_books, projected
+from tests.e2e.evidence import faults_in_the_books, projected, standing
 from tests.e2e.manager import DOOR, Manager, stranger, unlocks
 from tests.e2e.running import Service, running_service
 
@@ -256,3 +258,154 @@ async def test_plans_and_hands_at_once_leave_nobody_out(owner: Manager, service:
     for number in range(4):
         await owner("POST", f"/v1/lockdown-plans/raced-{number}/release", 200)
     assert (await owner("GET", f"/v1/doors/{DOOR}", 200))["locked_down"] is False
+
+
+# --- previews -------------------------------------------------------------------------------
+
+
+MONDAY = "2027-01-04T08:00:00Z"
+DOORS_HERE = [DOOR, "berlin-side-entrance"]
+PEOPLE = [stranger(number) for number in (4, 5, 6)]
+Pairs = set[tuple[str, str]]
+
+
+async def allowed(owner: Manager, doors: list[str], at: str) -> Pairs:
+    """Who may pass where, as `who` lists it."""
+    found: Pairs = set()
+    for door in doors:
+        page = await owner("GET", f"/v1/access/who?door={door}&at={at}&limit=200", 200)
+        assert page["next_cursor"] is None and isinstance(page["items"], list)
+        found |= {(item["id"], door) for item in page["items"]}
+    return found
+
+
+def pairs_of(listed: object) -> Pairs:
+    assert isinstance(listed, list)
+    return {(one["person"], one["door"]) for one in listed}
+
+
+def proposals(names: list[str]) -> st.SearchStrategy[dict[str, object]]:
+    """A change of what these strangers, their group and these doors are to each other."""
+
+    def proposal(method: str, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
+        return {"method": method, "path": path, "body": body}
+
+    person, door = st.sampled_from(names), st.sampled_from(DOORS_HERE)
+    when = st.sampled_from([{}, {"valid_until": "2027-01-04T07:00:00Z"}, {"valid_from": "2027-01-04T07:00:00Z"}, {"effect": "deny"}])
+    return st.one_of(
+        st.builds(lambda who, where, more: proposal("POST", "/v1/grants", {"person": who, "door": where, **more}), person, door, when),
+        st.builds(lambda where, more: proposal("POST", "/v1/grants", {"group": "previewed", "door": where, **more}), door, when),
+        st.builds(lambda who, on: proposal("PATCH", f"/v1/persons/{who}", {"groups": ["previewed"] if on else []}), person, st.booleans()),
+        st.builds(lambda who, how: proposal("POST", f"/v1/persons/{who}/{how}"), person, st.sampled_from(["suspend", "resume"])),
+        st.builds(lambda where, how: proposal("POST", f"/v1/doors/{where}/{how}"), door, st.sampled_from(["lockdown", "release"])),
+        st.builds(
+            lambda where, mode: proposal("PATCH", f"/v1/doors/{where}", {"mode": mode}), door, st.sampled_from(["locked", "unlocked"])
+        ),
+        st.builds(lambda hours: proposal("PATCH", "/v1/schedules/previewed", {"windows": hours}), st.sampled_from([[], ALL_DAY])),
+        st.just(proposal("POST", "/v1/grants", {"group": "previewed", "site": "berlin", "schedule": "previewed"})),
+    )
+
+
+ALL_DAY = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def altered(service: Service, http: httpx.AsyncClient) -> AsyncIterator[collections.Counter[str]]:
+    """Counts what was altered: previews of nothing would prove nothing."""
+    owner = Manager(service, http, service.demo.cast["owner"].id)
+    await owner("POST", "/v1/groups", 201, {"id": "previewed", "name": "Previewed"})
+    await owner("POST", "/v1/schedules", 201, {"id": "previewed", "name": "Previewed", "windows": []})
+    seen: collections.Counter[str] = collections.Counter()
+    yield seen
+    assert min(seen["gained"], seen["lost"]) > 8, seen
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(st.lists(proposals(PEOPLE), min_size=1, max_size=3), min_size=2, max_size=3))
+async def test_a_preview_says_what_the_change_then_does(
+    owner: Manager, altered: collections.Counter[str], steps: list[list[dict[str, object]]]
+) -> None:
+    for changes in steps:
+        before = await allowed(owner, DOORS_HERE, MONDAY)
+        told = await owner("POST", "/v1/access/preview", 200, {"changes": changes, "at": MONDAY, "limit": 1_000})
+        assert await allowed(owner, DOORS_HERE, MONDAY) == before
+        for change in changes:
+            answer = await owner.http.request(
+                str(change["method"]), str(change["path"]), json=change["body"], headers=owner.service.headers(owner.person)
+            )
+            assert answer.is_success, answer.text
+        after = await allowed(owner, DOORS_HERE, MONDAY)
+        gained, lost = pairs_of(told["gained"]), pairs_of(told["lost"])
+        assert {pair for pair in gained if pair[1] in DOORS_HERE} == after - before, changes
+        assert {pair for pair in lost if pair[1] in DOORS_HERE} == before - after, changes
+        assert (told["gained_total"], told["lost_total"], told["complete"], told["at"]) == (len(gained), len(lost), True, MONDAY)
+        altered.update(gained=len(gained), lost=len(lost))
+
+
+async def test_a_preview_tells_why_and_changes_nothing(owner: Manager, service: Service) -> None:
+    """Also of things that aren't there yet: each change sees what those before it would leave."""
+    changes: list[dict[str, object]] = [
+        {"method": "POST", "path": "/v1/groups", "body": {"id": "cleaners", "name": "Cleaners"}},
+        {"method": "POST", "path": "/v1/grants", "body": {"group": "cleaners", "door": "singapore-side-entrance"}},
+        {"method": "PATCH", "path": f"/v1/persons/{stranger(7)}", "body": {"groups": ["cleaners"]}},
+    ]
+    await projected(service)
+    before = await standing(service)
+    told = await owner("POST", "/v1/access/preview", 200, {"changes": changes})
+    assert await standing(service) == before
+    (gained,) = cast("list[dict[str, Any]]", told["gained"])
+    assert (gained["person"], gained["door"], told["lost"]) == (stranger(7), "singapore-side-entrance", [])
+    assert gained["before"] == {"allowed": False, "reason": "no_grant", "rule": None}
+    assert (gained["after"]["allowed"], gained["after"]["reason"]) == (True, "granted") and gained["after"]["rule"].startswith("grant_")
+    gone = [*changes, {"method": "DELETE", "path": f"/v1/persons/{stranger(7)}"}]
+    assert (await owner("POST", "/v1/access/preview", 200, {"changes": gone}))["gained_total"] == 0
+    await owner("GET", "/v1/groups/cleaners", 404, None, "group_unknown")
+
+
+async def test_a_preview_is_refused_as_the_change_would_be(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    given = await owner("POST", "/v1/grants", 201, {"person": stranger(7), "door": "singapore-main-entrance"})
+    neighbour = service.headers(service.neighbour.cast["owner"].id, service.neighbour.id)
+    foreign = (
+        await http.post(
+            "/v1/grants", json={"person": service.neighbour.cast["owner"].id, "door": str(service.neighbour.doors()[0])}, headers=neighbour
+        )
+    ).json()["id"]
+    refusals: list[tuple[dict[str, object], int, str]] = [
+        ({"method": "DELETE", "path": f"/v1/grants/{foreign}"}, 404, "grant_unknown"),
+        ({"method": "POST", "path": "/v1/grants", "body": {"person": "nobody", "door": "singapore-main-entrance"}}, 404, "person_unknown"),
+        ({"method": "POST", "path": "/v1/grants", "body": {"door": "singapore-main-entrance"}}, 400, "field_invalid"),
+        ({"method": "POST", "path": "/v1/grants", "body": {"door": 7}}, 400, "field_invalid"),
+        ({"method": "POST", "path": f"/v1/doors/{DOOR}/lockdown", "body": {}}, 400, "field_invalid"),
+        ({"method": "DELETE", "path": f"/v1/grants/{given['id']}", "if_match": '"1"'}, 412, "changed_meanwhile"),
+        ({"method": "DELETE", "path": f"/v1/grants/{given['id']}", "if_match": "1"}, 400, "if_match_invalid"),
+        ({"method": "DELETE", "path": f"/v1/persons/{owner.person}"}, 409, "last_owner"),
+        ({"method": "POST", "path": f"/v1/doors/{DOOR}/unlock"}, 422, "not_previewable"),
+        ({"method": "PUT", "path": f"/v1/persons/{stranger(7)}/pin", "body": {"pin": "4711"}}, 422, "not_previewable"),
+        ({"method": "POST", "path": "/v1/access/preview", "body": {"changes": []}}, 422, "not_previewable"),
+    ]
+    await projected(service)
+    before = await standing(service)
+    for change, status, code in refusals:
+        problem = await owner("POST", "/v1/access/preview", status, {"changes": [change]}, code)
+        assert str(problem["detail"]).startswith("changes[0]: "), problem
+    malformed: list[dict[str, object]] = [
+        {"changes": []},
+        {"changes": [refusals[0][0]], "limit": 0},
+        {"changes": [refusals[0][0]], "at": "today"},
+        {},
+    ]
+    for bad in malformed:
+        await owner("POST", "/v1/access/preview", 400, bad, "field_invalid")
+    assert await standing(service) == before
+    lone: dict[str, object] = {"method": "DELETE", "path": f"/v1/grants/{given['id']}"}
+    await Manager(service, http, stranger(7))("POST", "/v1/access/preview", 403, {"changes": [lone]}, "role_missing")
+    manager = Manager(service, http, stranger(3))
+    await owner("PUT", f"/v1/persons/{manager.person}/roles", 200, {"roles": [{"role": "site_manager", "sites": ["berlin"]}]})
+    await manager("POST", "/v1/access/preview", 403, {"changes": [lone]}, "role_missing")
+    everywhere: dict[str, object] = {"method": "POST", "path": f"/v1/persons/{stranger(7)}/suspend"}
+    await manager("POST", "/v1/access/preview", 403, {"changes": [everywhere]}, "role_missing")
+    await owner("PUT", f"/v1/persons/{manager.person}/roles", 200, {"roles": [{"role": "auditor", "sites": None}]})
+    await manager("POST", "/v1/access/preview", 403, {"changes": [lone]}, "role_missing")  # who may read it may still not do it
+    await owner("PUT", f"/v1/persons/{manager.person}/roles", 200, {"roles": []})
+    assert (await owner("POST", "/v1/access/preview", 200, {"changes": [lone]}))["lost_total"] == 1
+    await owner("DELETE", f"/v1/grants/{given['id']}", 200)

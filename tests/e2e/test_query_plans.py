@@ -260,6 +260,11 @@ async def directory(ask: Asked) -> None:
     await ask("GET", "/v1/access/explain", 200, query=f"?person=stranger-0&door={DOOR}")
     await ask("GET", "/v1/access/who", 200, query=f"?door={DOOR}")
     await ask("GET", "/v1/access/what", 200, query="?person=stranger-0")
+    proposed = [
+        {"method": "POST", "path": "/v1/grants", "body": {"person": "stranger-0", "door": DOOR}},
+        {"method": "DELETE", "path": "/v1/persons/stranger-0"},
+    ]
+    await ask("POST", "/v1/access/preview", 200, json={"changes": proposed})
     await ask("GET", "/v1/areas/{area}/occupancy", 200, area=AREA)
     for whom in (None, "stranger-0"):
         await ask("POST", "/v1/areas/{area}/occupancy/reset", 200, json={"person": whom}, area=AREA)

@@ -20,7 +20,7 @@ use std::sync::Arc;
 type Table<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Numbers for names, in order of first mention. A name keeps its number for good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handles<K>(Table<K, u32>);
 
 impl<K> Default for Handles<K> {
@@ -42,7 +42,7 @@ impl<K: Hash + Eq + Clone> Handles<K> {
 }
 
 /// Sets of handles by key; an empty set is not kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Links<K>(Table<K, SmallVec<[u32; 2]>>);
 
 impl<K> Default for Links<K> {
@@ -85,7 +85,7 @@ impl<K: Hash + Eq> Links<K> {
 }
 
 /// Who a grant is for and where it holds; what else it says is in `State::grants`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ListedGrant {
     subject: SubjectHandle,
     place: u32,
@@ -111,7 +111,7 @@ pub struct Touched {
 }
 
 /// The documents that readers don't need as such, and every way back from what they name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Names of groups.
     pub groups: Handles<Identifier>,

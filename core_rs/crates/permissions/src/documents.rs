@@ -237,7 +237,7 @@ struct RawSchedule {
 }
 
 /// A schedule, its times parsed.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RawSchedule")]
 pub struct ScheduleDocument {
     /// By weekday, Monday first.

@@ -1,7 +1,9 @@
 //! A decision in all its steps, for people: `explain`, and the doors a person holds rules on.
 use crate::check::{Listener, Silent, decide, decide_found};
 use crate::decision::Decision;
-use crate::model::{DoorRecord, State};
+use crate::identifier::Identifier;
+use crate::model::{Door, DoorRecord, State};
+use crate::person::Person;
 use serde::Serialize;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -111,6 +113,19 @@ pub fn doors_of(
     let Some(person) = state.persons.get(person) else {
         return Vec::new();
     };
+    let told = doors_with_allow_rule(state, person)
+        .into_values()
+        .filter_map(|door| Some((state.record_of(door)?, door)));
+    told.take(limit)
+        .map(|(record, door)| (record, decide_found(state, person, door, now_ms)))
+        .collect()
+}
+
+/// Doors on which a person holds any allow rule, by identifier.
+pub fn doors_with_allow_rule<'a>(
+    state: &'a State,
+    person: &Person,
+) -> BTreeMap<&'a Identifier, &'a Door> {
     let of_groups = person
         .groups()
         .filter_map(|group| state.places_of_group.get(group))
@@ -134,10 +149,5 @@ pub fn doors_of(
             doors.insert(&door.id, door);
         }
     }
-    let told = doors
-        .into_values()
-        .filter_map(|door| Some((state.record_of(door)?, door)));
-    told.take(limit)
-        .map(|(record, door)| (record, decide_found(state, person, door, now_ms)))
-        .collect()
+    doors
 }

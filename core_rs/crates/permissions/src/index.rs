@@ -12,11 +12,14 @@ use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
 use crate::load::SnapshotLoad;
 use crate::model::{Device, DoorRecord, State};
+use crate::preview::{Preview, Question, compare};
 use crate::roles::{authenticate, check_role, reach};
 use crate::settle::{Asking, Settled, settle};
 use crate::states::{Records, Taken};
+use crate::trial::trial;
 use crate::zone::Zones;
 use arc_swap::ArcSwap;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -188,6 +191,51 @@ impl PermissionIndex {
                 &self.zones,
             )));
             return Ok(true);
+        }
+    }
+
+    /// Who would gain a door and who would lose one by `images`, as of `revision`. Nothing is changed. A writer waits while its catalog is
+    /// copied (milliseconds for a hundred thousand persons); what comes after that is asked without any lock.
+    ///
+    /// # Errors
+    /// `OrganizationUnknown`, `RevisionGap` when memory is behind `revision`, `RevisionOld` when it is ahead, `ChangeMalformed`.
+    pub fn preview(
+        &self,
+        organization: &str,
+        revision: i64,
+        images: &[u8],
+        question: Question<'_>,
+    ) -> Result<Preview, SnapshotError> {
+        let images = parse(organization, images, CHANGE_BYTES_MAX)
+            .map_err(|_| SnapshotError::ChangeMalformed)?;
+        let (before, mut catalog) = self.copied(organization, revision)?;
+        let (after, touch) = trial(&mut catalog, &before, images, &self.zones);
+        Ok(compare(&before, &after, touch, question))
+    }
+
+    /// The state at `revision`, and the catalog that goes with it.
+    fn copied(
+        &self,
+        organization: &str,
+        revision: i64,
+    ) -> Result<(Arc<State>, Catalog), SnapshotError> {
+        loop {
+            let known = self
+                .organization(organization)
+                .ok_or(SnapshotError::OrganizationUnknown)?;
+            let Ok(catalog) = known.catalog.lock() else {
+                self.drop_organization(organization);
+                return Err(SnapshotError::OrganizationUnknown);
+            };
+            if catalog.retired {
+                continue;
+            }
+            let state = known.state.load_full();
+            return match revision.cmp(&state.revision) {
+                Ordering::Less => Err(SnapshotError::RevisionOld),
+                Ordering::Greater => Err(SnapshotError::RevisionGap),
+                Ordering::Equal => Ok((state, catalog.clone())),
+            };
         }
     }
 

@@ -282,6 +282,12 @@ fn holder_number(handle: u32) -> Option<u32> {
 }
 
 impl State {
+    /// What an area or a site is called that was ever named.
+    #[must_use]
+    pub fn place_name(&self, handle: u32) -> Option<&Identifier> {
+        self.place_names.get(holder_number(handle)?)
+    }
+
     /// The area or the site with this handle, when it exists.
     #[inline]
     #[must_use]
@@ -329,7 +335,7 @@ impl State {
     #[must_use]
     pub fn record_of(&self, door: &Door) -> Option<DoorRecord> {
         let names = self.door_names.get(door.place)?;
-        let name_of = |handle: u32| self.place_names.get(holder_number(handle)?).cloned();
+        let name_of = |handle: u32| self.place_name(handle).cloned();
         Some(DoorRecord {
             id: door.id.clone(),
             name: names.name.clone(),

@@ -58,7 +58,7 @@ impl Keyed for EndedSession {
 pub type EndedSessions = Map<EndedSession>;
 
 /// The writer's side: which to forget first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Forgetting(BTreeSet<(i64, Identifier)>);
 
 impl Forgetting {
