@@ -33,6 +33,9 @@ from py_service.journal.log import Log
 from py_service.mail.mailer import make_mailer
 from py_service.mail.outbox import FORGOTTEN_AT_ONCE_MAX, Outbox
 from py_service.mail.postman import Postman, WriteMail
+from py_service.passes import letters
+from py_service.passes.letters import WritePassMail
+from py_service.passes.link import LINKS_AT_ONCE_MAX, delete_forgotten
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
 from py_service.settings import Settings, need
@@ -116,6 +119,7 @@ class Worker:
             invitations.LETTER: WriteInvitationMail(self.mongo, self.tokens, settings.public_url),
             reset_password.LETTER: WriteResetMail(self.identity, self.tokens, settings.public_url, now_ms),
         }
+        writers[letters.LETTER] = WritePassMail(self.mongo, settings.public_url)
         self.postman = Postman(self.outbox, make_mailer(settings), writers, lambda: self._leading, now_ms)
         self._logs: list[Document] = []
         self._leading = False
@@ -211,6 +215,7 @@ class Worker:
                 "mailed_tokens": (await self.tokens.delete_expired(at_ms), TOKENS_SWEPT_AT_ONCE_MAX),
                 "letters": (await self.outbox.delete_forgotten(at_ms), FORGOTTEN_AT_ONCE_MAX),
                 "idempotency_keys": (await delete_expired(self.mongo.database, at_ms), EXPIRED_AT_ONCE_MAX),
+                "pass_links": (await delete_forgotten(self.mongo.database, at_ms), LINKS_AT_ONCE_MAX),
                 "imports": (await delete_expired_imports(self.mongo, at_ms), IMPORTS_AT_ONCE_MAX),
             }
         except Problem as problem:

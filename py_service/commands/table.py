@@ -143,7 +143,7 @@ PASSES = (
         (*BY_NAME, *narrowed("site", "door", "person", "schedule", "pass"))),
     Verb("pass", "mine", "GET", "/v1/me/passes", "List the passes that you gave or hold.", Shape((), "items", PASS_COLUMNS), BY_NAME),
     Verb("pass", "show", "GET", "/v1/passes/{pass}", "Show one pass.", takes=(which("pass"),)),
-    Verb("pass", "add", "POST", "/v1/passes", "Share a key: the link is told once.", GIVEN, (
+    Verb("pass", "add", "POST", "/v1/passes", "Share a key: its link is mailed, or told once.", GIVEN, (
         called("What it is for."), given("doors", "Where; may be given more than once.", "many", needed=True, word="door"),
         given("valid_from", "From when; now else.", word="from"), given("valid_until", "Until when.", needed=True, word="until"), *TERMS,
     )),
@@ -152,6 +152,8 @@ PASSES = (
     )),
     Verb("pass", "link", "POST", "/v1/passes/{pass}/link", "Make a new link; the one before is void.",
         Shape(("id", "link", "delivery"), scanned="link"), (which("pass"),)),
+    Verb("pass", "resend", "POST", "/v1/passes/{pass}/resend", "Mail a new link to the pass's receiver; those before are void.",
+        takes=(which("pass"),)),
     Verb("pass", "take", "DELETE", "/v1/passes/{pass}", "Take a pass back, and all that was passed on from it.", takes=(which("pass"),)),
 )  # fmt: skip
 ACCESS = (

@@ -256,7 +256,7 @@ class _Builder:
         window: Document = {"valid_from": self._now_ms, "valid_until": self._now_ms + 90 * DAY_MS, "schedule": None}
         terms: Document = {"name": name, "doors": [door], **window, "uses": None, "passes_on_max": 1, "receiver": {"email": holder.email}}
         held: Document = {"accepted_by": holder.id, "accepted_at": self._now_ms, "accepted_key": None, "concerns": [holder.id]}
-        above: Document = {"given_by": None, "parent": None, "above": [], "counts_above": [], "token_hash": ""}
+        above: Document = {"given_by": None, "parent": None, "above": [], "counts_above": [], "link": 0}
         self.put("passes", identifier, {**terms, **held, **above, "at_sites": [site]})
         grant: Document = {"effect": "allow", "person": holder.id, "group": None, "door": door, "area": None, "site": None, **window}
         self.put("grants", f"{identifier}_00", {**grant, "pass": {"id": identifier, "given_by": None, "counts": []}})

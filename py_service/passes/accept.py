@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from py_service.errors import Problem, unknown
 from py_service.passes.give import refuse_too_many
 from py_service.passes.givers import KIND, refuse_over
-from py_service.passes.link import token_hash
+from py_service.passes.link import Link
 from py_service.passes.terms import counts_of
 from py_service.permissions.change import Plan, View
 from py_service.permissions.image import Image
@@ -31,8 +31,7 @@ class AcceptPass:
     the link alone (it may have been read by others) is good once.
     """
 
-    identifier: str
-    token: str
+    link: Link
     name: str | None = None
     key: str | None = None
     takes_authority = False
@@ -40,9 +39,9 @@ class AcceptPass:
     async def plan(self, view: View) -> Plan:
         view.stand()
         organization = await view.get("organization", view.organization)
-        document = await view.find_ended_or_not(KIND, self.identifier)
-        if document is None or not hmac.compare_digest(str(document["token_hash"]), token_hash(self.token)):
-            raise unknown(KIND)  # its link was renewed a moment ago
+        document = await view.find_ended_or_not(KIND, self.link.identifier)
+        if document is None or document["link"] != self.link.number:
+            raise unknown(KIND)  # there is a newer link
         if not organization["active"]:
             raise Problem(403, "organization_suspended", "This organization is suspended.")
         refuse_over(document, view.at_ms)
@@ -60,7 +59,7 @@ class AcceptPass:
             **document,
             "accepted_by": person,
             "accepted_at": view.at_ms,
-            "accepted_key": _kept(self.identifier, self.key),
+            "accepted_key": _kept(self.link.identifier, self.key),
             "concerns": sorted({*document["concerns"], person}),
         }
         plan = Plan([view.image(KIND, accepted), *images])
@@ -69,12 +68,14 @@ class AcceptPass:
         site_of = {str(door["id"]): str(door["site"]) for door in await view.find_many("door", document["doors"])}
         plan.images += [view.image("grant", grant) for grant in grants_made(accepted, site_of, view.at_ms)]
         made = "guest" if images else "person"
-        plan.events.append(view.event("pass_accepted", self.identifier, person=person, detail={"doors": document["doors"], "by": made}))
+        plan.events.append(
+            view.event("pass_accepted", self.link.identifier, person=person, detail={"doors": document["doors"], "by": made})
+        )
         return plan
 
     def _again(self, view: View, document: Document) -> Plan:
         """Raises Problem 409, except for whoever accepted it a moment ago."""
-        key, first = _kept(self.identifier, self.key), document["accepted_key"]
+        key, first = _kept(self.link.identifier, self.key), document["accepted_key"]
         early = view.at_ms - int(document["accepted_at"]) <= REPEATED_MS_MAX
         if view.actor is None and early and key is not None and first is not None and hmac.compare_digest(key, str(first)):
             return Plan(result=document)

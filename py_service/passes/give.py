@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from py_service.errors import Problem, unknown
 from py_service.passes.givers import KIND, giver_of, manages, refuse_over
-from py_service.passes.link import new_token, token_hash
+from py_service.passes.link import with_link
 from py_service.passes.terms import counts_of, drafted
 from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import listed_key
@@ -78,7 +78,6 @@ async def _schedule_is_here(view: View, values: Document) -> None:
 
 
 def _given(view: View, draft: Document, doors: list[Document], giver: str | None, parent: Document | None) -> Plan:
-    token = new_token()
     document: Document = {
         **draft,
         "id": f"{KIND}_{secrets.token_hex(8)}",
@@ -91,13 +90,12 @@ def _given(view: View, draft: Document, doors: list[Document], giver: str | None
         "accepted_by": None,
         "accepted_at": None,
         "accepted_key": None,
-        "token_hash": token_hash(token),
+        "link": 1,
         "created_at": view.at_ms,
     }
     what = "pass_given" if parent is None else "pass_passed_on"
     plan = view.written(KIND, document, what, **{name: draft[name] for name in TOLD}, parent=document["parent"])
-    plan.result = {**(plan.result or {}), "token": token}
-    return plan
+    return with_link(view, document, plan, by_mail="email" in document["receiver"])
 
 
 TOLD = ("doors", "valid_from", "valid_until", "schedule", "uses", "passes_on_max")  # in the journal

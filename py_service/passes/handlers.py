@@ -26,6 +26,7 @@ from py_service.passes.messages import (
     PassLink,
     PassPage,
     PassPatch,
+    PassSent,
     PassTaken,
     PassToken,
     Receiver,
@@ -92,6 +93,7 @@ class PassHandlers:
             Route("PATCH", one, self.change, fenced=False, body_bytes_max=bytes_max, about=told.CHANGE),
             Route("DELETE", one, self.take, fenced=False, body_bytes_max=0, about=told.TAKE),
             Route("POST", f"{one}/link", self.renew_link, fenced=False, body_bytes_max=0, about=told.RENEW),
+            Route("POST", f"{one}/resend", self.resend, fenced=False, body_bytes_max=0, about=told.RESEND),
             Route("POST", f"{one}/pass-on", self.pass_on, fenced=False, body_bytes_max=bytes_max, about=told.PASS_ON),
             Route("GET", "/v1/me/passes", self.read_mine, body_bytes_max=0, about=told.MINE),
             Route("POST", "/v1/me/passes", self.accept_mine, fenced=False, body_bytes_max=bytes_max, about=told.ACCEPT_MINE),
@@ -135,16 +137,22 @@ class PassHandlers:
 
     async def renew_link(self, request: Request) -> Response:
         """POST /v1/passes/{pass}/link"""
-        document = (await self._submit(request, RenewLink(request.parameters["pass"]))).result or {}
+        document = (await self._submit(request, RenewLink(request.parameters["pass"], by_mail=False))).result or {}
         answer = PassLink(id=str(document["id"]), revision=int(document["revision"]), **self._linked(document))
         return encoded(200, answer, {"ETag": etag(document)})
+
+    async def resend(self, request: Request) -> Response:
+        """POST /v1/passes/{pass}/resend"""
+        document = (await self._submit(request, RenewLink(request.parameters["pass"], by_mail=True))).result or {}
+        answer = PassSent(id=str(document["id"]), revision=int(document["revision"]), delivery="email")
+        return encoded(202, answer, {"ETag": etag(document)})
 
     async def accept(self, request: Request) -> Response:
         """POST /v1/passes/accept"""
         body = decoded(_ACCEPT, request.body)
-        found = await self._read.by_token(body.token)
-        organization = str(found["org"])
-        change = AcceptPass(str(found["id"]), body.token, body.name, request.headers.get("idempotency-key"))
+        link = await self._read.link(body.token)
+        organization = link.organization
+        change = AcceptPass(link, body.name, request.headers.get("idempotency-key"))
         nobody: Actor | None = None
         document = (await self._lane.submit(organization, nobody, change)).result or {}
         person = str(document["accepted_by"])
@@ -159,8 +167,8 @@ class PassHandlers:
     async def accept_mine(self, request: Request) -> Response:
         """POST /v1/me/passes"""
         token, actor = decoded(_TOKEN, request.body).token, Actor.of(request.caller())
-        found = await self._read.by_token(token, actor.organization)
-        document = (await self._submit(request, AcceptPass(str(found["id"]), token))).result or {}
+        link = await self._read.link(token, actor.organization)
+        document = (await self._submit(request, AcceptPass(link))).result or {}
         shown = await self._shown(actor.organization, document, Pass)
         return encoded(200, PassAccepted(pass_=shown, person=actor.subject, organization=actor.organization))
 
@@ -170,6 +178,8 @@ class PassHandlers:
         return await self._answer(request, 201, document, PassGiven, headers, **self._linked(document))
 
     def _linked(self, document: Document) -> dict[str, Any]:
+        if "token" not in document:
+            return {"link": None, "qr_svg": None, "delivery": "email"}
         link = link_of(self._public_url, str(document["token"]))
         return {"link": link, "qr_svg": qr_svg(link), "delivery": "link"}
 

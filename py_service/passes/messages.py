@@ -106,11 +106,12 @@ class Pass(msgspec.Struct, kw_only=True):
 
 
 class PassGiven(Pass, kw_only=True):
-    """The link is told once: only a hash of its token is stored. `delivery`: `link`, the giver hands it on."""
+    """`delivery`: `email`, its link is mailed to the receiver and told to nobody else; `link`, the giver hands it on. Then it is told here,
+    once: only a hash of its token is stored."""
 
-    link: str
-    qr_svg: QrSvg
-    delivery: Literal["link"]
+    link: str | None
+    qr_svg: QrSvg | None
+    delivery: Literal["link", "email"]
 
 
 class PassLink(msgspec.Struct, kw_only=True):
@@ -121,6 +122,14 @@ class PassLink(msgspec.Struct, kw_only=True):
     link: str
     qr_svg: QrSvg
     delivery: Literal["link"]
+
+
+class PassSent(msgspec.Struct, kw_only=True):
+    """A new link goes to the receiver; those before it are void."""
+
+    id: str
+    revision: int
+    delivery: Literal["email"]
 
 
 class PassChanged(Pass, kw_only=True):

@@ -18,6 +18,7 @@ from py_service.passes.messages import (
     PassLink,
     PassPage,
     PassPatch,
+    PassSent,
     PassTaken,
     PassToken,
 )
@@ -30,7 +31,7 @@ _PAGE = {"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str}
 _ANYBODYS = f"Takes a role with `{WRITE_PERMISSION}` at all of its sites, or to have given the pass."
 _EXAMPLE: dict[str, object] = {
     "name": "Noor, for the weekend", "doors": ["berlin-main-entrance"], "valid_from": "2029-06-01T12:00:00Z",
-    "valid_until": "2029-06-03T18:00:00Z", "uses": 6, "passes_on_max": 1, "receiver": {"link": True},
+    "valid_until": "2029-06-03T18:00:00Z", "uses": 6, "passes_on_max": 1, "receiver": {"email": "noor.haddad@mail.example"},
 }  # fmt: skip
 
 LIST = Operation(
@@ -64,6 +65,10 @@ RENEW = Operation(
     codes=("403 role_missing", "409 pass_accepted", *_GONE),
     detail=_ANYBODYS,
 )
+RESEND = Operation(
+    "Mail a new link of a pass to its receiver", _TAG, {202: PassSent}, etag=True, api_keys=True, detail=_ANYBODYS,
+    codes=("403 role_missing", "409 pass_accepted", "409 receiver_without_email", *_GONE),
+)  # fmt: skip
 PASS_ON = Operation(
     "Pass on a pass that you hold", _TAG, {201: PassGiven}, PassedOn, etag=True, example={"name": "For Ben", "uses": 2},
     codes=("403 sharing_refused", "409 passes_too_many", "422 pass_wider", *_TERMS, *_GONE),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, unknown
 from py_service.passes.givers import KIND, WRITE_PERMISSION
-from py_service.passes.link import token_hash
+from py_service.passes.link import Link, find_link
 from py_service.passes.operations import LIST, MINE
 from py_service.passes.terms import counts_of
 from py_service.permissions.change import Actor
@@ -51,11 +51,10 @@ class ReadPasses:
         asked = replace(read_query(MINE.query, query, None), filter=("person", actor.subject))
         return await ListObjects(self.mongo)(actor.organization, KIND, asked)
 
-    async def by_token(self, token: str, organization: str | None = None) -> Document:
-        """The pass of a link, of this organization if one is given. Raises Problem 404, 503. By a hash: time says nothing of the token."""
-        async with store_errors():
-            found = await self.mongo.database["passes"].find_one({"token_hash": token_hash(token)})
-        if found is None or organization not in (None, found["org"]):
+    async def link(self, token: str, organization: str | None = None) -> Link:
+        """What this token is for, in this organization if one is given. Raises Problem 404, 503."""
+        found = await find_link(self.mongo.database, token)
+        if found is None or organization not in (None, found.organization):
             raise unknown(KIND)
         return found
 

@@ -52,7 +52,7 @@ INDEXES = (
     Index("logs", "state", "logs that the worker still reads"),
     Index("logs", "lane", "a new log's predecessor"),
     Index("events", "attempt", "the outcome of an attempt", sparse=True),
-    Index("passes", "token_hash", "the pass of a link", sparse=True),
+    Index("pass_links", "forget_at", "links to delete"),
     Index("states", "inside_of", "who is inside an area", sparse=True),
     Index("open_attempts", "expires_at", "granted attempts to close"),
     Index("sessions", "family", "refresh tokens of a session that ended, to delete", sparse=False),

@@ -16,7 +16,7 @@ from py_service.stores.mongo import Document, Mongo
 from tests.e2e.running import Service, until
 
 # What changes by itself, whoever asks for what; the journal is compared by the names of its documents.
-VOLATILE = {"logs", "journal", "leases", "projections", "outbox", "mailed_tokens"}  # what the worker writes by itself
+VOLATILE = {"logs", "journal", "leases", "projections", "outbox", "mailed_tokens", "pass_links"}  # what the worker writes by itself
 
 
 @dataclass(slots=True)

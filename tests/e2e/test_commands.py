@@ -129,7 +129,8 @@ def keys(nexkey: Terminal) -> None:
     one = given["id"]
     assert (given["doors"], given["uses"], given["passes_on_max"], given["receiver"]) == ([DOOR], 3, 1, {"email": "noor@example.test"})
     renewed = nexkey("pass", "link", one)
-    assert "#" in renewed and given["link"] not in renewed
+    assert "#" in renewed and (given["link"], given["delivery"]) == (None, "email")
+    assert "email" in nexkey("pass", "resend", one)
     assert "issued" in nexkey("pass", "list", "--door", DOOR)
     assert "Noor" in nexkey("pass", "show", one)
     link = nexkey("pass", "link", one, "--json")["link"]

@@ -19,9 +19,10 @@ import bson
 import pytest
 import pytest_asyncio
 
+from py_service.mail.mailbox import read_mailbox
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import projected, standing
-from tests.e2e.running import running_service
+from tests.e2e.running import running_service, until
 from tests.e2e.sharing import NO_GRANT, OPENED, SITE, Passes, at, doors_of, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -40,11 +41,9 @@ async def passes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pass
 
 async def test_a_managers_pass_lives_from_its_link_to_its_end(passes: Passes) -> None:
     door, other = passes.doors[:2]
-    given = await passes.give(receiver={"email": "Noor@Example.org"}, doors=[door])
+    given = await passes.give(receiver={"phone": "+493012345678"}, doors=[door])
     assert (given["state"], given["given_by"], given["delivery"]) == ("issued", None, "link")
-    assert given["receiver"] == {"email": "noor@example.org", "phone": None, "link": None} or given["receiver"] == {
-        "email": "noor@example.org"
-    }
+    assert given["receiver"] == {"phone": "+493012345678"}
     token = re.fullmatch(r"http://127\.0\.0\.1:8080/pass#([A-Za-z0-9_-]{43})", given["link"])
     assert token and given["qr_svg"].startswith("<svg") and given["qr_svg"].endswith("</svg>")
     accepted = await passes.held(given, None)
@@ -135,6 +134,45 @@ async def test_a_new_link_voids_the_old_one(passes: Passes) -> None:
     assert refused(await passes.accept(given)) == (404, "pass_unknown")
     assert (await passes.held(renewed.json()))["pass"]["id"] == given["id"]
     assert refused(await passes.ask("POST", f"/v1/passes/{given['id']}/link")) == (409, "pass_accepted")
+
+
+async def mailed(passes: Passes, number: int) -> str:
+    """The link in the latest of so many mails to Noor."""
+    folder = passes.service.stack.settings.data_folder / "mail"
+    await until(lambda: len([mail for mail in read_mailbox(folder) if mail.to == "noor@mail.example"]) >= number, 10)
+    mail = [mail for mail in read_mailbox(folder) if mail.to == "noor@mail.example"][-1]
+    assert mail.subject == "A key for you: A visit" and "It opens 2 times in all." in mail.text
+    link = re.search(r"http://127\.0\.0\.1:8080/pass#\S+", mail.text)
+    assert link is not None, mail.text
+    return link[0]
+
+
+async def test_a_pass_for_an_address_is_mailed_there_and_told_to_nobody_else(passes: Passes) -> None:
+    given = await passes.give(receiver={"email": " Noor@Mail.example"}, uses=2)
+    assert (given["delivery"], given["link"], given["qr_svg"]) == ("email", None, None)
+    first = await mailed(passes, 1)
+    again = await passes.ask("POST", f"/v1/passes/{given['id']}/resend")
+    assert (again.status_code, again.json()["delivery"]) == (202, "email")
+    second = await mailed(passes, 2)
+    assert refused(await passes.accept({"link": first})) == (404, "pass_unknown"), "there is a newer one"
+    assert (await passes.held({"link": second}))["pass"]["id"] == given["id"]
+    assert refused(await passes.ask("POST", f"/v1/passes/{given['id']}/resend")) == (409, "pass_accepted")
+    # A link by hand is the last word, also when the mail hasn't gone out yet.
+    other = await passes.give(receiver={"email": "noor@mail.example"}, uses=2)
+    by_hand = (await passes.ask("POST", f"/v1/passes/{other['id']}/link")).json()
+    assert by_hand["delivery"] == "link" and (await passes.held(by_hand))["pass"]["id"] == other["id"]
+    nowhere = await passes.give()
+    assert refused(await passes.ask("POST", f"/v1/passes/{nowhere['id']}/resend")) == (409, "receiver_without_email")
+    await until(lambda: outbox_is_empty(passes), 10)
+    for link in (first, second):
+        token = link.rpartition("#")[2].encode()
+        for collection in await passes.service.database.list_collection_names():
+            async for document in passes.service.database[collection].find({}):
+                assert token not in bson.encode(document), collection
+
+
+async def outbox_is_empty(passes: Passes) -> bool:
+    return await passes.service.database["outbox"].count_documents({}) == 0
 
 
 async def test_what_makes_no_sense_is_refused_and_changes_nothing(passes: Passes) -> None:

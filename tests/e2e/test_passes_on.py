@@ -208,6 +208,4 @@ async def copied(passes: Passes, identifier: str, count: int) -> None:
     found = await collection.find_one({"_id": f"{organization}:{identifier}"})
     assert found is not None
     body = {name: value for name, value in found.items() if name != "_id"}
-    await collection.insert_many(
-        [stored_object(organization, "pass", body | {"id": f"copy-{number}", "token_hash": f"copy-{number}"}) for number in range(count)]
-    )
+    await collection.insert_many([stored_object(organization, "pass", body | {"id": f"copy-{number}"}) for number in range(count)])

@@ -182,6 +182,8 @@ async def passes(service: Service, ask: Asked) -> None:
     given = await ask("POST", "/v1/passes", 201, json=terms)
     named = {"pass": given.json()["id"]}
     renewed = await ask("POST", f"{one}/link", 200, **named)
+    mailed = await ask("POST", "/v1/passes", 201, json=terms | {"receiver": {"email": "visitor@mail.example"}})
+    await ask("POST", f"{one}/resend", 202, **{"pass": mailed.json()["id"]})
     await ask("POST", "/v1/me/passes", 200, json={"token": token(renewed)}, headers=stranger)
     below = await ask("POST", f"{one}/pass-on", 201, json={"name": "For a friend", "passes_on_max": 1}, headers=stranger, **named)
     await ask("POST", "/v1/passes/accept", 200, json={"token": token(below)})

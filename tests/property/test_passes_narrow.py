@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from py_service._core_rs import PermissionIndex
@@ -22,40 +22,41 @@ from py_service.permissions.change import View
 from py_service.stores.mongo import Document
 
 ORGANIZATION, NOW_MS = "o", 1_800_000_000_000
-DOORS, SCHEDULES = ("front", "back", "cellar"), ("mornings", "evenings")
+DOORS, SCHEDULES = ("front", "back"), ("mornings", "evenings")
 HOLDERS = ("h0", "h1", "h2", "h3")
 EXAMPLES = 250
 
-DAYS = st.integers(-2, 8).map(lambda days: NOW_MS + days * DAY_MS)
-HOURS = st.integers(-2 * 24, 9 * 24).map(lambda hours: NOW_MS + hours * 3_600_000)
+BEGINS = st.integers(-2, 3).map(lambda days: NOW_MS + days * DAY_MS)
+ENDS = st.integers(2, 9).map(lambda days: NOW_MS + days * DAY_MS)
+INSTANTS = range(NOW_MS - 3 * DAY_MS, NOW_MS + 10 * DAY_MS, 3 * 3_600_000 - 1)  # drifts over the edges of windows and schedules
+DOOR_LISTS = st.lists(st.sampled_from(DOORS), min_size=1, max_size=2, unique=True)
 TERMS = st.fixed_dictionaries(
     {
         "name": st.just("Pass"),
-        "doors": st.lists(st.sampled_from(DOORS), min_size=1, max_size=3, unique=True),
-        "valid_from": st.none() | DAYS,
-        "valid_until": DAYS,
+        "doors": DOOR_LISTS,
+        "valid_from": st.none() | BEGINS,
+        "valid_until": ENDS,
         "schedule": st.none() | st.sampled_from(SCHEDULES),
         "uses": st.none() | st.integers(1, 4),
-        "passes_on_max": st.integers(0, 3),
     }
 )
+DENIES = st.sampled_from([False, False, False, False, True])
 OTHER_GRANTS = st.lists(
-    st.tuples(st.sampled_from(HOLDERS), st.sampled_from(DOORS), st.none() | st.sampled_from(SCHEDULES), st.booleans()), max_size=4
+    st.tuples(st.sampled_from(HOLDERS[:3]), st.sampled_from(DOORS), st.none() | st.sampled_from(SCHEDULES), DENIES), max_size=8
 )
 
 
 @st.composite
 def chains(draw: st.DrawFn) -> list[Document]:
-    """The terms that are asked for, the first a manager's; `passed_on` ones leave most out."""
-    first = draw(TERMS)
-    below = []
-    for _ in range(draw(st.integers(1, 3))):
-        asked = draw(TERMS)
-        kept = draw(st.sets(st.sampled_from([*LEFT_OUT, "valid_from"]), max_size=2))
-        below.append(
-            {name: asked[name] if name in kept or name == "name" else None for name in asked} | {"passes_on_max": draw(st.integers(0, 2))}
-        )
-    return [first, *below]
+    """The terms that are asked for: the first are a manager's. Each below says something else in one or two, seldom more than it may:
+    independent draws would hardly ever be narrower."""
+    depth = draw(st.integers(1, 3))
+    asked = [draw(TERMS) | {"passes_on_max": depth}]
+    for number in range(1, depth + 1):
+        terms, said = draw(TERMS), draw(st.sets(st.sampled_from([*LEFT_OUT, "valid_from"]), max_size=2))
+        left = depth - number + draw(st.sampled_from([0, 0, 0, 0, 0, 1]))
+        asked.append({name: terms[name] if name in said or name == "name" else None for name in terms} | {"passes_on_max": left})
+    return asked
 
 
 def accepted(view: View, asked: Document, number: int, parent: Document | None) -> Document:
@@ -115,6 +116,13 @@ def images(passes: list[Document], others: list[tuple[str, str, str | None, bool
     return msgspec.json.encode([{"kind": kind, "id": document["id"], "document": document} for kind, document in found])
 
 
+# Draws seldom come upon a holder who may more than their pass, just where what they pass on would be wider.
+MORNINGS: Document = {
+    "name": "Pass", "doors": ["front"], "valid_from": None, "valid_until": NOW_MS + 5 * DAY_MS, "schedule": "mornings", "uses": None,
+    "passes_on_max": 1,
+}  # fmt: skip
+
+
 def view_at(at_ms: int) -> View:
     """Of a plan's view, what the terms are judged by: the moment."""
     nothing = cast("Any", None)
@@ -125,8 +133,9 @@ def test_nothing_is_opened_below_that_isn_t_above() -> None:
     seen: collections.Counter[str] = collections.Counter()
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(chains(), OTHER_GRANTS, st.lists(HOURS, min_size=8, max_size=12))
-    def holds(asked: list[Document], others: list[tuple[str, str, str | None, bool]], instants: list[int]) -> None:
+    @given(chains(), OTHER_GRANTS)
+    @example([MORNINGS, MORNINGS | {"schedule": "evenings", "passes_on_max": 0}], [("h0", "front", None, False)])
+    def holds(asked: list[Document], others: list[tuple[str, str, str | None, bool]]) -> None:
         passes: list[Document] = []
         for number, terms in enumerate(asked):
             try:
@@ -140,7 +149,7 @@ def test_nothing_is_opened_below_that_isn_t_above() -> None:
         index.load(ORGANIZATION, 1, images(passes, others))
         child = passes[-1]
         assert all(count in counts_of(child) for above in passes for count in counts_of(above))
-        for at_ms in instants:
+        for at_ms in INSTANTS:
             for door in DOORS:
                 decision = index.check(ORGANIZATION, child["accepted_by"], door, at_ms)
                 seen["allowed" if decision.allowed else "refused"] += 1
@@ -149,12 +158,13 @@ def test_nothing_is_opened_below_that_isn_t_above() -> None:
                 assert decision.rule is not None and decision.rule.startswith(f"{child['id']}_")
                 for above in passes:
                     assert index.check(ORGANIZATION, f"witness-{above['id']}", door, at_ms).allowed, above
-                    assert index.check(ORGANIZATION, above["accepted_by"], door, at_ms).allowed, above
+                # By whichever of their rules: it needn't be the pass that was passed on.
+                assert index.check(ORGANIZATION, child["given_by"], door, at_ms).allowed
                 seen[f"deep {len(passes)}"] += 1
 
     holds()
     # The narrow path was walked, and the wide one refused.
-    assert seen["allowed"] > 200 and seen["refused"] > 200 and seen["pass_wider"] > 50 and seen["deep 3"] > 0, seen
+    assert seen["allowed"] > 1_000 and seen["refused"] > 1_000 and seen["pass_wider"] > 20 and seen["deep 3"] > 5, seen
 
 
 PARENT: Document = {"doors": ["a", "b"], "valid_from": 10, "valid_until": 20, "schedule": "s", "uses": 5, "passes_on_max": 2}
