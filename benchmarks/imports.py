@@ -29,6 +29,7 @@ from loadtests.stack import RunningStack, running_stack
 from loadtests.tokens import TokenMint
 from py_service.imports.apply import ALL_OR_NOTHING_ROWS_MAX
 from py_service.imports.messages import TEXT_CHARACTERS_MAX
+from py_service.stores.mongo import find_by_ids
 
 ROWS = 10_000
 ROWS_PER_SECOND_MIN = 500.0
@@ -37,6 +38,7 @@ UNLOCKS_PER_SECOND, CHANGES_PER_SECOND = 50.0, 5.0
 BEFORE_SECONDS = 5.0
 POLL_SECONDS = 0.1
 IMPORT_SECONDS_MAX = 600.0
+STORED_AT_ONCE = 1_000
 COMMITTED = {200, 202}
 
 
@@ -157,7 +159,10 @@ async def is_whole(client: Client, found: dict[str, Any], prefix: str, rows: int
         cursor = f"&cursor={page['next_cursor']}"
     if created != [f"{prefix}-{number}" for number in range(rows)]:
         faults.append(f"{prefix}: {len(created)} results of rows that were created, in the order of the file")
-    stored = await client.running.mongo.database["persons"].count_documents({"name": {"$regex": f"^Person {prefix} "}})
+    stored = 0
+    for start in range(0, rows, STORED_AT_ONCE):
+        ids = [f"{client.running.cast.organization}:{prefix}-{number}" for number in range(start, min(start + STORED_AT_ONCE, rows))]
+        stored += len(await find_by_ids(client.running.mongo.database, "persons", ids))
     return faults if stored == rows else [*faults, f"{prefix}: {stored} persons in the store"]
 
 

@@ -23,12 +23,13 @@ from py_service.imports.store import find_import, read_text, read_todo
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.stores.mongo import Document, Mongo
 
-ROWS_FIRST, ROWS_MIN, ROWS_MAX = 100, 100, 300
+ROWS_FIRST, ROWS_MIN, ROWS_MAX = 100, 50, 200
 SLOW_SECONDS, QUICK_SECONDS = 0.25, 0.12  # of a batch: more, and the next one is smaller; less, and it is larger
 READ_AT_ONCE = 250  # rows that are read before others have their turn
 TRIES_OF_ALL = 3
 TOO_SLOW = "The store did not take all rows in one change; nothing was applied."
-PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.01, 0.5
+PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.01, 5.0
+SLOW_PAUSES = 3  # pauses as long as the batch, when that was slow
 
 logger = structlog.get_logger(__name__)
 
@@ -152,8 +153,9 @@ class ImportRunner:
         seconds = time.monotonic() - began
         if not document["all_or_nothing"]:
             self._suit(seconds)
-        # Half of the time belongs to others, more of it when commits are slow.
-        await asyncio.sleep(min(max(seconds, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX))
+        # Half of the time belongs to others; more of it when commits are slow, as then others wait, too.
+        pause_seconds = seconds * SLOW_PAUSES if seconds > SLOW_SECONDS else seconds
+        await asyncio.sleep(min(max(pause_seconds, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX))
 
     def _suit(self, seconds: float) -> None:
         """The next batch is as large as the store is quick."""
