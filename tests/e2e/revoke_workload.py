@@ -24,9 +24,9 @@ from tests.e2e.running import Service, random_key
 from tests.e2e.wire import Client, Lost
 
 ASKS_BEFORE, ASKS_AFTER = 2, 2  # for each take: those that race with it, and those that are asked when it has returned
-CARRIED_OUT_SECONDS_MAX = 30.0  # a request of a process that is gone may be taken for one under way for as long as 20 s
+CARRIED_OUT_SECONDS_MAX = 90.0  # a store keeps what a process held that was killed in a transaction (an account, say) for as long as 60 s
 LANES_AT_ONCE = 8  # more of them wait for each other's changes more than they race
-PROMISE_MS = 9_000  # what `effective_by` adds to the moment of the answer (decision 0004), where an answer doesn't tell it
+PROMISE_MS = 9_000  # what `effective_by` adds to the moment of the answer (decision 0004); a sign-out answers without a body
 DONE = (200, 201, 204)
 REFUSED = (401, 403)
 NOT_KNOWN = (500, 502, 503, 504)
@@ -149,6 +149,8 @@ class _Runner:
                 continue
             if note:
                 effective_by = None if kind == "give" else self._effective_by(told, completed)
+                if kind == "take" and told and not told.keys() & {"effective_by", "effective_by_ms"}:
+                    self._races.faults.append(f"{call.method} {call.path} doesn't say as of when it holds")
                 history.note(Operation(now.cell, "owner", kind, invoked, completed, "ok", effective_by_ns=effective_by))
             return told
         raise AssertionError(f"{call.method} {call.path} was not carried out, at last {told}; {self._races.faults[-1:]}")
