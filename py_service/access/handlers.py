@@ -52,7 +52,7 @@ class AccessHandlers:
     async def give(self, request: Request) -> Response:
         """POST /v1/grants"""
         changed = await self._submit(request, GiveGrant(decoded(_GRANT, request.body)))
-        grant = grant_of(changed.result or {})
+        grant = _changed(changed)
         return encoded(201, grant, {"Location": f"/v1/grants/{grant.id}", "ETag": etag(changed.result or {})})
 
     async def read_list(self, request: Request) -> Response:
@@ -70,9 +70,7 @@ class AccessHandlers:
         if_match = read_if_match(request.headers.get("if-match"))
         change = ChangeGrant(request.parameters["grant"], patch_values(decoded(_PATCH, request.body)), if_match)
         changed = await self._submit(request, change)
-        document = changed.result or {}
-        grant = GrantChanged(**msgspec.structs.asdict(grant_of(document)), effective_by=moment(changed.effective_by_ms))
-        return encoded(200, grant, {"ETag": etag(document)})
+        return encoded(200, _changed(changed), {"ETag": etag(changed.result or {})})
 
     async def take(self, request: Request) -> Response:
         """DELETE /v1/grants/{grant}"""
@@ -104,6 +102,11 @@ def _actor(request: Request) -> Actor:
 
 def _result(identifier: str, changed: Changed) -> Response:
     return encoded(200, ChangeResult(id=identifier, revision=changed.revision, effective_by=moment(changed.effective_by_ms)))
+
+
+def _changed(changed: Changed) -> GrantChanged:
+    """A new one, too: a grant may deny."""
+    return GrantChanged(**msgspec.structs.asdict(grant_of(changed.result or {})), effective_by=moment(changed.effective_by_ms))
 
 
 def grant_of(document: Document) -> Grant:

@@ -32,7 +32,7 @@ LIST = Operation(
     },
 )  # fmt: skip
 GIVE = Operation(
-    "Give access: a grant", GRANTS, {201: Grant}, GrantRequest, permission="grants.write", etag=True,
+    "Give access: a grant", GRANTS, {201: GrantChanged}, GrantRequest, permission="grants.write", etag=True,
     example={"group": "everyone", "door": "berlin-main-entrance", "schedule": "night-shift", "valid_until": "2027-12-31T22:00:00Z"},
 )  # fmt: skip
 READ = Operation("Read a grant", GRANTS, {200: Grant}, permission="grants.write", etag=True)

@@ -14,7 +14,7 @@ from py_service.permissions.holders import held_by
 from py_service.permissions.text import clean_name
 from py_service.stores.mongo import Document
 
-MOMENTS = ("valid_from", "valid_until", "created_at", "changed_at", "ended_at")
+MOMENTS = ("valid_from", "valid_until", "created_at", "changed_at", "ended_at", "effective_by")
 TYPED = ("name", "address")
 
 

@@ -173,6 +173,11 @@ def shown_type(name: str, fields: type[Fields], more: dict[str, Any]) -> type[ms
     return msgspec.defstruct(name, [*own, *stamps], kw_only=True)
 
 
+def changed_type(name: str, shown: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """The answer to a change: what the change took away is gone, for locks too after `effective_by`."""
+    return msgspec.defstruct(f"{name}Changed", [("effective_by", Moment)], bases=(shown,), kw_only=True)
+
+
 def page_type(name: str, item: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """A page of a list."""
     return msgspec.defstruct(f"{name}Page", [("items", list[item]), ("next_cursor", NextCursor)])  # type: ignore[valid-type]  # made at run time

@@ -55,7 +55,7 @@ class DirectoryHandlers:
             ]
         told = self._operations["person"]
         routes += [
-            Route("PUT", "/v1/persons/{person}/roles", self.set_roles, fenced=False, about=set_roles_operation(told.shown)),
+            Route("PUT", "/v1/persons/{person}/roles", self.set_roles, fenced=False, about=set_roles_operation(told.changed)),
             Route("PUT", "/v1/persons/{person}/pin", self.set_pin, fenced=False, body_bytes_max=4_096, about=SET_PIN),
             Route("POST", "/v1/persons/{person}/suspend", self.suspend, fenced=False, body_bytes_max=0, about=SUSPEND),
             Route("POST", "/v1/persons/{person}/resume", self.resume, fenced=False, body_bytes_max=0, about=RESUME),
@@ -95,8 +95,7 @@ class DirectoryHandlers:
         body = decoded(self._operations[kind.name].changes, request.body)
         identifier = request.parameters[kind.name]
         if_match = read_if_match(request.headers.get("if-match"))
-        changed = await self._submit(request, Patch(kind, identifier, values_of(body), if_match))
-        return self._shown(kind, 200, changed.result or {}, {})
+        return self._changed(kind, await self._submit(request, Patch(kind, identifier, values_of(body), if_match)))
 
     async def end(self, kind: Kind, request: Request) -> Response:
         """DELETE /v1/<plural>/{id}"""
@@ -108,8 +107,7 @@ class DirectoryHandlers:
         """PUT /v1/persons/{person}/roles"""
         roles: list[Document] = msgspec.to_builtins(decoded(_ROLES, request.body).roles)
         change = SetRoles(request.parameters["person"], roles, read_if_match(request.headers.get("if-match")))
-        changed = await self._submit(request, change)
-        return self._shown(_PERSON, 200, changed.result or {}, {})
+        return self._changed(_PERSON, await self._submit(request, change))
 
     async def set_pin(self, request: Request) -> Response:
         """PUT /v1/persons/{person}/pin"""
@@ -138,6 +136,10 @@ class DirectoryHandlers:
     async def _submit(self, request: Request, change: Change) -> Changed:
         actor = Actor.of(request.caller())
         return await self._lane.submit(actor.organization, actor, change)
+
+    def _changed(self, kind: Kind, changed: Changed) -> Response:
+        document = {**(changed.result or {}), "effective_by": changed.effective_by_ms}
+        return encoded(200, shown(self._operations[kind.name].changed, document), {"ETag": etag(document)})
 
     def _shown(self, kind: Kind, status: int, document: Document, headers: dict[str, str]) -> Response:
         return encoded(status, shown(self._operations[kind.name].shown, document), {**headers, "ETag": etag(document)})

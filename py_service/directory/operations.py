@@ -46,6 +46,7 @@ class KindOperations:
     def __init__(self, kind: Kind) -> None:
         title = kind.name.capitalize()
         new, changes, self.shown = kind.types()
+        self.changed = fields.changed_type(title, self.shown)
         self.page = fields.page_type(title, self.shown)
         self.new: msgspec.json.Decoder[Any] = msgspec.json.Decoder(new)
         self.changes: msgspec.json.Decoder[Any] = msgspec.json.Decoder(changes)
@@ -58,7 +59,7 @@ class KindOperations:
         )  # fmt: skip
         self.read = Operation(f"Read a {kind.name}", tag, {200: self.shown}, permission=kind.read, etag=True, example=kind.example)
         self.patch = Operation(
-            f"Change a {kind.name}", tag, {200: self.shown}, changes, headers=("If-Match",), permission=kind.write, etag=True,
+            f"Change a {kind.name}", tag, {200: self.changed}, changes, headers=("If-Match",), permission=kind.write, etag=True,
             codes=(*codes, *(["422 field_fixed"] if kind.fixed else [])),
             example={name: kind.example[name] for name in ("name", "modes") if name in kind.example},
         )  # fmt: skip
