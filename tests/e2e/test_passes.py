@@ -19,7 +19,10 @@ import bson
 import pytest
 import pytest_asyncio
 
+from py_service.mail.letter import Letter
 from py_service.mail.mailbox import read_mailbox
+from py_service.passes.letters import LETTER, WritePassMail
+from py_service.stores.mongo import Mongo
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import projected, standing
 from tests.e2e.running import running_service, until
@@ -169,6 +172,32 @@ async def test_a_pass_for_an_address_is_mailed_there_and_told_to_nobody_else(pas
         for collection in await passes.service.database.list_collection_names():
             async for document in passes.service.database[collection].find({}):
                 assert token not in bson.encode(document), collection
+
+
+async def test_a_letter_that_comes_too_late_says_nothing(passes: Passes) -> None:
+    """The mail's writer, asked as the worker asks it after a delay in which something else happened."""
+    settings, organization = passes.service.stack.settings, passes.service.demo.id
+    mongo = Mongo(settings.mongo_url or "", settings.mongo_database, 10_000)
+
+    async def written(given: dict[str, Any], number: int) -> bool:
+        letter = Letter(LETTER, organization, f"{given['id']}.{number}", "late@mail.example", 0)
+        return await WritePassMail(mongo, settings.public_url)(letter) is not None
+
+    try:
+        given = await passes.give()
+        assert [await written(given, number) for number in (0, 1, 2)] == [False, True, False]
+        renewed = (await passes.ask("POST", f"/v1/passes/{given['id']}/link")).json()
+        assert [await written(given, number) for number in (1, 2)] == [False, True]
+        await passes.held(renewed)
+        assert not await written(given, 2), "accepted"
+        taken = await passes.give()
+        assert (await passes.ask("DELETE", f"/v1/passes/{taken['id']}")).status_code == 200
+        assert not await written(taken, 1), "taken back"
+        over = await passes.give(valid_from=at(-2))
+        assert (await passes.ask("PATCH", f"/v1/passes/{over['id']}", None, {"valid_until": at(-1)})).status_code == 200
+        assert not await written(over, 1), "over"
+    finally:
+        await mongo.close()
 
 
 async def outbox_is_empty(passes: Passes) -> bool:
