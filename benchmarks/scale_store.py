@@ -37,7 +37,7 @@ async def hand_over(persons: int) -> Handed:
     async with running_stores([]) as (stack, _, _):
         mongo = store_of(stack)
         try:
-            documents = await seed(mongo, made)
+            documents = await found(mongo, made)
             began, content = time.perf_counter(), 0
             for kind in KINDS:
                 async for batch in store.read_batches(mongo, ORGANIZATION, kind):
@@ -55,14 +55,22 @@ async def hand_over(persons: int) -> Handed:
     return Handed(persons, documents, content / 1e6, hand_over_seconds, follower_seconds)
 
 
-async def seed(mongo: Mongo, made: ScaleOrganization) -> int:
-    """How many documents were written."""
-    await make_indexes(mongo.database)
+async def seed(mongo: Mongo, organization: str, made: ScaleOrganization) -> int:
+    """Every object but the organization itself, into a store with its indexes; how many documents were written."""
+    await make_indexes(mongo.database)  # before: to build them over what is there takes the embedded store many times as long
     count = 0
     for kind in KINDS:
-        bodies = made.documents(kind)
-        while some := [stored_object(ORGANIZATION, kind, body) for body in itertools.islice(bodies, INSERTED_AT_ONCE)]:
+        bodies = iter(()) if kind == "organization" else made.documents(kind)
+        while some := [stored_object(organization, kind, body) for body in itertools.islice(bodies, INSERTED_AT_ONCE)]:
             await mongo.database[OBJECT_COLLECTIONS[kind]].insert_many(some, ordered=False)
             count += len(some)
-    await mongo.database["revisions"].insert_one({"_id": ORGANIZATION, "revision": 0})
     return count
+
+
+async def found(mongo: Mongo, made: ScaleOrganization) -> int:
+    """An organization of these objects in an empty store; how many documents were written."""
+    count = await seed(mongo, ORGANIZATION, made)
+    (own,) = made.documents("organization")
+    await mongo.database[OBJECT_COLLECTIONS["organization"]].insert_one(stored_object(ORGANIZATION, "organization", own))
+    await mongo.database["revisions"].insert_one({"_id": ORGANIZATION, "revision": 0})
+    return count + 1

@@ -10,7 +10,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,8 @@ STORE_TIMEOUT_MS = 20_000  # for seeding and for reading back, not for the servi
 SEED_BYTES = 32
 LOCKS_SECONDS_MAX = 60.0
 LOGS = Path(__file__).resolve().parent.parent / ".build" / "loadtest" / "logs"
+
+More = Callable[[Mongo, str], Awaitable[object]]
 
 
 @dataclass(slots=True)
@@ -76,14 +78,16 @@ async def running_stores(notices: list[Notice]) -> AsyncIterator[tuple[Stack, Da
 
 
 @asynccontextmanager
-async def running_stack() -> AsyncIterator[RunningStack]:
-    """Everything but locks and load. Raises ChildFailed, SettingsError."""
+async def running_stack(more: More | None = None) -> AsyncIterator[RunningStack]:
+    """Everything but locks and load. `more` is seeded beside the organization's own objects. Raises ChildFailed, SettingsError."""
     notices: list[Notice] = []
     async with running_stores(notices) as (stack, folder, supervisor):
         mongo = store_of(stack)
         try:
             demo, cast = build_organization(secrets.token_bytes(SEED_BYTES), now_ms=time.time_ns() // 1_000_000)
             await seed_organization(mongo.database, demo, {})
+            if more is not None:
+                await more(mongo, demo.id)
             await start_service(stack, supervisor)
             locks = [PlannedLock(lock.lock, lock.door, lock.seed.hex()) for lock in demo.locks]
             running = RunningStack(stack, folder.path, supervisor, mongo, cast, locks, await _signing_keys(mongo, folder))
