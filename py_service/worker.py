@@ -47,6 +47,7 @@ from py_service.stores.mongo import Document, Mongo, now_ms
 from py_service.telemetry import configure_logging
 from py_service.unlock.closing import Closing
 from py_service.unlock.late import LateReports
+from py_service.unlock.states import SettleStates
 
 IDLE_SECONDS = 0.05
 BUSY_SECONDS = 0.005  # lets the unlocks' commits in between two batches
@@ -83,8 +84,8 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.start()
     work = (
-        worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.follower.listen(),
-        worker.changes.run(), worker.run_imports(), worker.cuts.run(), worker.postman.run(),
+        worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.settled.run(),
+        worker.follower.listen(), worker.changes.run(), worker.run_imports(), worker.cuts.run(), worker.postman.run(),
     )  # fmt: skip
     jobs = [asyncio.create_task(job) for job in work]
     stopped = asyncio.create_task(stop.wait())
@@ -101,6 +102,7 @@ class Worker:
     """One at a time does the work; another waits for its lease."""
 
     group: CommitGroup
+    settled: CommitGroup
     changes: ChangeLane
 
     def __init__(self, settings: Settings) -> None:
@@ -132,7 +134,9 @@ class Worker:
         self._log = await Log.birth(self.mongo, "worker", self.name)
         limits = GroupLimits(self._settings.group_events_max, self._settings.group_bytes_max, self._settings.queue_members_max)
         self.group = CommitGroup(self.mongo, self._log, self.follower, limits, self._give_up)
-        self.reports = LateReports(self.mongo, self.bus, self.follower.index, self.group.submit, self.follower.current)
+        self._settled_log = await Log.birth(self.mongo, "settled", self.name)
+        self.settled = CommitGroup(self.mongo, self._settled_log, self.follower, limits, self._give_up, step=SettleStates(self.mongo))
+        self.reports = LateReports(self.mongo, self.bus, self.follower.index, self.group.submit, self.settled.submit, self.follower.current)
         self.closing = Closing(self.mongo, self.group.submit)
         self.changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self._give_up)
         self.imports = ImportRunner(self.mongo, self.changes, IMPORTED, lambda: self._leading)
@@ -187,6 +191,7 @@ class Worker:
                     self.projection.forget()
                     logger.info("worker_leads", process=self.name)
                 await self._log.beat()
+                await self._settled_log.beat()
                 await self.changes.log.beat()
                 if self._leading:
                     self._logs = await live_logs(self.mongo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from py_service._core_rs import Settlement, give_back
 from py_service.errors import Problem
@@ -17,7 +18,17 @@ class GiveBack:
     key_is_clients = False
     judged_revision = 0
 
-    def __init__(self, organization: str, attempt: str, person: str, door: str, granted_at_ms: int, taken: bytes) -> None:
+    def __init__(
+        self,
+        organization: str,
+        attempt: str,
+        person: str,
+        door: str,
+        granted_at_ms: int,
+        taken: bytes,
+        on_end: Callable[[bool], None] | None = None,
+    ) -> None:
+        """`on_end` hears whether it is in the journal, from whomever."""
         self.organization = organization
         self.key: str | None = f"give_back:{attempt}"
         self.judged_at_ms = 0
@@ -28,6 +39,7 @@ class GiveBack:
         self._door = door
         self._granted_at_ms = granted_at_ms
         self._taken = taken
+        self._on_end = on_end
 
     def judge(self, now_ms: int) -> bool:
         self.judged_at_ms = now_ms
@@ -43,14 +55,19 @@ class GiveBack:
         return make_event("given_back", self.organization, at_ms, attempt=self._attempt, door=self._door, person=self._person)
 
     def committed(self, at_ms: int, identifier: str) -> None:
-        self.answered = True
+        self._end(in_journal=True)
 
     def late(self, identifier: str) -> Event | None:
-        self.answered = True
+        self._end(in_journal=True)
         return None
 
     def duplicate(self, journal_document: Document) -> None:
-        self.answered = True
+        self._end(in_journal=True)
 
     def failed(self, problem: Problem) -> None:
+        self._end(in_journal=False)
+
+    def _end(self, *, in_journal: bool) -> None:
         self.answered = True
+        if self._on_end is not None:
+            self._on_end(in_journal)

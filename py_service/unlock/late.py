@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from py_service._core_rs import PermissionIndex, Report
@@ -13,10 +14,11 @@ from py_service.errors import Problem
 from py_service.journal.event import Event, command_expires_at_ms, make_event, parse_event_id
 from py_service.journal.member import Member
 from py_service.stores.bus import BUS_ERRORS, Bus, BusAway, BusUnknown
-from py_service.stores.mongo import Mongo
+from py_service.stores.mongo import Mongo, plain
 from py_service.unlock.announcer import Stored
+from py_service.unlock.give_back import GiveBack
 from py_service.unlock.messages import UNLOCKED
-from py_service.unlock.report import LockOff, ReportMember, ReportRefused, in_time, outcome_event, verify
+from py_service.unlock.report import LockOff, ReportMember, ReportRefused, in_time, outcome_event, stayed_shut, verify
 from py_service.unlock.store import NOT_COMMANDED, read_ends, read_event
 
 READ_MAX = 128
@@ -35,15 +37,25 @@ class _Entry:
 
 
 class LateReports:
-    """Lives in the worker. An entry stays in the stream until its event is in the journal."""
+    """Lives in the worker. An entry stays in the stream until its event is in the journal, and before it that what the grant took is back.
+
+    `settle` is the lane of what changes `states`.
+    """
 
     def __init__(
-        self, mongo: Mongo, bus: Bus, index: PermissionIndex, submit: Callable[[Member], None], current: Callable[[str], Awaitable[int]]
+        self,
+        mongo: Mongo,
+        bus: Bus,
+        index: PermissionIndex,
+        submit: Callable[[Member], None],
+        settle: Callable[[Member], None],
+        current: Callable[[str], Awaitable[int]],
     ) -> None:
         self._mongo = mongo
         self._bus = bus
         self._index = index
         self._submit = submit
+        self._settle = settle
         self._current = current
         self._under_way: set[bytes] = set()
         self._stored: list[tuple[bytes, Stored]] = []
@@ -77,7 +89,7 @@ class LateReports:
             logger.warning("report_refused", code=error.code, organization=entry.organization, lock=entry.lock)
             await self._bus.forget_reports([entry.identifier])
             return
-        event = await self._event(entry.organization, report, lock_off)
+        event, undone = await self._event(entry.organization, report, lock_off)
         member = ReportMember(
             entry.organization,
             report,
@@ -87,24 +99,43 @@ class LateReports:
             on_failed=lambda: self._under_way.discard(entry.identifier),  # read again
         )
         self._under_way.add(entry.identifier)
+        if undone is None:
+            self._join(self._submit, member, entry)
+            return
+
+        def given_back(in_journal: bool) -> None:
+            if in_journal:
+                self._join(self._submit, member, entry)
+            else:
+                self._under_way.discard(entry.identifier)
+
+        person, door, at_ms = str(undone["person"]), str(undone["door"]), int(undone["at"])
+        taken = msgspec.json.encode(undone["taken"], enc_hook=plain)
+        back = GiveBack(entry.organization, str(event["attempt"]), person, door, at_ms, taken, given_back)
+        self._join(self._settle, back, entry)
+
+    def _join(self, submit: Callable[[Member], None], member: Member, entry: _Entry) -> None:
         try:
-            self._submit(member)
+            submit(member)
         except Problem:
             self._under_way.discard(entry.identifier)
 
-    async def _event(self, organization: str, report: Report, lock_off: bool) -> Event:
+    async def _event(self, organization: str, report: Report, lock_off: bool) -> tuple[Event, Event | None]:
+        """What is journaled, and the grant that is undone before that, when it took something."""
         device = self._index.device(organization, report.lock)
         door = device.door if device is not None else None
         detail: dict[str, object] = {"number": report.number, "lock_at": report.at_ms}
         if report.kind == "door" and not lock_off:
-            return make_event("door.state", organization, 0, door=door, lock=report.lock, detail={**detail, "state": report.result})
+            state = {**detail, "state": report.result}
+            return make_event("door.state", organization, 0, door=door, lock=report.lock, detail=state), None
         decided = None if lock_off else await self._attempt(organization, report)
         if decided is not None:
-            return outcome_event(organization, report, decided.get("door"), decided.get("person"))
+            undone = decided if decided.get("taken") is not None and stayed_shut(report) else None
+            return outcome_event(organization, report, decided.get("door"), decided.get("person")), undone
         said = {"command": report.command, "result": report.result, "lock_reason": report.reason, "lock_off": lock_off or None}
         detail |= {name: value for name, value in said.items() if value is not None}
         kind = UNMATCHED if lock_off or report.result == "done" else REFUSED_BY_LOCK
-        return make_event(kind, organization, 0, door=door, lock=report.lock, detail=detail)
+        return make_event(kind, organization, 0, door=door, lock=report.lock, detail=detail), None
 
     async def _attempt(self, organization: str, report: Report) -> Event | None:
         """The grant that the report is the end of: for this lock, while its command was alive, and not ended yet (as far as projected).

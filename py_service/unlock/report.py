@@ -78,6 +78,11 @@ def outcome_of(report: Report) -> Outcome:
     return Outcome(UNLOCKED_FAILED, LOCK_JAMMED if report.reason == LOCK_JAMMED else "lock_refused")
 
 
+def stayed_shut(report: Report) -> bool:
+    """Whether it is certain that the command moved nothing: what was used before may have opened the door then."""
+    return report.result in ("refused", "expired") and report.reason != "command_replayed"
+
+
 def outcome_event(organization: str, report: Report, door: object, person: object) -> Event:
     """The end of an attempt, by the lock's own signed word."""
     outcome = outcome_of(report)

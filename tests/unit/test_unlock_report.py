@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
+from bson.int64 import Int64
 
 from py_service._core_rs import DeviceKey
+from py_service.errors import Problem
 from py_service.journal.event import Event, command_expires_at_ms
 from py_service.journal.member import Member
 from py_service.stores.bus import Bus, Delivery, Published
 from py_service.unlock.announcer import Announcer
 from py_service.unlock.attempt import Attempt, Lanes
 from py_service.unlock.desk import Desk
+from py_service.unlock.give_back import GiveBack
 from py_service.unlock.late import LateReports
 from py_service.unlock.listener import ReplyListener
 from py_service.unlock.report import LockOff, ReportMember, ReportRefused, verify
@@ -165,7 +168,7 @@ async def taken(text: str, *, active: bool = True, event: Event | None = None, e
     mongo = FakeMongo(event or authorized(), projected)
     made, members = permissions(active), list[Member]()
     bus = FakeBus([{"org": "acme", "lock": "lock1", "report": text}])
-    late = LateReports(cast("Mongo", mongo), cast("Bus", bus), made.index, members.append, made.current)
+    late = LateReports(cast("Mongo", mongo), cast("Bus", bus), made.index, members.append, members.append, made.current)
     assert await late.step() == 1
     if not members:
         assert bus.left == []
@@ -253,6 +256,54 @@ async def test_a_switched_off_lock_ends_nothing_and_is_an_alarm(text: str) -> No
     assert (found["kind"], found["detail"]["lock_off"], "attempt" in found) == ("report.unmatched", True, False)
 
 
+TAKEN = {"passes": ["p1"], "entered": "vault", "entered_at": Int64(NOW_MS)}  # as it is read from the journal
+
+
+async def late_members(text: str) -> tuple[LateReports, list[Member], FakeBus]:
+    made, members = permissions(), list[Member]()
+    bus = FakeBus([{"org": "acme", "lock": "lock1", "report": text}])
+    mongo = FakeMongo(authorized(taken=TAKEN), [])
+    late = LateReports(cast("Mongo", mongo), cast("Bus", bus), made.index, members.append, members.append, made.current)
+    await late.step()
+    return late, members, bus
+
+
+@pytest.mark.parametrize("end", ["committed", "duplicate", "late"])
+async def test_what_a_dead_process_would_have_given_back_is_given_back_before_its_end_is_written(end: str) -> None:
+    late, members, bus = await late_members(report("refused", reason="lock_jammed"))
+    [back] = members
+    assert isinstance(back, GiveBack) and back.key == f"give_back:{COMMAND}"
+    missing = back.settle(b"{}", NOW_MS).missing
+    assert missing == ["area.vault", "inside.vault.ada", "pass.p1"]
+    records = {"area.vault": {"count": 2}, "inside.vault.ada": {"entered_at": NOW_MS}, "pass.p1": {"used": 3}}
+    written = msgspec.json.decode(back.settle(msgspec.json.encode(records), NOW_MS).records)
+    assert written == {"area.vault": {"count": 1}, "inside.vault.ada": {}, "pass.p1": {"used": 2}}
+    if end == "committed":
+        back.committed(NOW_MS, "settled-1:000000000001:000")
+    elif end == "duplicate":
+        back.duplicate({})  # the process that asked had done it, and died before it wrote the end
+    else:
+        back.late("settled-1:000000000001:000")
+    assert [member.event(NOW_MS, "")["kind"] for member in members[1:]] == ["unlocked.failed"]
+    members[1].committed(NOW_MS, "worker-1:000000000001:000")
+    await late.step()
+    assert bus.left == [] and len(bus.stored) == 1
+
+
+async def test_an_end_waits_for_what_could_not_be_given_back() -> None:
+    late, members, bus = await late_members(report("expired", reason="command_expired"))
+    members[0].failed(Problem(503, "stores_unavailable", "The stores are away."))
+    assert len(members) == 1 and len(bus.left) == 1
+    await late.step()
+    assert [type(member) for member in members] == [GiveBack, GiveBack], "read and tried again"
+
+
+@pytest.mark.parametrize("text", [report("done"), report("refused", reason="command_replayed")])
+async def test_what_may_have_opened_the_door_keeps_what_it_took(text: str) -> None:
+    _, members, _ = await late_members(text)
+    assert [type(member) for member in members] == [ReportMember]
+
+
 async def test_a_state_of_the_door() -> None:
     found = await taken(report("FORCED_OPEN", kind="door", command=None))
     assert found is not None
@@ -268,7 +319,9 @@ async def test_a_lock_that_was_switched_off_a_moment_ago() -> None:
     made, members = permissions(), list[Member]()
     made.following = images(device__lock1={"kind": "lock", "door": "front", "public_key": base64url(KEY.public_key), "active": False})
     bus = FakeBus([{"org": "acme", "lock": "lock1", "report": report()}])
-    late = LateReports(cast("Mongo", FakeMongo(authorized(), [])), cast("Bus", bus), made.index, members.append, made.current)
+    late = LateReports(
+        cast("Mongo", FakeMongo(authorized(), [])), cast("Bus", bus), made.index, members.append, members.append, made.current
+    )
     await late.step()
     assert [member.event(0, "")["kind"] for member in members] == ["report.unmatched"]
 
