@@ -20,6 +20,7 @@ NOUNS = {
     "role": "Roles, and what each permits.",
     "plan": "Lockdown plans.",
     "api-key": "API keys, for programs.",
+    "invitation": "Invitations: people who choose a password by mail.",
     "session": "Where you are signed in.",
     "import": "Imports of people, groups and grants from files.",
     "event": "What happened.",
@@ -180,6 +181,7 @@ PLACES = (
 )  # fmt: skip
 KEY = Shape(("id", "name", "scopes", "sites", "expires_at", "key", "effective_by"))
 IMPORT = Shape(("id", "kind", "state", "all_or_nothing", "rows_read", "rows_valid", "rows_applied", "rows_refused", "problem"))
+INVITATION = Shape(("id", "person", "name", "email", "state", "sent", "expires_at"))
 OTHERS = (
     listing("device", "/v1/devices", ("id", "name", "kind", "door", "active"), "door", "kind"),
     listing("schedule", "/v1/schedules", ("id", "name", "calendar", "windows"), "calendar"),
@@ -200,6 +202,16 @@ OTHERS = (
     Verb("api-key", "rotate", "POST", "/v1/api-keys/{api_key}/rotate", "Give an API key a new secret: it is told once.", KEY,
         (which("api_key"), given("overlap_seconds", "How long the one before goes on; 0: not at all.", "number"))),
     Verb("api-key", "remove", "DELETE", "/v1/api-keys/{api_key}", "Revoke an API key.", takes=(which("api_key"),)),
+    listing("invitation", "/v1/invitations", ("id", "name", "email", "state", "sent", "expires_at")),
+    Verb("invitation", "show", "GET", "/v1/invitations/{invitation}", "Show one invitation.", INVITATION, (which("invitation"),)),
+    Verb("invitation", "add", "POST", "/v1/invitations", "Invite somebody new (--email, --name), or who is here (--person).", INVITATION, (
+        given("email", "Where the mail goes."), given("name", "What people call them."), given("person", "Id of who is here already."),
+        given("kind", "employee, resident, contractor, guest or visitor."),
+        given("groups", "Id of a group; may be given more than once.", "many", word="group"), ID,
+    )),
+    Verb("invitation", "resend", "POST", "/v1/invitations/{invitation}/resend", "Send it again: links before are void.", INVITATION,
+        (which("invitation"),)),
+    Verb("invitation", "remove", "DELETE", "/v1/invitations/{invitation}", "Take an invitation back.", takes=(which("invitation"),)),
     Verb("session", "list", "GET", "/v1/me/sessions", "Where you are signed in.", SESSIONS),
     Verb("session", "end", "DELETE", "/v1/me/sessions/{session}", "End one of your sessions.", takes=(which("session"),)),
     Verb("session", "end-others", "POST", "/v1/me/sessions/end-others", "End all of your sessions but this."),

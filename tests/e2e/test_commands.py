@@ -167,6 +167,12 @@ def programs(nexkey: Terminal) -> None:
     assert "api_key_unknown" in nexkey("door", "list", status=1, NEXKEY_TOKEN=made["key"])
     assert nexkey("door", "list", "--json", NEXKEY_TOKEN=turned)["items"]
     assert "effective by" in nexkey("api-key", "remove", made["id"])
+    invited = nexkey("invitation", "add", "--email", "uli@nordlicht.example", "--name", "Uli", "--group", "everyone", "--json")
+    assert invited["state"] == "waiting"
+    assert nexkey("invitation", "resend", invited["id"], "--json")["sent"] == 2
+    assert "Uli" in nexkey("invitation", "list")
+    assert "uli@nordlicht.example" in nexkey("invitation", "show", invited["id"])
+    assert "effective by" in nexkey("invitation", "remove", invited["id"])
     assert "api_key" in nexkey("door", "list", status=1, NEXKEY_TOKEN=turned)
 
 
