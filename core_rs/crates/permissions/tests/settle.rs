@@ -1,0 +1,317 @@
+//! `settle` and `give_back` on records of any content: nothing panics, few rounds are enough, a refusal takes nothing, and what a grant
+//! took can be given back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that stops has found something"
+)]
+mod organization;
+use nexkey_permissions::{
+    Asking, Identifier, Moved, PermissionIndex, Reason, Record, Records, Settled, Taken, give_back,
+    records_from_json, records_to_json,
+};
+use organization::*;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const CALLS_MAX: usize = 3;
+const PERSONS: [&str; 3] = ["anna", "ben", "cara"];
+const DOORS: [&str; 6] = ["gate", "exit", "pair", "early", "keypad", "everything"];
+const PASSES: [&str; 3] = ["p1", "p2", "p3"];
+const AREAS: [&str; 4] = ["soft", "hard", "timed", "few"];
+const NOW_MS: i64 = 1_792_879_000_000;
+
+fn asking_door(id: &str, terms: &Value) -> Value {
+    let mut document = json!({"site": "hq", "area": null, "mode": "locked", "locked_down": false});
+    document
+        .as_object_mut()
+        .unwrap()
+        .extend(terms.as_object().unwrap().clone());
+    image("door", id, document)
+}
+
+fn counted_area(id: &str, anti_passback: &str, occupancy_max: Option<u32>) -> Value {
+    let document = json!({
+        "site": "hq", "locked_down": false, "anti_passback": anti_passback, "anti_passback_minutes": 20, "occupancy_max": occupancy_max,
+    });
+    image("area", id, document)
+}
+
+fn pass_grant(id: &str, person: &str, counts: &[(&str, u32)]) -> Value {
+    let counts: Vec<Value> = counts
+        .iter()
+        .map(|(pass, uses)| json!({"pass": pass, "uses": uses}))
+        .collect();
+    let document = json!({
+        "effect": "allow", "person": person, "site": "hq", "schedule": null, "valid_from": null, "valid_until": null,
+        "pass": {"id": "p1", "given_by": null, "counts": counts},
+    });
+    image("grant", id, document)
+}
+
+/// Anna has passes alone, Ben a grant, Cara nothing.
+fn index() -> PermissionIndex {
+    loaded(&[
+        organization(true),
+        site("hq", "Europe/Berlin", false),
+        counted_area("soft", "soft", None),
+        counted_area("hard", "hard", Some(2)),
+        counted_area("timed", "timed", None),
+        counted_area("few", "off", Some(1)),
+        asking_door("gate", &json!({"enters": "hard", "leaves": "soft"})),
+        asking_door("exit", &json!({"leaves": "hard"})),
+        asking_door(
+            "pair",
+            &json!({"two_persons_seconds": 60, "enters": "timed", "leaves": "few"}),
+        ),
+        asking_door(
+            "early",
+            &json!({"mode": "first_person_in", "enters": "soft", "two_persons_seconds": 60}),
+        ),
+        asking_door("keypad", &json!({"mode": "card_and_pin", "enters": "few"})),
+        asking_door(
+            "everything",
+            &json!({"mode": "card_and_pin", "enters": "soft", "leaves": "soft", "two_persons_seconds": 4_294_967_295_u32}),
+        ),
+        person("anna", "active", &[]),
+        person("ben", "active", &[]),
+        person("cara", "active", &[]),
+        grant("g0", "allow", ("person", "ben"), ("site", "hq"), None),
+        pass_grant("g1", "anna", &[("p1", 5)]),
+        pass_grant("g2", "anna", &[("p2", 6), ("p3", 4), ("p2", 7)]),
+        pass_grant("g3", "anna", &[("p3", u32::MAX)]),
+    ])
+}
+
+/// Numbers and moments as a store would hold them, around one that is given.
+fn record(
+    numbers: BoxedStrategy<u32>,
+    moments: BoxedStrategy<i64>,
+) -> impl Strategy<Value = Record> {
+    let moment = move || proptest::option::of(moments.clone());
+    let day = proptest::option::of(20_740_i64..20_760);
+    let first = proptest::option::of(proptest::sample::select(&PERSONS[..]));
+    (
+        [numbers.clone(), numbers.clone(), numbers],
+        [moment(), moment(), moment(), moment(), moment(), moment()],
+        (day, first),
+    )
+        .prop_map(
+            |(
+                [used, count, wrong],
+                [
+                    reset_at,
+                    last_at,
+                    entered_at,
+                    left_at,
+                    first_at,
+                    wrong_since,
+                ],
+                (opened_day, first),
+            )| Record {
+                used,
+                count,
+                wrong,
+                reset_at,
+                last_at,
+                entered_at,
+                left_at,
+                first_at,
+                wrong_since,
+                opened_day,
+                first_person: first.and_then(Identifier::new),
+            },
+        )
+}
+
+fn every_key() -> Vec<String> {
+    let inside = AREAS.iter().flat_map(|area| {
+        PERSONS
+            .iter()
+            .map(move |person| format!("inside.{area}.{person}"))
+    });
+    let rest = [
+        ("area", &AREAS[..]),
+        ("door", &DOORS[..]),
+        ("pass", &PASSES[..]),
+        ("pin", &PERSONS[..]),
+    ];
+    let rest = rest
+        .into_iter()
+        .flat_map(|(kind, names)| names.iter().map(move |name| format!("{kind}.{name}")));
+    inside.chain(rest).collect()
+}
+
+fn records(
+    numbers: BoxedStrategy<u32>,
+    moments: BoxedStrategy<i64>,
+) -> impl Strategy<Value = Records> {
+    let keys = every_key();
+    proptest::collection::vec(record(numbers, moments), keys.len())
+        .prop_map(move |records| keys.clone().into_iter().zip(records).collect())
+}
+
+fn any_records() -> impl Strategy<Value = Records> {
+    let edges = prop_oneof![
+        Just(i64::MIN),
+        Just(i64::MAX),
+        Just(0_i64),
+        NOW_MS - 700_000..NOW_MS + 700_000,
+        any::<i64>()
+    ];
+    records(
+        prop_oneof![0_u32..7, Just(u32::MAX), any::<u32>()].boxed(),
+        edges.boxed(),
+    )
+}
+
+/// No area counts fewer than there are persons, and nothing is far away.
+fn likely_records() -> impl Strategy<Value = Records> {
+    records(
+        (3_u32..7).boxed(),
+        (NOW_MS - 1_500_000..NOW_MS + 1_500).boxed(),
+    )
+}
+
+fn asked() -> impl Strategy<Value = (&'static str, &'static str, Option<bool>)> {
+    let person = proptest::sample::select(&PERSONS[..]);
+    (
+        person,
+        proptest::sample::select(&DOORS[..]),
+        proptest::option::of(any::<bool>()),
+    )
+}
+
+/// As the service settles: what is missing is given, and nothing else.
+fn settled(index: &PermissionIndex, asking: Asking<'_>, records: &Records) -> Settled {
+    let decision = index.check(ORGANIZATION, asking.person, asking.door, asking.now_ms);
+    let mut known = Records::new();
+    for _ in 0..CALLS_MAX {
+        match index.settle(ORGANIZATION, asking, &decision, &known) {
+            Settled::Missing(keys) => {
+                assert!(!keys.is_empty() && keys.iter().all(|key| !known.contains_key(key)));
+                known.extend(keys.into_iter().map(|key| {
+                    let record = records.get(&key).cloned().unwrap_or_default();
+                    (key, record)
+                }));
+            }
+            done @ Settled::Done { .. } => return done,
+        }
+    }
+    panic!("records that are never enough");
+}
+
+proptest! {
+    #[test]
+    fn any_records_are_settled_in_few_rounds(records in any_records(), (person, door, pin) in asked(), now_ms in prop_oneof![Just(NOW_MS), any::<i64>()]) {
+        let index = index();
+        let asking = Asking { person, door, pin, now_ms };
+        let Settled::Done { reason, taken, changed, .. } = settled(&index, asking, &records) else { unreachable!() };
+        if reason != Reason::Granted {
+            prop_assert!(taken.is_empty());
+            let first_to_ask = format!("door.{door}");
+            for key in changed.keys() {
+                prop_assert!(key.starts_with("pin.") || (reason == Reason::SecondPersonNeeded && *key == first_to_ask), "{}", key);
+            }
+        }
+        prop_assert_eq!(Taken::from_json(&taken.to_json()).unwrap(), *taken);
+        prop_assert_eq!(records_from_json(&records_to_json(&changed)).unwrap(), changed);
+    }
+
+    /// Uses, places and the opened day stand as if nobody had asked.
+    #[test]
+    fn what_a_grant_took_can_be_given_back(records in likely_records(), (person, door, pin) in asked()) {
+        let index = index();
+        let asking = Asking { person, door, pin, now_ms: NOW_MS };
+        let Settled::Done { taken, changed, .. } = settled(&index, asking, &records) else { unreachable!() };
+        let granted: Records = records.iter().map(|(key, record)| (key.clone(), changed.get(key).unwrap_or(record).clone())).collect();
+        let Settled::Done { changed: undone, .. } = give_back(asking, &taken, &granted) else { panic!("nothing is missing") };
+        for (key, before) in &records {
+            let after = undone.get(key).unwrap_or(&granted[key]);
+            if key.starts_with("pass.") {
+                prop_assert_eq!(after.used, before.used, "{}", key);
+            }
+            if key.starts_with("door.") {
+                let closed_again = taken.opened_for_all && *key == format!("door.{door}");
+                prop_assert_eq!(after.opened_day, before.opened_day.filter(|_| !closed_again));
+            }
+            if key.starts_with("area.") {
+                prop_assert_eq!((after.count, after.reset_at), (before.count, before.reset_at), "{}", key);
+            }
+            if let Some((area, _)) = key.strip_prefix("inside.").and_then(|rest| rest.split_once('.')) {
+                let inside = |record: &Record| record.entered_at.filter(|at| records[&format!("area.{area}")].reset_at.is_none_or(|reset_at| *at > reset_at));
+                prop_assert_eq!(inside(after), inside(before), "{}", key);
+            }
+        }
+    }
+
+    /// Whatever an event says that was taken.
+    #[test]
+    fn anything_can_be_given_back(records in any_records(), (person, door, _) in asked(), area in proptest::sample::select(&AREAS[..]), at in any::<[Option<i64>; 4]>()) {
+        let moved = Moved {
+            entered: Identifier::new(area), entered_at: at[0], entered_inside_since: at[1],
+            left: Identifier::new(area), left_at: at[2], left_inside_since: at[3], passed_back: None,
+        };
+        let taken = Taken {
+            passes: vec![Identifier::new("p1").unwrap(); 3], moved: moved.clone(), first_person: Identifier::new("ben"),
+            first_moved: moved, opened_for_all: true, opened_day: at[0],
+        };
+        let asking = Asking { person, door, pin: None, now_ms: NOW_MS };
+        let Settled::Missing(keys) = give_back(asking, &taken, &Records::new()) else { panic!("nothing was read") };
+        let known: Records = keys.into_iter().map(|key| (key.clone(), records.get(&key).cloned().unwrap_or_default())).collect();
+        let given_back = matches!(give_back(asking, &taken, &known), Settled::Done { .. });
+        prop_assert!(given_back, "one read is enough");
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_no_records(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = records_from_json(&bytes);
+        let _ = Taken::from_json(&bytes);
+    }
+}
+
+/// A person keeps grants of passes that are used up: they don't hide the one that isn't.
+#[test]
+fn one_of_many_passes_has_a_use_left() {
+    let mut images = vec![
+        organization(true),
+        site("hq", "UTC", false),
+        asking_door("gate", &json!({})),
+        person("anna", "active", &[]),
+    ];
+    let names: Vec<String> = (0..64).map(|number| format!("g{number:02}")).collect();
+    images.extend(
+        names
+            .iter()
+            .map(|name| pass_grant(name, "anna", &[(name, 1)])),
+    );
+    let index = loaded(&images);
+    let asking = Asking {
+        person: "anna",
+        door: "gate",
+        pin: None,
+        now_ms: NOW_MS,
+    };
+    let mut records: Records = names
+        .iter()
+        .map(|name| {
+            (
+                format!("pass.{name}"),
+                Record {
+                    used: 1,
+                    ..Record::default()
+                },
+            )
+        })
+        .collect();
+    let Settled::Done { reason, .. } = settled(&index, asking, &records) else {
+        unreachable!()
+    };
+    assert_eq!(reason, Reason::PassUsedUp);
+    records.remove("pass.g63");
+    let Settled::Done { reason, rule, .. } = settled(&index, asking, &records) else {
+        unreachable!()
+    };
+    assert_eq!((reason, rule.unwrap().as_str()), (Reason::Granted, "g63"));
+}
