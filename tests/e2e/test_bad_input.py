@@ -105,7 +105,7 @@ def name(route: Route) -> str:
 async def asked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asked]:
     folder = tmp_path_factory.mktemp("bad-input")
     async with (
-        running_service(folder, locks=False, strangers=1) as service,
+        running_service(folder, locks=False, strangers=1, sign_ins_per_minute_max=1_000) as service,
         service.client(hook=(await conformance_of(service)).hook) as http,
     ):
         attempt = (await http.post(f"/v1/doors/{DOOR}/unlock", headers=service.owner())).json()["id"]
