@@ -92,6 +92,10 @@ def counts_of(grant: Document) -> list[Document]:
     return documents(terms, "counts") if isinstance(terms, Mapping) else []
 
 
+def passes_counted(grant: Document) -> set[str | None]:
+    return {text(limit, "pass") for limit in counts_of(grant)}
+
+
 def minutes(clock: str) -> int:
     hours, rest = clock.split(":")
     return int(hours) * 60 + int(rest)
@@ -109,6 +113,7 @@ class Organization:
     def __init__(self) -> None:
         self.bag: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
         self.met: collections.Counter[str] = collections.Counter()
+        self.without: str | None = None  # whose giving doesn't count while somebody is judged beside them
         """What was decided by what: tells a test whether its organizations ask everything."""
 
     def apply(self, images: Iterable[Document]) -> None:
@@ -127,6 +132,14 @@ class Organization:
 
     def check(self, person_id: str, door_id: str, now_ms: int) -> Answer:
         return self.judge(person_id, door_id, now_ms).answer
+
+    def judge_without(self, other: str, person_id: str, door_id: str, now_ms: int) -> Judged:
+        """As if nothing that is passed on came from `other`."""
+        self.without = other
+        try:
+            return self.judge(person_id, door_id, now_ms)
+        finally:
+            self.without = None
 
     def judge(self, person_id: str, door_id: str, now_ms: int) -> Judged:
         if not any(organization["active"] for organization in self.bag["organization"].values()):
@@ -192,7 +205,7 @@ class Organization:
         return area if counts else None
 
     def rules_answer(self, person_id: str, door_id: str, now_ms: int) -> Judged:
-        rules, door = self.rules_of(person_id, door_id, now_ms, 0), self.bag["door"][door_id]
+        rules, door = self.rules_of(person_id, door_id, now_ms, ()), self.bag["door"][door_id]
         if (denied := self.first_denial(rules, door, now_ms)) is not None:
             return Judged(Answer(False, "denied_by_rule", denied))
         allows = {key: grant for key, grant in rules.items() if grant["effect"] == "allow"}
@@ -221,15 +234,15 @@ class Organization:
             self.met["an unlimited grant before a smaller one"] += 1
         return Judged(Answer(True, "granted", free[0]))
 
-    def rules_of(self, person_id: str, door_id: str, now_ms: int, givers: int) -> dict[str, Document]:
-        """The rules that are heard, by id; `givers`: how many passes led to this person."""
+    def rules_of(self, person_id: str, door_id: str, now_ms: int, path: tuple[str, ...]) -> dict[str, Document]:
+        """The rules that are heard, by id; `path`: the givers through whom we came to this person."""
         person, door = self.bag["person"][person_id], self.bag["door"][door_id]
         return {
             identifier: grant
             for identifier, grant in sorted(self.bag["grant"].items())
             if self.concerns_person(grant, person_id, person)
             and self.concerns_door(grant, door_id, door)
-            and (not is_valid(grant, now_ms) or self.giver_may(grant, door_id, now_ms, givers + 1))
+            and (grant["effect"] == "deny" or not is_valid(grant, now_ms) or self.giver_may(grant, door_id, now_ms, path))
         }
 
     def first_denial(self, rules: dict[str, Document], door: Document, now_ms: int) -> str | None:
@@ -239,30 +252,38 @@ class Organization:
                 return key
         return None
 
-    def giver_may(self, grant: Document, door_id: str, now_ms: int, givers: int) -> bool:
+    def giver_may(self, grant: Document, door_id: str, now_ms: int, path: tuple[str, ...]) -> bool:
         terms = grant.get("pass")
         giver = text(terms, "given_by") if isinstance(terms, Mapping) else None
         if giver is None:
             return True
-        why = self.why_giver_may_not(giver, door_id, now_ms, givers)
-        self.met[f"giver {givers}: {why or 'may'}"] += 1
+        why = self.why_giver_may_not(giver, grant, door_id, now_ms, path)
+        self.met[f"giver {len(path) + 1}: {why or 'may'}"] += 1
         return why is None
 
-    def why_giver_may_not(self, giver_id: str, door_id: str, now_ms: int, givers: int) -> str | None:
+    def why_giver_may_not(self, giver_id: str, given: Document, door_id: str, now_ms: int, path: tuple[str, ...]) -> str | None:
         giver, door = self.bag["person"].get(giver_id), self.bag["door"][door_id]
-        if givers > GIVERS_MAX:
+        if len(path) >= GIVERS_MAX:
             return "too deep"
+        if giver_id == self.without:
+            return "vouches for who comes along"
+        if giver_id in path:
+            return "vouches for himself"
         if giver is None:
             return "unknown"
         if giver["state"] == "suspended":
             return "suspended"
         if not is_valid(giver, now_ms):
             return "not valid"
-        rules = self.rules_of(giver_id, door_id, now_ms, givers)
+        rules = self.rules_of(giver_id, door_id, now_ms, (*path, giver_id))
         if self.first_denial(rules, door, now_ms) is not None:
             return "denied"
         allows = [grant for grant in rules.values() if grant["effect"] == "allow" and is_valid(grant, now_ms)]
-        return None if any(self.schedule_is_open(grant, door, now_ms) for grant in allows) else "nothing open"
+        opening = [grant for grant in allows if self.schedule_is_open(grant, door, now_ms)]
+        if not opening:
+            return "nothing open"
+        counted = passes_counted(given)
+        return None if any(passes_counted(grant) <= counted for grant in opening) else "only uncounted uses"
 
     def doors_of(self, person_id: str) -> list[str]:
         """Doors on which the person holds any allow rule, also one that isn't heard now because its giver may not pass."""

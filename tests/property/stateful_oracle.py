@@ -162,10 +162,11 @@ class Attempt:
         """Somebody else asked lately, and comes along; otherwise whoever asks now is the first."""
         asking, first, within_ms = self.asking, door.get("first_person"), int(str(self.door["two_persons_seconds"])) * 1_000
         if first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms:
-            judged = self.organization.judge(first, asking.door, asking.now_ms)
+            own = self.organization.judge_without(str(first), asking.person, asking.door, asking.now_ms)
+            judged = self.organization.judge_without(asking.person, first, asking.door, asking.now_ms)
             passes: list[str] = []
             try:
-                if not judged.answer.allowed:
+                if not own.answer.allowed or not judged.answer.allowed:
                     raise Refused(judged.answer.reason, judged.answer.rule)
                 moved = self.move(first)
                 self.use(judged, passes)

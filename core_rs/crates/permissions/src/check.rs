@@ -7,7 +7,7 @@ use crate::identifier::Identifier;
 use crate::model::{Door, Grant, GrantLink, GroupRule, State};
 use crate::person::Person;
 use crate::zone::WallClock;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 /// Hears of every step that is taken.
 pub trait Listener {
@@ -33,12 +33,24 @@ pub fn decide(
     now_ms: i64,
     listener: &mut impl Listener,
 ) -> Decision {
+    decide_without(state, person, door, now_ms, None, listener)
+}
+
+/// Like `decide`, as if nothing that somebody else gave, or passed on, came from `without`.
+pub fn decide_without(
+    state: &State,
+    person: &str,
+    door: &str,
+    now_ms: i64,
+    without: Option<&str>,
+    listener: &mut impl Listener,
+) -> Decision {
     let mut needs = None;
     let outcome = person_by_id(state, person, listener).and_then(|person| {
         let door = state.doors.get(door);
         listener.step("door_known", door.is_some(), String::new);
         let door = door.ok_or((Reason::DoorUnknown, None))?;
-        outcome_of(state, person, door, now_ms, &mut needs, listener)
+        outcome_of(state, person, door, now_ms, without, &mut needs, listener)
     });
     decision(state, outcome, needs)
 }
@@ -47,7 +59,7 @@ pub fn decide(
 pub fn decide_found(state: &State, person: &Person, door: &Door, now_ms: i64) -> Decision {
     let mut needs = None;
     let outcome = active_person(state, || Some(person), &mut Silent)
-        .and_then(|person| outcome_of(state, person, door, now_ms, &mut needs, &mut Silent));
+        .and_then(|person| outcome_of(state, person, door, now_ms, None, &mut needs, &mut Silent));
     decision(state, outcome, needs)
 }
 
@@ -71,12 +83,16 @@ fn outcome_of(
     person: &Person,
     door: &Door,
     now_ms: i64,
+    without: Option<&str>,
     needs: &mut Option<Box<Needs>>,
     listener: &mut impl Listener,
 ) -> Result<Outcome, Outcome> {
     not_locked_down(state, door, listener)?;
     person_stands(person, now_ms, listener)?;
-    let mut hearing = Hearing::new(state, door, now_ms);
+    let mut hearing = Hearing {
+        without,
+        ..Hearing::new(state, door, now_ms)
+    };
     let mode = hearing.mode();
     listener.step("door_mode", true, || mode_detail(mode).into());
     if mode == DoorMode::Unlocked {
@@ -84,7 +100,7 @@ fn outcome_of(
         *needs = hearing.needs(mode, &outcome, listener);
         return Err(outcome);
     }
-    hear_rules(state, person, door, &mut hearing);
+    for_each_rule(state, person, door, |grant| hearing.hear(grant));
     let outcome = hearing.outcome(listener);
     *needs = hearing.needs(mode, &outcome, listener);
     Ok(outcome)
@@ -172,13 +188,18 @@ pub fn person_stands(
     }
 }
 
-/// Lets every rule be heard that concerns this person at this door: on the door, its area, its site.
-pub fn hear_rules<'a>(
+/// Every rule that concerns this person at this door: on the door, its area, its site. INVARIANT: each leads to a grant of the state.
+pub fn for_each_rule<'a>(
     state: &'a State,
     person: &'a Person,
     door: &'a Door,
-    hearing: &mut Hearing<'a>,
+    mut heard: impl FnMut(&'a Grant),
 ) {
+    let mut hear_of = |link: GrantLink| {
+        let grant = state.grants.get(link.handle());
+        debug_assert!(grant.is_some(), "a rule without its grant");
+        grant.into_iter().for_each(&mut heard);
+    };
     let area = state.area_of(door).map(|area| &*area.rules);
     let site = state.site_of(door).map(|site| &*site.rules);
     let places = [
@@ -188,29 +209,32 @@ pub fn hear_rules<'a>(
     ];
     for (place, rules) in places {
         if let (Some(place), Some(rules)) = (place, rules) {
-            hear_group_rules(person, rules, hearing);
+            for_each_group_rule(person, rules, &mut hear_of);
             let first = person.rules().partition_point(|rule| rule.place < place);
             let own = person
                 .rules()
                 .iter()
                 .skip(first)
                 .take_while(|rule| rule.place == place);
-            own.for_each(|rule| hearing.hear_of(rule.grant));
+            own.for_each(|rule| hear_of(rule.grant));
         }
     }
 }
 
 /// How often a pass may have been passed on: each level asks what its giver may.
-const PASSED_ON_MAX: u8 = 4;
+const PASSED_ON_MAX: usize = 4;
+/// Most givers that are asked for one decision; a pass beyond them is as if it weren't there. Who passes on to each other in
+/// circles could keep a process busy for minutes else.
+const GIVERS_ASKED_MAX: u32 = 1_024;
 /// Most limited rules of one person at one door that are tried.
 const CHOICES_MAX: usize = 64;
 /// Below this many rules the list is walked, above it is searched for each group of the person.
 const WALKED_RULES_MAX: usize = 16;
 
-fn hear_group_rules(person: &Person, rules: &[GroupRule], hearing: &mut Hearing<'_>) {
+fn for_each_group_rule(person: &Person, rules: &[GroupRule], hear_of: &mut impl FnMut(GrantLink)) {
     if rules.len() <= WALKED_RULES_MAX {
         let concerned = rules.iter().filter(|rule| person.is_in(rule.group));
-        concerned.for_each(|rule| hearing.hear_of(rule.grant));
+        concerned.for_each(|rule| hear_of(rule.grant));
         return;
     }
     for group in person.groups() {
@@ -219,7 +243,7 @@ fn hear_group_rules(person: &Person, rules: &[GroupRule], hearing: &mut Hearing<
             .iter()
             .skip(first)
             .take_while(|rule| rule.group == group);
-        concerned.for_each(|rule| hearing.hear_of(rule.grant));
+        concerned.for_each(|rule| hear_of(rule.grant));
     }
 }
 
@@ -228,8 +252,9 @@ pub struct Hearing<'a> {
     state: &'a State,
     door: &'a Door,
     now_ms: i64,
-    /// How many passes led here: each asks what its giver may.
-    depth: u8,
+    /// Whose giving doesn't count; see `decide_without`.
+    without: Option<&'a str>,
+    givers_asked: Cell<u32>,
     /// Open rules whose uses are limited, and whether there is one whose uses aren't.
     limited: Vec<&'a Grant>,
     unlimited: bool,
@@ -253,7 +278,8 @@ impl<'a> Hearing<'a> {
             state,
             door,
             now_ms,
-            depth: 0,
+            without: None,
+            givers_asked: Cell::new(0),
             limited: Vec::new(),
             unlimited: false,
             wall_clock: OnceCell::new(),
@@ -278,16 +304,8 @@ impl<'a> Hearing<'a> {
             .is_some()
     }
 
-    /// INVARIANT: every rule of a state leads to a grant of it.
-    fn hear_of(&mut self, link: GrantLink) {
-        let grant = self.state.grants.get(link.handle());
-        debug_assert!(grant.is_some(), "a rule without its grant");
-        if let Some(grant) = grant {
-            self.hear(grant);
-        }
-    }
-
-    fn hear(&mut self, grant: &'a Grant) {
+    /// Hears one rule.
+    pub fn hear(&mut self, grant: &'a Grant) {
         let over = grant.validity.is_over(self.now_ms);
         if over || !grant.validity.has_begun(self.now_ms) {
             if !grant.denies {
@@ -302,7 +320,7 @@ impl<'a> Hearing<'a> {
             }
             return;
         }
-        if !self.giver_may(grant) {
+        if !grant.denies && !self.giver_may(grant, &mut Vec::new()) {
             keep_smaller(&mut self.withheld, grant);
             return;
         }
@@ -337,23 +355,53 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    /// A pass opens nothing that its giver couldn't open now. Whoever made it as a manager gave it for good.
-    fn giver_may(&self, grant: &Grant) -> bool {
+    /// A pass opens nothing that its giver couldn't open now, and on nothing of theirs that is limited unless this use counts against
+    /// it as well. Whoever made it as a manager gave it for good. `path`: the givers who are being asked already: none vouches for himself.
+    fn giver_may(&self, grant: &Grant, path: &mut Vec<&'a str>) -> bool {
         let Some(giver) = grant.pass.as_ref().and_then(|pass| pass.given_by.as_ref()) else {
             return true;
         };
         let Some(giver) = self.state.persons.get(giver.as_str()) else {
             return false;
         };
-        if self.depth >= PASSED_ON_MAX || person_stands(giver, self.now_ms, &mut Silent).is_err() {
+        let id = giver.id.as_str();
+        self.givers_asked.set(self.givers_asked.get() + 1);
+        if path.len() >= PASSED_ON_MAX
+            || path.contains(&id)
+            || self.without == Some(id)
+            || self.givers_asked.get() > GIVERS_ASKED_MAX
+            || person_stands(giver, self.now_ms, &mut Silent).is_err()
+        {
             return false;
         }
-        let mut hearing = Hearing {
-            depth: self.depth + 1,
-            ..Hearing::new(self.state, self.door, self.now_ms)
-        };
-        hear_rules(self.state, giver, self.door, &mut hearing);
-        hearing.denied.is_none() && hearing.open.is_some()
+        let (mut denied, mut open, mut passed_on) = (false, false, Vec::new());
+        for_each_rule(self.state, giver, self.door, |held| {
+            if held.validity.is_over(self.now_ms) || !held.validity.has_begun(self.now_ms) {
+                return;
+            }
+            match (held.denies, self.ask_schedule(held.schedule)) {
+                (true, Schedule::Open | Schedule::Unknown) => denied = true,
+                (false, Schedule::Open) if counts_within(held, grant) => {
+                    if held
+                        .pass
+                        .as_ref()
+                        .is_some_and(|pass| pass.given_by.is_some())
+                    {
+                        passed_on.push(held);
+                    } else {
+                        open = true;
+                    }
+                }
+                _ => {}
+            }
+        });
+        if denied || open {
+            return !denied;
+        }
+        path.push(id);
+        let may = passed_on.into_iter().any(|held| self.giver_may(held, path));
+        path.pop();
+        may
     }
 
     /// The mode that holds now. Nobody can say of a schedule that isn't whole: then only a mode that asks for more holds.
@@ -521,6 +569,15 @@ enum Schedule {
     Closed,
     /// Schedule, calendar, site or time zone is missing.
     Unknown,
+}
+
+/// Whether a use of `given` counts against everything that a use of `held` would count against.
+fn counts_within(held: &Grant, given: &Grant) -> bool {
+    let mut needed = held.pass.iter().flat_map(|pass| &pass.counts);
+    needed.all(|needed| {
+        let mut counted = given.pass.iter().flat_map(|pass| &pass.counts);
+        counted.any(|limit| limit.pass == needed.pass)
+    })
 }
 
 fn choice_of(grant: &Grant) -> Choice {

@@ -2,7 +2,7 @@
 //!
 //! The caller reads the states that are missing, in the transaction that carries the decision, and writes those that changed.
 //! INVARIANT: a refusal changes nothing but the count of wrong PINs and who asked first.
-use crate::check::{Silent, decide};
+use crate::check::{Silent, decide_without};
 use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::AntiPassback;
 use crate::identifier::Identifier;
@@ -374,6 +374,18 @@ impl Desk<'_> {
         Err((Reason::SecondPersonNeeded, Identifier::new(asking.door)))
     }
 
+    /// Two who vouch for each other are one: each may come without what the other gave them.
+    fn may_without(&self, person: &str, other: &str, door: &str) -> Decision {
+        decide_without(
+            self.state,
+            person,
+            door,
+            self.now_ms,
+            Some(other),
+            &mut Silent,
+        )
+    }
+
     /// What the first person needs is asked now: a grant that was taken meanwhile is gone, a pass is used, an area entered.
     fn first_comes_along(
         &mut self,
@@ -381,9 +393,10 @@ impl Desk<'_> {
         asking: Asking<'_>,
         taken: &mut Taken,
     ) -> bool {
-        let (person, now_ms) = (first.as_str(), self.now_ms);
-        let decision = decide(self.state, person, asking.door, now_ms, &mut Silent);
-        if !decision.is_allowed() {
+        let person = first.as_str();
+        let decision = self.may_without(person, asking.person, asking.door);
+        let own = self.may_without(asking.person, person, asking.door);
+        if !decision.is_allowed() || !own.is_allowed() {
             return false;
         }
         let Some(needs) = &decision.needs else {

@@ -1,0 +1,95 @@
+"""What a giver vouches for: never for more than they may themselves, never for long, and never for a second person beside them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from py_service._core_rs import PermissionIndex
+
+NOW_MS = 1_800_000_000_000
+Image = dict[str, Any]
+
+
+def grant(identifier: str, person: str, given_by: str | None = None, uses: dict[str, int] | None = None, door: str = "front") -> Image:
+    """From a pass when it has a giver or uses."""
+    counts = [{"pass": name, "uses": count} for name, count in (uses or {}).items()]
+    terms = {"id": identifier, "given_by": given_by, "counts": counts} if given_by or uses else None
+    document = {
+        "effect": "allow", "person": person, "group": None, "door": door, "area": None, "site": None, "schedule": None,
+        "valid_from": None, "valid_until": None, "pass": terms,
+    }  # fmt: skip
+    return {"kind": "grant", "id": identifier, "document": document}
+
+
+def index_of(grants: list[Image], persons: list[str], **door: object) -> PermissionIndex:
+    person: Image = {
+        "name": "P", "email": None, "kind": "guest", "state": "active", "valid_from": None, "valid_until": None, "groups": [], "roles": [],
+        "tokens_valid_after": 0,
+    }  # fmt: skip
+    front = {"site": "hq", "area": None, "name": "Front", "lock": None, "mode": "locked", "locked_down": False, **door}
+    images: list[Image] = [
+        {"kind": "organization", "id": "acme", "document": {"name": "Acme", "active": True}},
+        {"kind": "site", "id": "hq", "document": {"name": "HQ", "time_zone": "UTC", "locked_down": False}},
+        {"kind": "door", "id": "front", "document": front},
+        *({"kind": "person", "id": name, "document": person} for name in persons),
+        *grants,
+    ]
+    index = PermissionIndex()
+    index.load("acme", 1, msgspec.json.encode(images))
+    return index
+
+
+def reason(index: PermissionIndex, person: str) -> str:
+    return str(index.check("acme", person, "front", NOW_MS).reason)
+
+
+def test_passes_in_circles_cost_no_time() -> None:
+    """Four who gave each other a hundred passes each, and may not pass: each level would be a hundred times the one before."""
+    four = ["a", "b", "c", "d"]
+    circles = [
+        grant(f"{holder}-{giver}-{number:03d}", holder, giver)
+        for holder in four
+        for giver in four
+        if giver != holder
+        for number in range(33)
+    ]
+    index = index_of(circles, four)
+    started = time.perf_counter()
+    assert reason(index, "a") == "no_grant"
+    assert time.perf_counter() - started < 0.5
+    assert reason(index_of([*circles, grant("own", "d")], four), "a") == "granted", "a pass is still found among many"
+
+
+def test_a_use_of_the_givers_is_counted_or_opens_nothing() -> None:
+    """A giver who holds a single use can't let others in with it without end."""
+    index = index_of([grant("theirs", "giver", uses={"once": 1}), grant("given", "holder", "giver")], ["giver", "holder"])
+    assert (reason(index, "giver"), reason(index, "holder")) == ("granted", "no_grant")
+    counted = index_of(
+        [grant("theirs", "giver", uses={"once": 1}), grant("given", "holder", "giver", {"own": 5, "once": 1})], ["giver", "holder"]
+    )
+    assert reason(counted, "holder") == "granted"
+
+
+def two(index: PermissionIndex, first: str, second: str) -> str:
+    records: dict[str, Any] = {"door.front": {"first_person": first, "first_at": NOW_MS - 1_000}}
+    decision = index.check("acme", second, "front", NOW_MS)
+    for _ in range(4):
+        settled = index.settle("acme", second, "front", decision, None, NOW_MS, msgspec.json.encode(records))
+        if not settled.missing:
+            return str(settled.reason)
+        records |= {key: {} for key in settled.missing}
+    raise AssertionError("records that are never enough")
+
+
+def test_whoever_was_let_in_by_the_other_is_no_second_person() -> None:
+    """One human with a pass of their own making would be two; whoever may without the other's word counts."""
+    persons, pair = ["anna", "ben", "guest"], {"two_persons_seconds": 60}
+    grants = [grant("anna", "anna"), grant("ben", "ben"), grant("guest", "guest", "anna")]
+    index = index_of(grants, persons, **pair)
+    assert two(index, "anna", "ben") == two(index, "ben", "guest") == two(index, "guest", "ben") == "granted"
+    assert two(index, "anna", "guest") == two(index, "guest", "anna") == "second_person_needed"
+    both = index_of([*grants, grant("guest-too", "guest", "ben")], persons, **pair)
+    assert two(both, "anna", "guest") == "granted"
