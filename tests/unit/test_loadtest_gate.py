@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from loadtests.gate import Limits, Operation, Record, figures, misses
+from loadtests.gate import Limits, Operation, Record, figures, misses, only_slow
 
 LIMITS = Limits(rate=100.0)
 
@@ -98,3 +98,16 @@ def test_percentiles_are_values_that_were_measured() -> None:
     assert (found.count, found.average, found.median, found.p95, found.p99) == (100, 50.5, 50.0, 95.0, 99.0)
     assert figures([7.0]).p99 == 7.0
     assert figures([]).count == 0
+
+
+def test_only_a_run_whose_answers_were_all_right_may_be_measured_again() -> None:
+    assert only_slow(record([40.0] * 100, []), LIMITS)
+    assert only_slow(record([5.0] * 10, []), LIMITS)  # too few a second
+    assert not only_slow(record([5.0] * 100, []), LIMITS)  # nothing was missed
+    wrong = record([40.0] * 100, [])
+    wrong.operations["unlock"].failures.append("granted after its revoke")
+    silent = record([40.0] * 100, [])
+    silent.unfinished = 1
+    unmoved = record([40.0] * 100, [])
+    unmoved.faults.append("a bolt did not move")
+    assert not any(only_slow(found, LIMITS) for found in (wrong, silent, unmoved, Record(60.0, {})))
