@@ -2,8 +2,9 @@
 
     stores, api (2 workers), gateway, worker -> locks -> warm-up -> the measured window -> is everything true that was answered?
 
-Exit status 0 when every limit was kept, 1 when one wasn't (it is named), 2 when nothing could be measured. A run that missed
-nothing but time is measured again, RUNS_MAX times in all, and each is printed: other work on the machine only adds time. A wrong answer ends it.
+Exit status 0 when every limit was kept, 1 when one wasn't (it is named), 2 when nothing could be measured.
+A run that missed nothing but time is measured again, RUNS_MAX runs in all, and each is printed: other work on the machine only adds time.
+A wrong answer is never tried again.
 What doesn't live here: the limits themselves (`gate.py`), the users (`phone_user.py`, `lock_user.py`), the processes (`stack.py`).
 """
 
