@@ -97,7 +97,11 @@ def test_what_was_written_comes_back(persons: list[PersonRow], mark: bool, endin
     fields, lists = PersonRow.__struct_fields__, list_fields(PersonRow)
     assert lists == {"groups", "group_names"}
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator=ending)
+    # The writer of Python 3.11 leaves a "\r" without quotes where it ends no line of its own.
+    if "\\r" in lines:
+        writer = csv.writer(written, lineterminator=ending, quoting=csv.QUOTE_ALL)
+    else:
+        writer = csv.writer(written, lineterminator=ending)
     writer.writerow(fields)
     for person in persons:
         plain = msgspec.to_builtins(person)
