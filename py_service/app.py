@@ -43,6 +43,7 @@ from py_service.events.list import ListEvents
 from py_service.exchange import Route
 from py_service.idempotency.once import CarryOutOnce
 from py_service.idempotency.store import IdempotencyStore
+from py_service.identity.accounts import move_account
 from py_service.identity.api_key_handlers import ApiKeyHandlers
 from py_service.identity.api_key_uses import KeyUses
 from py_service.identity.end_sessions import EndShownSession
@@ -187,7 +188,7 @@ class Process:
         access = AccessHandlers(changes, ReadGrant(self.mongo, index), ListGrants(self.mongo, index))
         lockdown_plans = LockdownPlanHandlers(changes, self.follower.index, self.mongo)
         questions = AccessQuestions(self.follower.index)
-        directory = DirectoryHandlers(changes, self.follower.index, self.mongo, self.pins)
+        directory = DirectoryHandlers(changes, self.follower.index, self.mongo, self.pins, move_account)
         organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
         imports = ImportHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
@@ -213,7 +214,7 @@ class Process:
         """With the handlers of the changes themselves, on a lane that carries nothing out."""
         index, lane = self.follower.index, CapturingLane()
         access = AccessHandlers(lane, ReadGrant(self.mongo, lambda: index), ListGrants(self.mongo, lambda: index))
-        directory = DirectoryHandlers(lane, index, self.mongo, self.pins).routes()
+        directory = DirectoryHandlers(lane, index, self.mongo, self.pins, move_account).routes()
         proposed = [
             *access.routes(),
             *LockdownPlanHandlers(lane, index, self.mongo).routes(),

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from py_service.directory.document import check_references, cleaned
 from py_service.directory.kinds import Kind
 from py_service.directory.owners import keep_an_owner
+from py_service.directory.suspend import cut_moment
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
 from py_service.stores.mongo import Document
 
+MoveAccount = Callable[[View, str, str | None], Awaitable[Plan | None]]
+"""`(view, person, email)`: what becomes of the account of a person whose address is another now; None when there is nothing to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """RFC 7396 for flat objects. `if_match`: the revision that the caller has seen, or None for any."""
+    """RFC 7396 for flat objects. `if_match`: the revision that the caller has seen, or None for any.
+
+    Whoever has a person's address can have the account: it follows the address, and sessions from before end.
+    """
 
     kind: Kind
     identifier: str
     values: Document
     if_match: int | None
+    move_account: MoveAccount
 
     @property
     def takes_authority(self) -> bool:
@@ -42,12 +51,28 @@ class Patch:
         await kind.check(view, after, before)
         if all(after.get(name) == before.get(name) for name in self.values):
             return Plan(result=before)
+        moved = None
         if kind.name == "person":
             guard_owner(view, before)
             await keep_an_owner(view, after)
+            moved = await self._move(view, before, after)
         plan = view.written(kind.name, after, f"{kind.name}_changed", changed=sorted(self.values))
+        if moved is not None:
+            plan.join(moved)
+            plan.cut_subject = self.identifier
         for other, document in await kind.also(view, after, before):
             plan.join(view.written(other, document, f"{other}_changed"))
         if any(after.get(name) != before.get(name) for name in kind.connects):
             plan.cut_subject = self.identifier
         return plan
+
+    async def _move(self, view: View, before: Document, after: Document) -> Plan | None:
+        """Raises Problem 403 for somebody with roles, as the address decides who has them."""
+        if after.get("email") == before.get("email"):
+            return None
+        if before.get("roles"):
+            view.require("roles.write", None)
+        moved = await self.move_account(view, self.identifier, after.get("email"))
+        if moved is not None:
+            after["tokens_valid_after"] = cut_moment(view, before)
+        return moved

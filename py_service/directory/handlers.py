@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from py_service._core_rs import PermissionIndex
-from py_service.directory.change import Patch
+from py_service.directory.change import MoveAccount, Patch
 from py_service.directory.create import Create
 from py_service.directory.document import shown, values_of
 from py_service.directory.end import End
@@ -33,7 +33,8 @@ _PERSON = BY_NAME["person"]
 class DirectoryHandlers:
     """The routes of the directory room."""
 
-    def __init__(self, lane: Submitter, index: PermissionIndex, mongo: Mongo, pins: Pins) -> None:
+    def __init__(self, lane: Submitter, index: PermissionIndex, mongo: Mongo, pins: Pins, move_account: MoveAccount) -> None:
+        self._move_account = move_account
         self._pins = pins
         self._lane = lane
         self._index = index
@@ -95,7 +96,7 @@ class DirectoryHandlers:
         body = decoded(self._operations[kind.name].changes, request.body)
         identifier = request.parameters[kind.name]
         if_match = read_if_match(request.headers.get("if-match"))
-        return self._changed(kind, await self._submit(request, Patch(kind, identifier, values_of(body), if_match)))
+        return self._changed(kind, await self._submit(request, Patch(kind, identifier, values_of(body), if_match, self._move_account)))
 
     async def end(self, kind: Kind, request: Request) -> Response:
         """DELETE /v1/<plural>/{id}"""

@@ -19,7 +19,7 @@ def cut_moment(view: View, person: Document) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SetPersonState:
-    """Suspending also cuts every token and connection of the person."""
+    """Suspending also cuts every token and connection of the person, and sessions that began before it are good for nothing after it."""
 
     person: str
     state: str  # "active" or "suspended"
@@ -34,8 +34,8 @@ class SetPersonState:
             return Plan()
         body = body_of(document) | {"state": self.state, "revision": view.revision, "changed_at": view.at_ms}
         cut = None
+        guard_owner(view, document)  # also to let one in again: another owner has put this one out
         if self.state == "suspended":
-            guard_owner(view, document)
             await keep_an_owner(view, {**document, "state": "suspended"})
             body["tokens_valid_after"] = cut_moment(view, document)
             cut = self.person

@@ -4,16 +4,54 @@ from __future__ import annotations
 
 import hashlib
 
-from py_service.permissions.change import View, Write
+from py_service.errors import Problem
+from py_service.permissions.change import Plan, View, Write
+from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document
 
 COLLECTION = "accounts"
+NO_PASSWORD = ""  # nobody's: only a mail to its address opens such an account
+HELD_MAX = 10
 
 
 async def find_account(view: View, email: str) -> Document | None:
     """Whoever's it is: addresses are unique over all organizations."""
     found: Document | None = await view.mongo.database[COLLECTION].find_one({"_id": email}, session=view.session)
     return found
+
+
+async def accounts_of(view: View, person: str) -> list[Document]:
+    """A person's account; more than one only where an older version made it."""
+    holder = {"holder": holder_of(view.organization, person)}
+    return await view.mongo.database[COLLECTION].find(holder, session=view.session).limit(HELD_MAX).to_list()
+
+
+async def is_free(view: View, account: Document) -> bool:
+    """Whether nobody is behind it any more."""
+    person = await read_object(view.mongo, str(account["org"]), "person", str(account["person"]), view.session)
+    return person is None or person.get("ended_at") is not None
+
+
+async def move_account(view: View, person: str, email: str | None) -> Plan | None:
+    """What becomes of a person's account whose address is `email` from now on; None: there is none, or it is signed in with that already.
+
+    It goes along, without its password: whoever chose that had the old address, which may have been somebody else's. A mail to the new one
+    sets another. Without an address the account ends. Raises Problem 409 `email_taken`.
+    """
+    held = [account for account in await accounts_of(view, person) if account["_id"] != email]
+    if not held:
+        return None
+    plan = Plan(writes=[Write(COLLECTION, str(account["_id"]), None) for account in held])
+    if email is not None:
+        standing = await find_account(view, email)
+        if (
+            standing is not None
+            and (standing["org"], standing["person"]) != (view.organization, person)
+            and not await is_free(view, standing)
+        ):
+            raise Problem(409, "email_taken", "Somebody signs in with this e-mail address.")
+        plan.writes.append(account_write(email, new_account(view.organization, person, NO_PASSWORD)))
+    return plan
 
 
 def holder_of(organization: str, person: str) -> str:

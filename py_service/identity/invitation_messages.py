@@ -88,8 +88,9 @@ INVITE = Operation(
 )  # fmt: skip
 READ = Operation("Read an invitation", _TAG, {200: Invitation}, permission=PERMISSION, etag=True)
 RESEND = Operation(
-    "Send an invitation again", _TAG, {200: Invitation}, permission=PERMISSION, etag=True, codes=("409 invitation_accepted",),
-    detail="Links that were sent before are void; seven days begin anew.",
+    "Send an invitation again", _TAG, {200: Invitation}, permission=PERMISSION, etag=True,
+    codes=("409 account_exists", "409 invitation_accepted"),
+    detail="Links that were sent before are void; seven days begin anew. Somebody with roles is sent one by who might invite them.",
 )  # fmt: skip
 TAKE_BACK = Operation(
     "Take an invitation back", _TAG, {200: InvitationTakenBack}, permission=PERMISSION, detail="An account that was made with it stays."
@@ -97,8 +98,8 @@ TAKE_BACK = Operation(
 ACCEPT = Operation(
     "Accept an invitation", "Sign-in", {200: SignedIn}, NewPasswordBody,
     codes=(
-        "401 token_revoked", "403 person_suspended", "403 organization_suspended", "404 invitation_unknown", "409 email_taken",
-        "410 invitation_expired", "422 password_weak", "503 outcome_unknown",
+        "401 token_revoked", "403 person_suspended", "403 organization_suspended", "404 invitation_unknown", "409 account_exists",
+        "409 email_taken", "410 invitation_expired", "422 password_weak", "503 outcome_unknown",
     ),
     detail="Makes the account and signs in. If the answer is lost, the account stands: sign in with the password.",
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Invitations: a person is asked by mail to choose a password, and has an account from then on.
 
-Inviting, sending again, taking back and accepting are changes like any other. The link is made when the mail is sent (`letters.py`);
-`sent` counts how often that was asked for, and only the links of the last time are good.
+Inviting, sending again, taking back and accepting are changes like any other. The link is made when the mail is sent
+(`invitation_letters.py`); `sent` counts how often that was asked for, and only the links of the last time are good.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from py_service.errors import Problem, not_standing, unknown
-from py_service.identity.accounts import account_write, find_account, new_account
+from py_service.identity.accounts import account_write, accounts_of, find_account, is_free, new_account
 from py_service.identity.mailed_tokens import COLLECTION as TOKENS
 from py_service.identity.mailed_tokens import MailedToken, find_token
 from py_service.mail.letter import COLLECTION as OUTBOX
 from py_service.mail.letter import Letter
 from py_service.permissions.change import Plan, View, Write
 from py_service.permissions.owners import guard_owner
-from py_service.permissions.store import read_object
 from py_service.permissions.text import clean_email
 from py_service.stores.mongo import Document
 
@@ -53,10 +52,7 @@ class Invite:
             person = await view.get("person", self.person)
             if self.values or self.roles is not None:
                 raise Problem(400, "field_invalid", "Somebody who is here already is invited by `person` alone.")
-            if person.get("roles"):
-                # Whoever has the mail gets the roles, and the address may be the caller's doing.
-                view.require(ROLES_PERMISSION, None)
-                guard_owner(view, person)
+            _guard_roles(view, person)
         else:
             if "email" not in self.values or "name" not in self.values:
                 raise Problem(400, "field_invalid", "Somebody new has an e-mail address and a name; somebody who is here, `person`.")
@@ -70,9 +66,7 @@ class Invite:
             plan.images = [view.image("person", person)]
             plan.events.append(view.event("roles_set", identified, person=identified, detail={"roles": self.roles}))
         email = clean_email(str(person.get("email") or ""))
-        account = await find_account(view, email)
-        if account is not None and (account["org"], account["person"]) == (view.organization, person["id"]):
-            raise Problem(409, "account_exists", "This person has an account already.")
+        await _without_account(view, str(person["id"]))
         identifier = self.identifier or f"{KIND}_{secrets.token_hex(8)}"
         if await view.find_ended_or_not(KIND, identifier) is not None:
             raise Problem(409, "id_taken", "There is, or was, an invitation with this id.")
@@ -80,7 +74,7 @@ class Invite:
             "id": identifier, "person": person["id"], "name": person["name"], "email": email, "created_at": view.at_ms, "sent": 1,
             "expires_at": view.at_ms + LIFE_MS, "accepted_at": None, "invited_by": None if view.actor is None else view.actor.subject,
         }  # fmt: skip
-        invited = _sent(view, document, "invitation_made")
+        invited = _sent(view, document, person, "invitation_made")
         plan.join(invited)
         plan.result = invited.result
         return plan
@@ -98,8 +92,11 @@ class SendAgain:
         document = await view.get(KIND, self.invitation)
         if document["accepted_at"] is not None:
             raise Problem(409, "invitation_accepted", "This invitation was accepted: there is an account.")
+        person = await view.get("person", str(document["person"]))
+        _guard_roles(view, person)
+        await _without_account(view, str(person["id"]))
         after = {**document, "sent": document["sent"] + 1, "expires_at": view.at_ms + LIFE_MS}
-        return _sent(view, after, "invitation_sent_again")
+        return _sent(view, after, person, "invitation_sent_again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +131,9 @@ class Accept:
         standing = view.index.authenticate(view.organization, person, view.at_ms, "")
         if standing in ("person_suspended", "organization_suspended"):
             raise not_standing(standing)
+        await _without_account(view, person)
         account = await find_account(view, email)
-        if account is not None and not await _is_free(view, account):
+        if account is not None and not await is_free(view, account):
             raise Problem(409, "email_taken", "There is an account with this e-mail address.")
         plan = view.written(KIND, {**document, "accepted_at": view.at_ms}, "invitation_accepted")
         plan.writes += [account_write(email, new_account(view.organization, person, self.password)), Write(TOKENS, found.id, None)]
@@ -150,18 +148,27 @@ async def standing_invitation(view: View, token: MailedToken) -> Document:
         raise unknown(KIND)
     if person.get("email") != document["email"]:
         raise unknown(KIND)
-    if document["expires_at"] <= view.at_ms:
+    # What the roles of an account come to was judged when the mail was asked for: whoever asked mightn't have been let to for these.
+    if document["expires_at"] <= view.at_ms or document.get("roles", []) != person.get("roles", []):
         raise Problem(410, "invitation_expired", "This invitation is over: ask for another one.")
     return document
 
 
-async def _is_free(view: View, account: Document) -> bool:
-    """Whether nobody is behind it any more."""
-    person = await read_object(view.mongo, str(account["org"]), "person", str(account["person"]), view.session)
-    return person is None or person.get("ended_at") is not None
+def _guard_roles(view: View, person: Document) -> None:
+    """Whoever has the mail gets the roles, and the address may be the caller's doing. Raises Problem 403."""
+    if person.get("roles"):
+        view.require(ROLES_PERMISSION, None)
+        guard_owner(view, person)
 
 
-def _sent(view: View, document: Document, what: str) -> Plan:
+async def _without_account(view: View, person: str) -> None:
+    """Raises Problem 409: a second account of a person would outlive what ends the first."""
+    if await accounts_of(view, person):
+        raise Problem(409, "account_exists", "This person has an account already.")
+
+
+def _sent(view: View, document: Document, person: Document, what: str) -> Plan:
+    document = {**document, "roles": person.get("roles") or []}
     plan = view.written(KIND, document, what)
     letter = Letter(LETTER, view.organization, str(document["id"]), str(document["email"]), view.at_ms)
     plan.writes.append(Write(OUTBOX, letter.id, letter.document()))

@@ -57,9 +57,9 @@ class Passwords:
         self._nobody = self._hasher.hash("nobody has this password")
 
     async def verify(self, stored: str | None, password: str) -> bool:
-        """Whether it is the password. `stored` is None when there is no account: the same work, always False."""
+        """Whether it is the password. `stored` is None when there is no account, empty when it has none: as much work, always False."""
         matches = await self._in_pool(lambda: self._verify(stored or self._nobody, password))
-        return matches and stored is not None
+        return matches and bool(stored)
 
     async def hash(self, password: str) -> str:
         """The encoded hash, with its salt and parameters."""

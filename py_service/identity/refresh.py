@@ -34,7 +34,7 @@ class Refresh:
             raise await self._reused(shown)
         if shown.expires_at <= self._clock_ms():
             raise Problem(401, "refresh_token_expired", "This refresh token has expired. Sign in again.")
-        now_ms = await self._issuer.check_standing(shown.org, shown.person, shown.family)
+        now_ms = await self._issuer.check_standing(shown.org, shown.person, shown.family, session.created_at)
         # The next token is stored before the old one is used up: if the store fails between, the client can ask again.
         following, following_token = self._issuer.new_token(shown.org, shown.person, shown.family, now_ms)
         await self._store.insert_token(following)

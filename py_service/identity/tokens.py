@@ -31,15 +31,20 @@ class TokenIssuer:
         self._permissions = permissions
         self._clock_ms = clock_ms
 
-    async def check_standing(self, organization: str, person: str, session: str) -> int:
-        """A moment (ms) as of which a token of the session would stand. Raises Problem 401 `token_revoked`, 403 when suspended, 503.
+    async def check_standing(self, organization: str, person: str, session: str, began_ms: int | None = None) -> int:
+        """A moment (ms) as of which a token of the session would stand; `began_ms` is when one that goes on began.
+
+        Raises Problem 401 `token_revoked`, 403 when suspended, 503.
 
         INVARIANT: the clock is read before the fence. A session that ends after the fence is remembered for longer than any token of
         that moment lives, however long this process stands still in between.
         """
         now_ms = self._clock_ms()
         await self._permissions.current(organization)
-        cause = self._permissions.index.authenticate(organization, person, now_ms, session)
+        index = self._permissions.index
+        cause = index.authenticate(organization, person, now_ms, session)
+        if cause is None and began_ms is not None:
+            cause = index.authenticate(organization, person, began_ms, session)  # the person was put out since, and is back
         if cause is None:
             return now_ms
         # `token_revoked`: the session has ended, or tokens are cut to a moment that this process's clock hasn't reached.

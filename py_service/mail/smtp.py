@@ -53,8 +53,8 @@ class SmtpMailer:
         message = message_of(mail, self.sender)
         try:
             await aiosmtplib.send(
-                message, hostname=self.host, port=self.port, username=self.username, password=self.password, use_tls=self.tls,
-                start_tls=self.start_tls, timeout=SECONDS_MAX,
+                message, recipients=[mail.to], hostname=self.host, port=self.port, username=self.username, password=self.password,
+                use_tls=self.tls, start_tls=self.start_tls, timeout=SECONDS_MAX,
             )  # fmt: skip
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _told(error.recipients[0].code if error.recipients else 0, error) from None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from py_service.errors import Problem
 
 NAME_CHARACTERS_MAX = 200
 EMAIL_CHARACTERS_MAX = 254  # RFC 5321, 4.5.3.1.3
+# A dot-atom of 64 characters at most, and host names (RFC 5321, 4.1.2 and 4.5.3.1.1; RFC 1123, 2.1). Nothing else that RFC 5322 knows:
+# a comma, a comment or angle brackets make another address of it where a mail is addressed.
+_LOCAL = re.compile(r"(?=.{1,64}\Z)[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # What turns the reading direction, joins or is not seen: a name with them can look like another (Unicode TR 36, 3.3).
 _FORBIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _JOINERS = {"\u200c", "\u200d"}  # needed to write Persian and several Indic scripts
@@ -33,7 +38,8 @@ def clean_email(text: str) -> str:
     """
     email = text.strip().lower()
     local, at, domain = email.rpartition("@")
-    plausible = at and local and "@" not in local and "." in domain and not domain.startswith((".", "-")) and ".." not in email
-    if not plausible or len(email) > EMAIL_CHARACTERS_MAX or not email.isascii() or not all(33 <= ord(letter) <= 126 for letter in email):
+    labels = domain.split(".")
+    plausible = at and len(labels) > 1 and len(email) <= EMAIL_CHARACTERS_MAX and email.isascii()
+    if not plausible or not _LOCAL.fullmatch(local) or not all(_LABEL.fullmatch(label) for label in labels):
         raise Problem(422, "email_invalid", "This is not an e-mail address that is taken here: ASCII, name@domain.")
     return email

@@ -258,11 +258,11 @@ class Attempt:
         if outcome.final:
             self.settled(outcome)
 
-    def settled(self, outcome: Outcome) -> None:
-        """The lock has spoken, or no command ever went out."""
+    def settled(self, outcome: Outcome, shut: bool = True) -> None:
+        """The lock has spoken, or no command ever went out. `shut`: it is certain that nothing moved, so what was taken goes back."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
-            if outcome.state == UNLOCKED_FAILED:
+            if outcome.state == UNLOCKED_FAILED and shut:
                 self._give_back(self.recorded.identifier)
 
     def _give_back(self, identifier: str) -> None:

@@ -16,7 +16,7 @@ from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.unlock.announcer import Announcer, Stored
 from py_service.unlock.attempt import Attempt
 from py_service.unlock.desk import Desk
-from py_service.unlock.report import LockOff, ReportMember, ReportRefused, in_time, outcome_event, outcome_of, verify
+from py_service.unlock.report import LockOff, ReportMember, ReportRefused, in_time, outcome_event, outcome_of, stayed_shut, verify
 
 LISTEN_AGAIN_SECONDS = 0.2
 
@@ -96,7 +96,7 @@ class ReplyListener:
         if report.result == "done" and not in_time(report, attempt.recorded.at_ms, attempt.expires_at_ms):
             return False
         # The person hears it now: the lock keeps its signed word until it is in the journal.
-        attempt.settled(outcome_of(report))
+        attempt.settled(outcome_of(report), stayed_shut(report))
         event = outcome_event(message.org, report, attempt.door, attempt.person)
         member = ReportMember(message.org, report, event, on_stored=self._stored, on_committed=self._announcer.event)
         try:

@@ -112,6 +112,17 @@ async def test_nobody_gives_a_key_what_they_do_not_have(owner: Manager, service:
     assert year == datetime.timedelta(days=365)
 
 
+async def test_a_key_makes_nobody_mightier_than_it_is(owner: Manager, http: httpx.AsyncClient) -> None:
+    made = await owner(
+        "POST", "/v1/api-keys", 201, {"name": "Roles", "scopes": ["roles.write", "doors.read", "events.read", "persons.read"]}
+    )
+    path = "/v1/persons/stranger-1/roles"
+    for role in ("admin", "site_manager", "installer"):
+        assert await ask(http, made["key"], "PUT", path, {"roles": [{"role": role, "sites": ["berlin"]}]}) == (403, "role_missing"), role
+    assert await ask(http, made["key"], "PUT", path, {"roles": [{"role": "auditor", "sites": ["berlin"]}]}) == (200, "")
+    assert await ask(http, made["key"], "PUT", path, {"roles": []}) == (200, "")
+
+
 async def test_what_is_no_key_or_nobodys_is_told_apart_from_nothing_else(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
     made = await owner("POST", "/v1/api-keys", 201, READS)
     key, organization = str(made["key"]), service.demo.id

@@ -299,6 +299,12 @@ async def test_there_is_always_an_owner(owner: Manager, service: Service, http: 
     ):
         await admin("PUT", f"/v1/persons/{admin.person}/roles", 403, body, "role_missing")
     await admin("PUT", f"/v1/persons/{own}/roles", 403, {"roles": []}, "role_missing")
+    third = stranger(5)
+    await owner("PUT", f"/v1/persons/{third}/roles", 200, {"roles": [{"role": "owner", "sites": None}]})
+    await owner("POST", f"/v1/persons/{third}/suspend", 200)
+    await admin("POST", f"/v1/persons/{third}/resume", 403, None, "role_missing")
+    await owner("POST", f"/v1/persons/{third}/resume", 200)
+    await owner("PUT", f"/v1/persons/{third}/roles", 200, {"roles": []})
     await admin("POST", f"/v1/persons/{own}/suspend", 403, None, "role_missing")
     await admin("DELETE", f"/v1/persons/{own}", 403, None, "role_missing")
     await admin("PATCH", f"/v1/persons/{own}", 403, {"valid_until": "2030-01-01T00:00:00Z"}, "role_missing")
@@ -388,7 +394,9 @@ async def test_lists_are_in_the_order_of_names_and_pages_meet(owner: Manager) ->
     [
         *(("groups", {"name": name}, "name_invalid") for name in (" ", "a\u202eb", "a\u0000b", "zero\u200bwidth", "line\nfeed", "x" * 201)),
         *(("persons", {"name": "X", "email": email}, "email_invalid")
-          for email in ("nobody", "@x.example", "a@b", "a@@b.example", "\u0430da@nordlicht.example", "a b@x.example", "a@x..example")),
+          for email in ("nobody", "@x.example", "a@b", "a@@b.example", "\u0430da@nordlicht.example", "a b@x.example", "a@x..example",
+                        "a,b@x.example", "x(y)@b.example", "a<b>@x.example", '"a"@x.example', "a@x.example.", ".a@x.example",
+                        "a@-x.example", "a@x_y.example", "a@[127.0.0.1]", f"{'a' * 65}@x.example")),
         ("persons", {"name": "X", "valid_from": "2026-01-02T00:00:00Z", "valid_until": "2026-01-02T00:00:00Z"}, "validity_invalid"),
         ("persons", {"name": "X", "valid_from": "1960-01-02T00:00:00Z"}, "validity_invalid"),
         ("sites", {"name": "X", "time_zone": "Mars/Olympus"}, "time_zone_unknown"),

@@ -111,7 +111,7 @@ async def test_who_may_invite_whom(owner: Manager, service: Service, http: httpx
     for role, person in persons.items():
         await owner("PUT", f"/v1/persons/{person}/roles", 200, {"roles": [{"role": role, "sites": None}]})
     # Who may change an address and invite would else be whoever they like.
-    await manager("PATCH", f"/v1/persons/{persons['admin']}", 200, {"email": "mallory@nordlicht.example"})
+    await manager("PATCH", f"/v1/persons/{persons['admin']}", 403, {"email": "mallory@nordlicht.example"}, code="role_missing")
     await manager("POST", "/v1/invitations", 403, {"person": persons["admin"]}, code="role_missing")
     await owner("PUT", "/v1/persons/stranger-0/roles", 200, {"roles": [{"role": "admin", "sites": None}]})
     await manager("POST", "/v1/invitations", 403, {"person": persons["owner"]}, code="role_missing")
@@ -147,6 +147,66 @@ async def test_a_link_is_good_for_the_latest_mail_only_and_not_once_taken_back(
     await service.database["invitations"].update_one({"_id": f"{service.demo.id}:{again['id']}"}, {"$set": {"expires_at": 1}})
     await owner("PATCH", f"/v1/persons/{made['person']}", 200, {"email": "rae@nordlicht.example"})
     assert await post(http, "/v1/invitations/accept", {"token": third, "password": PASSWORD}) == (410, "invitation_expired")
+
+
+async def test_an_invitation_from_before_the_roles_is_nobodys_way_to_them(
+    owner: Manager, service: Service, http: httpx.AsyncClient
+) -> None:
+    await owner("PUT", "/v1/persons/stranger-0/roles", 200, {"roles": [{"role": "site_manager", "sites": None}]})
+    manager = Manager(service, http, "stranger-0")
+    person = (await manager("POST", "/v1/persons", 201, {"name": "Uma", "email": "mallory.uma@nordlicht.example"}))["id"]
+    made = await manager("POST", "/v1/invitations", 201, {"person": person})
+    token = await token_mailed(service, "mallory.uma@nordlicht.example")
+    await owner("PUT", f"/v1/persons/{person}/roles", 200, {"roles": [{"role": "admin", "sites": None}]})
+    assert await post(http, "/v1/invitations/accept", {"token": token, "password": PASSWORD}) == (410, "invitation_expired")
+    await manager("POST", f"/v1/invitations/{made['id']}/resend", 403, code="role_missing")
+    await owner("POST", f"/v1/invitations/{made['id']}/resend", 200)
+    token = await token_mailed(service, "mallory.uma@nordlicht.example", 2)
+    assert (await post(http, "/v1/invitations/accept", {"token": token, "password": PASSWORD}))[0] == 200
+
+
+async def test_an_account_follows_its_persons_address_and_nobody_stays_behind(
+    owner: Manager, service: Service, http: httpx.AsyncClient
+) -> None:
+    """A mistyped address: a stranger accepts, and is put out by the correction, with everything that they hold."""
+    old, new = "vera.lng@nordlicht.example", "vera.long@nordlicht.example"
+    made = await owner("POST", "/v1/invitations", 201, {"email": old, "name": "Vera Long"})
+    signed_in = (await post(http, "/v1/invitations/accept", {"token": await token_mailed(service, old), "password": PASSWORD}))[1]
+    await post(http, "/v1/password-reset", {"email": old})
+    reset = await token_mailed(service, old, 2)
+    await owner("PATCH", f"/v1/persons/{made['person']}", 200, {"email": new})
+    async with service.clients_of_each_worker() as clients:
+        for client, *_ in clients.values():
+            answer = await client.get("/v1/me", headers=shown(signed_in))
+            assert (answer.status_code, answer.json()["code"]) == REVOKED
+    assert await post(http, "/v1/refresh", {"refresh_token": signed_in["refresh_token"]}) == REVOKED
+    assert await post(http, "/v1/password-reset/confirm", {"token": reset, "password": ANOTHER}) == (401, "reset_token_unknown")
+    nobody_has = "nobody has this password"
+    for email, password in ((old, PASSWORD), (new, PASSWORD), (new, nobody_has)):
+        assert (await sign_in(http, email, password))[0] == 401, (email, password)
+    await owner("POST", "/v1/invitations", 409, {"person": made["person"]}, code="account_exists")
+    assert await service.database["accounts"].find({"holder": f"{service.demo.id}:{made['person']}"}).to_list() == [
+        {"_id": new, "org": service.demo.id, "person": made["person"], "holder": f"{service.demo.id}:{made['person']}", "password": ""}
+    ]
+    await post(http, "/v1/password-reset", {"email": new})
+    reset = await token_mailed(service, new)
+    assert await post(http, "/v1/password-reset/confirm", {"token": reset, "password": ANOTHER}) == (204, None)
+    assert (await sign_in(http, new, ANOTHER))[0] == 200
+    await owner("PATCH", f"/v1/persons/{made['person']}", 409, {"email": service.neighbour.cast["owner"].email}, code="email_taken")
+    assert (await sign_in(http, new, ANOTHER))[0] == 200, "nothing half done"
+    await owner("PATCH", f"/v1/persons/{made['person']}", 200, {"email": None})
+    assert (await sign_in(http, new, ANOTHER))[0] == 401
+
+
+async def test_a_session_from_before_a_suspension_is_over_after_it(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    await owner("POST", "/v1/invitations", 201, {"email": "wes@nordlicht.example", "name": "Wes"})
+    token = await token_mailed(service, "wes@nordlicht.example")
+    signed_in = (await post(http, "/v1/invitations/accept", {"token": token, "password": PASSWORD}))[1]
+    await owner("POST", f"/v1/persons/{signed_in['person']}/suspend", 200)
+    await owner("POST", f"/v1/persons/{signed_in['person']}/resume", 200)
+    assert await post(http, "/v1/refresh", {"refresh_token": signed_in["refresh_token"]}) == REVOKED
+    again = (await sign_in(http, "wes@nordlicht.example", PASSWORD))[1]
+    assert (await post(http, "/v1/refresh", {"refresh_token": again["refresh_token"]}))[0] == 200
 
 
 async def test_of_many_who_accept_at_once_one_does(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -346,6 +346,7 @@ class Heard:
     bus: FakeBus = field(default_factory=FakeBus)
     members: list[Member] = field(default_factory=list)
     desk: Desk = field(default_factory=Desk)
+    given_back: list[object] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         claims = cast("Claims", FakeClaims())
@@ -357,7 +358,7 @@ class Heard:
             wait_seconds=0,
             idempotency_key=None,
             pin=None,
-            lanes=Lanes(print, print, lambda *_: False),
+            lanes=Lanes(print, self.given_back.append, lambda *_: False),
             on_committed=self.desk.add,
         )
         assert self.attempt.judge(NOW_MS) and self.attempt.allowed
@@ -391,6 +392,18 @@ async def test_a_switched_off_lock_settles_nothing() -> None:
     await heard.hear(report())
     assert not heard.attempt.outcome.done() and heard.members == [] and len(heard.desk) == 1
     assert heard.bus.passed_on == [("acme", "lock1", report())]
+
+
+@pytest.mark.parametrize(
+    ("text", "goes_back"),
+    [(report("refused", reason="lock_jammed"), 1), (report("refused", reason="command_replayed"), 0), (report(), 0)],
+)
+async def test_what_was_taken_goes_back_when_nothing_can_have_moved(text: str, goes_back: int) -> None:
+    """A lock that was given the command twice refuses the second: with the first it may have opened."""
+    heard = Heard()
+    heard.attempt._ruling = replace(heard.attempt.ruling, taken=b"{}")
+    await heard.hear(text)
+    assert heard.attempt.outcome.done() and len(heard.given_back) == goes_back
 
 
 async def test_a_lock_without_the_time_refuses_all_the_same() -> None:
