@@ -73,8 +73,10 @@ def test_a_use_of_the_givers_is_counted_or_opens_nothing() -> None:
     assert reason(counted, "holder") == "granted"
 
 
-def two(index: PermissionIndex, first: str, second: str) -> str:
+def two(index: PermissionIndex, first: str, second: str, used: dict[str, int] | None = None) -> str:
+    """What `second` is told a second after `first`; `used`: of passes, how often they were."""
     records: dict[str, Any] = {"door.front": {"first_person": first, "first_at": NOW_MS - 1_000}}
+    records |= {f"pass.{name}": {"used": count} for name, count in (used or {}).items()}
     decision = index.check("acme", second, "front", NOW_MS)
     for _ in range(4):
         settled = index.settle("acme", second, "front", decision, None, NOW_MS, msgspec.json.encode(records))
@@ -84,12 +86,20 @@ def two(index: PermissionIndex, first: str, second: str) -> str:
     raise AssertionError("records that are never enough")
 
 
-def test_whoever_was_let_in_by_the_other_is_no_second_person() -> None:
-    """One human with a pass of their own making would be two; whoever may without the other's word counts."""
-    persons, pair = ["anna", "ben", "guest"], {"two_persons_seconds": 60}
-    grants = [grant("anna", "anna"), grant("ben", "ben"), grant("guest", "guest", "anna")]
+def test_keys_that_somebody_shares_make_no_second_person() -> None:
+    """One human with passes of their own making would be two, or three: who holds nothing of their own counts beside nobody."""
+    persons, pair = ["anna", "ben", "guest", "other"], {"two_persons_seconds": 60}
+    grants = [grant("anna", "anna"), grant("ben", "ben"), grant("guest", "guest", "anna"), grant("other", "other", "anna")]
     index = index_of(grants, persons, **pair)
-    assert two(index, "anna", "ben") == two(index, "ben", "guest") == two(index, "guest", "ben") == "granted"
-    assert two(index, "anna", "guest") == two(index, "guest", "anna") == "second_person_needed"
-    both = index_of([*grants, grant("guest-too", "guest", "ben")], persons, **pair)
-    assert two(both, "anna", "guest") == "granted"
+    assert two(index, "anna", "ben") == two(index, "ben", "anna") == "granted"
+    alone = [("anna", "guest"), ("guest", "anna"), ("guest", "other"), ("ben", "guest"), ("guest", "ben")]
+    assert {two(index, *two_of_them) for two_of_them in alone} == {"second_person_needed"}
+    assert two(index_of([*grants, grant("own", "guest")], persons, **pair), "anna", "guest") == "granted"
+
+
+def test_the_second_person_comes_by_what_is_their_own() -> None:
+    """A pass of Ben's that is used up, and one that Anna shared with him: the shared one is no way in beside Anna."""
+    grants = [grant("anna", "anna"), grant("ben", "ben", uses={"mine": 1}), grant("given", "ben", "anna")]
+    index = index_of(grants, ["anna", "ben"], two_persons_seconds=60)
+    assert two(index, "anna", "ben") == "granted"
+    assert two(index, "anna", "ben", {"mine": 1}) == two(index, "ben", "anna", {"mine": 1}) == "second_person_needed"

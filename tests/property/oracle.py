@@ -113,7 +113,7 @@ class Organization:
     def __init__(self) -> None:
         self.bag: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
         self.met: collections.Counter[str] = collections.Counter()
-        self.without: str | None = None  # whose giving doesn't count while somebody is judged beside them
+        self.own_only = False  # whether what another person shared doesn't count
         """What was decided by what: tells a test whether its organizations ask everything."""
 
     def apply(self, images: Iterable[Document]) -> None:
@@ -133,13 +133,13 @@ class Organization:
     def check(self, person_id: str, door_id: str, now_ms: int) -> Answer:
         return self.judge(person_id, door_id, now_ms).answer
 
-    def judge_without(self, other: str, person_id: str, door_id: str, now_ms: int) -> Judged:
-        """As if nothing that is passed on came from `other`."""
-        self.without = other
+    def judge_own(self, person_id: str, door_id: str, now_ms: int) -> Judged:
+        """By what a manager gave them."""
+        self.own_only = True
         try:
             return self.judge(person_id, door_id, now_ms)
         finally:
-            self.without = None
+            self.own_only = False
 
     def judge(self, person_id: str, door_id: str, now_ms: int) -> Judged:
         if not any(organization["active"] for organization in self.bag["organization"].values()):
@@ -257,7 +257,7 @@ class Organization:
         giver = text(terms, "given_by") if isinstance(terms, Mapping) else None
         if giver is None:
             return True
-        why = self.why_giver_may_not(giver, grant, door_id, now_ms, path)
+        why = "shared" if self.own_only else self.why_giver_may_not(giver, grant, door_id, now_ms, path)
         self.met[f"giver {len(path) + 1}: {why or 'may'}"] += 1
         return why is None
 
@@ -265,8 +265,6 @@ class Organization:
         giver, door = self.bag["person"].get(giver_id), self.bag["door"][door_id]
         if len(path) >= GIVERS_MAX:
             return "too deep"
-        if giver_id == self.without:
-            return "vouches for who comes along"
         if giver_id in path:
             return "vouches for himself"
         if giver is None:

@@ -92,9 +92,10 @@ class Attempt:
         self.taken |= self.move(asking.person)
         if open_for_all:
             return asking.door
-        rule = self.use(judged, self.taken["passes"]) or answer.rule
         if self.door.get("two_persons_seconds") is not None and judged.mode != "unlocked":
-            self.hear_two(door)
+            rule = self.hear_two(door)
+        else:
+            rule = self.use(judged, self.taken["passes"]) or answer.rule
         if today is not None:
             door["opened_day"] = today
             self.taken |= {"opened_for_all": True, "opened_day": today}
@@ -158,25 +159,27 @@ class Attempt:
             raise Refused("pass_used_up", judged.choices[0][0])
         return None
 
-    def hear_two(self, door: Record) -> None:
-        """Somebody else asked lately, and comes along; otherwise whoever asks now is the first."""
+    def hear_two(self, door: Record) -> str | None:
+        """Somebody else asked lately, and both come by what is their own; otherwise whoever asks now is the first."""
         asking, first, within_ms = self.asking, door.get("first_person"), int(str(self.door["two_persons_seconds"])) * 1_000
         if first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms:
-            own = self.organization.judge_without(str(first), asking.person, asking.door, asking.now_ms)
-            judged = self.organization.judge_without(asking.person, first, asking.door, asking.now_ms)
-            passes: list[str] = []
+            own = self.organization.judge_own(asking.person, asking.door, asking.now_ms)
+            firsts = self.organization.judge_own(str(first), asking.door, asking.now_ms)
+            before, passes = copy.deepcopy(self.records), list[str]()
             try:
-                if not own.answer.allowed or not judged.answer.allowed:
-                    raise Refused(judged.answer.reason, judged.answer.rule)
-                moved = self.move(first)
-                self.use(judged, passes)
+                if not own.answer.allowed or not firsts.answer.allowed:
+                    raise Refused("nobody", None)
+                rule = self.use(own, passes) or own.answer.rule
+                moved = self.move(str(first))
+                self.use(firsts, passes)
             except Refused:
-                pass  # what they took until then is dropped with everything else that this attempt took
+                self.records = before
             else:
                 self.record(f"door.{asking.door}").update(first_person=None, first_at=None)
                 self.taken["passes"] += passes
                 self.taken |= {"first_person": first, "first_moved": tidy(moved) or None}
-                return
+                return rule
+        self.use(self.judged, [])
         self.record(f"door.{asking.door}").update(first_person=asking.person, first_at=asking.now_ms)
         raise Refused("second_person_needed", asking.door)
 

@@ -23,6 +23,15 @@ impl Listener for Silent {
     fn step(&mut self, _: &'static str, _: bool, _: impl FnOnce() -> String) {}
 }
 
+/// What somebody may pass by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Everything that is theirs.
+    All,
+    /// What a manager gave them: no pass that another person shared.
+    Own,
+}
+
 type Outcome = (Reason, Option<Identifier>);
 
 /// May `person` pass `door` at `now_ms`?
@@ -33,16 +42,16 @@ pub fn decide(
     now_ms: i64,
     listener: &mut impl Listener,
 ) -> Decision {
-    decide_without(state, person, door, now_ms, None, listener)
+    decide_by(state, person, door, now_ms, Rights::All, listener)
 }
 
-/// Like `decide`, as if nothing that somebody else gave, or passed on, came from `without`.
-pub fn decide_without(
+/// Like `decide`, by these rights.
+pub fn decide_by(
     state: &State,
     person: &str,
     door: &str,
     now_ms: i64,
-    without: Option<&str>,
+    rights: Rights,
     listener: &mut impl Listener,
 ) -> Decision {
     let mut needs = None;
@@ -50,7 +59,7 @@ pub fn decide_without(
         let door = state.doors.get(door);
         listener.step("door_known", door.is_some(), String::new);
         let door = door.ok_or((Reason::DoorUnknown, None))?;
-        outcome_of(state, person, door, now_ms, without, &mut needs, listener)
+        outcome_of(state, person, door, now_ms, rights, &mut needs, listener)
     });
     decision(state, outcome, needs)
 }
@@ -58,8 +67,17 @@ pub fn decide_without(
 /// The same of a person and a door that were found before.
 pub fn decide_found(state: &State, person: &Person, door: &Door, now_ms: i64) -> Decision {
     let mut needs = None;
-    let outcome = active_person(state, || Some(person), &mut Silent)
-        .and_then(|person| outcome_of(state, person, door, now_ms, None, &mut needs, &mut Silent));
+    let outcome = active_person(state, || Some(person), &mut Silent).and_then(|person| {
+        outcome_of(
+            state,
+            person,
+            door,
+            now_ms,
+            Rights::All,
+            &mut needs,
+            &mut Silent,
+        )
+    });
     decision(state, outcome, needs)
 }
 
@@ -83,14 +101,14 @@ fn outcome_of(
     person: &Person,
     door: &Door,
     now_ms: i64,
-    without: Option<&str>,
+    rights: Rights,
     needs: &mut Option<Box<Needs>>,
     listener: &mut impl Listener,
 ) -> Result<Outcome, Outcome> {
     not_locked_down(state, door, listener)?;
     person_stands(person, now_ms, listener)?;
     let mut hearing = Hearing {
-        without,
+        rights,
         ..Hearing::new(state, door, now_ms)
     };
     let mode = hearing.mode();
@@ -252,8 +270,7 @@ pub struct Hearing<'a> {
     state: &'a State,
     door: &'a Door,
     now_ms: i64,
-    /// Whose giving doesn't count; see `decide_without`.
-    without: Option<&'a str>,
+    rights: Rights,
     givers_asked: Cell<u32>,
     /// Open rules whose uses are limited, and whether there is one whose uses aren't.
     limited: Vec<&'a Grant>,
@@ -278,7 +295,7 @@ impl<'a> Hearing<'a> {
             state,
             door,
             now_ms,
-            without: None,
+            rights: Rights::All,
             givers_asked: Cell::new(0),
             limited: Vec::new(),
             unlimited: false,
@@ -361,6 +378,9 @@ impl<'a> Hearing<'a> {
         let Some(giver) = grant.pass.as_ref().and_then(|pass| pass.given_by.as_ref()) else {
             return true;
         };
+        if self.rights == Rights::Own {
+            return false;
+        }
         let Some(giver) = self.state.persons.get(giver.as_str()) else {
             return false;
         };
@@ -368,7 +388,6 @@ impl<'a> Hearing<'a> {
         self.givers_asked.set(self.givers_asked.get() + 1);
         if path.len() >= PASSED_ON_MAX
             || path.contains(&id)
-            || self.without == Some(id)
             || self.givers_asked.get() > GIVERS_ASKED_MAX
             || person_stands(giver, self.now_ms, &mut Silent).is_err()
         {

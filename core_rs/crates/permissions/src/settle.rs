@@ -2,7 +2,7 @@
 //!
 //! The caller reads the states that are missing, in the transaction that carries the decision, and writes those that changed.
 //! INVARIANT: a refusal changes nothing but the count of wrong PINs and who asked first.
-use crate::check::{Silent, decide_without};
+use crate::check::{Rights, Silent, decide_by};
 use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::AntiPassback;
 use crate::identifier::Identifier;
@@ -47,6 +47,8 @@ pub struct Asking<'a> {
 }
 
 type Refused = (Reason, Option<Identifier>);
+
+const NOT_BOTH: Refused = (Reason::SecondPersonNeeded, None);
 
 /// Settles `decision`, which was made for the same person, door and moment.
 #[must_use]
@@ -134,10 +136,11 @@ impl Desk<'_> {
         if open_for_all {
             return Ok(Identifier::new(asking.door));
         }
-        let used = self.use_one(needs, &mut taken.passes)?;
-        if needs.two_persons_seconds.is_some() {
-            self.hear_two(asking, needs, taken)?;
-        }
+        let used = if needs.two_persons_seconds.is_some() {
+            self.hear_two(asking, needs, taken)?
+        } else {
+            self.use_one(needs, &mut taken.passes)?
+        };
         if let Some(day) = needs.first_person_day {
             let key = door_key(asking.door);
             let record = Record {
@@ -339,12 +342,13 @@ impl Desk<'_> {
     }
 
     /// The first to ask is remembered and refused; the second opens, if the first still may, and both have come in.
+    /// The rule is the second's.
     fn hear_two(
         &mut self,
         asking: Asking<'_>,
         needs: &Needs,
         taken: &mut Taken,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Identifier>, Refused> {
         let key = door_key(asking.door);
         let record = self.ledger.read(&key);
         let waits_ms = i64::from(needs.two_persons_seconds.unwrap_or_default()) * 1_000;
@@ -353,18 +357,22 @@ impl Desk<'_> {
             first.as_str() != asking.person
                 && asking.now_ms.saturating_sub(*at_ms).saturating_abs() <= waits_ms
         });
-        if let Some((first, _)) = first
-            && self.first_comes_along(&first, asking, taken)
-        {
-            let record = Record {
-                first_person: None,
-                first_at: None,
-                ..record
-            };
-            self.ledger.write(key, record);
-            taken.first_person = Some(first);
-            return Ok(());
+        if let Some((first, _)) = first {
+            let before = self.ledger.changed.clone();
+            if let Ok(rule) = self.both_come(&first, asking, taken) {
+                let record = Record {
+                    first_person: None,
+                    first_at: None,
+                    ..record
+                };
+                self.ledger.write(key, record);
+                taken.first_person = Some(first);
+                return Ok(rule);
+            }
+            self.ledger.changed = before;
         }
+        // Who has no use left is told so, and is nobody's first.
+        self.use_one(needs, &mut Vec::new())?;
         let record = Record {
             first_person: Identifier::new(asking.person),
             first_at: Some(asking.now_ms),
@@ -374,47 +382,49 @@ impl Desk<'_> {
         Err((Reason::SecondPersonNeeded, Identifier::new(asking.door)))
     }
 
-    /// Two who vouch for each other are one: each may come without what the other gave them.
-    fn may_without(&self, person: &str, other: &str, door: &str) -> Decision {
-        decide_without(
+    /// Two are two by what is their own: keys that somebody shares, with themselves or with two others, may be in one hand.
+    fn decide_own(&self, person: &str, door: &str) -> Decision {
+        decide_by(
             self.state,
             person,
             door,
             self.now_ms,
-            Some(other),
+            Rights::Own,
             &mut Silent,
         )
     }
 
-    /// What the first person needs is asked now: a grant that was taken meanwhile is gone, a pass is used, an area entered.
-    fn first_comes_along(
+    /// What both need is asked now: a grant that was taken meanwhile is gone, a pass is used, an area entered.
+    fn both_come(
         &mut self,
         first: &Identifier,
         asking: Asking<'_>,
         taken: &mut Taken,
-    ) -> bool {
+    ) -> Result<Option<Identifier>, Refused> {
         let person = first.as_str();
-        let decision = self.may_without(person, asking.person, asking.door);
-        let own = self.may_without(asking.person, person, asking.door);
-        if !decision.is_allowed() || !own.is_allowed() {
-            return false;
+        let firsts = self.decide_own(person, asking.door);
+        let own = self.decide_own(asking.person, asking.door);
+        if !firsts.is_allowed() || !own.is_allowed() {
+            return Err(NOT_BOTH);
         }
-        let Some(needs) = &decision.needs else {
-            return true;
-        };
-        if !self.has_all_of(person, needs, false) {
-            return false;
-        }
-        // Should the first not come along after all, this attempt is refused, and what either took is dropped with it.
         let mut passes = Vec::new();
-        let went = self.go(person, needs);
-        let came = went.and_then(|moved| self.use_one(needs, &mut passes).map(|_| moved));
-        let Ok(moved) = came else {
-            return false;
-        };
+        let mut used = None;
+        if let Some(needs) = &own.needs {
+            // Where the asker goes is settled already.
+            if !self.has_all_of(asking.person, needs, false) {
+                return Err(NOT_BOTH);
+            }
+            used = self.use_one(needs, &mut passes)?;
+        }
+        if let Some(needs) = &firsts.needs {
+            if !self.has_all_of(person, needs, false) {
+                return Err(NOT_BOTH);
+            }
+            taken.first_moved = self.go(person, needs)?;
+            self.use_one(needs, &mut passes)?;
+        }
         taken.passes.append(&mut passes);
-        taken.first_moved = moved;
-        true
+        Ok(used.or(own.rule))
     }
 }
 
