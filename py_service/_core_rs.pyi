@@ -171,8 +171,11 @@ class PermissionIndex:
         """Where `subject` may do `permission` now: the decision as if any one site would do, and the sites, sorted; None is everywhere."""
     def explain(self, organization: str, person: str, door: str, now_ms: int) -> bytes:
         """JSON: {"allowed", "reason", "rule", "revision", "local_time", "steps": [{"step", "passed", "detail"}]}."""
-    def doors_of(self, organization: str, person: str, now_ms: int, limit: int) -> list[tuple[DoorRecord, Decision]]:
-        """Doors on which the person holds any allow rule, with the decision right now, by id."""
+    def doors_of(
+        self, organization: str, person: str, now_ms: int, after: str, sites: Sequence[str] | None, limit: int
+    ) -> list[tuple[DoorRecord, Decision]]:
+        """Doors on which the person holds any allow rule, with the decision at that moment: by id, from after `after`, at one of `sites`
+        (None: at any), `limit` at most."""
     def persons_at(self, organization: str, door: str, now_ms: int, after: str, limit: int) -> list[tuple[str, Decision]]:
         """Persons who may pass the door at that moment, by id, from after `after`. Looks at everybody, with the interpreter released."""
     def door(self, organization: str, door: str) -> DoorRecord | None: ...

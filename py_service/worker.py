@@ -16,6 +16,7 @@ from py_service.errors import Problem, StoreUnavailable
 from py_service.events.projection import Projection
 from py_service.idempotency.store import EXPIRED_AT_ONCE_MAX, delete_expired
 from py_service.identity import invitations, reset_password
+from py_service.identity.end_sessions import check_goes_on
 from py_service.identity.invitation_letters import WriteInvitationMail
 from py_service.identity.mailed_tokens import SWEPT_AT_ONCE_MAX as TOKENS_SWEPT_AT_ONCE_MAX
 from py_service.identity.mailed_tokens import MailedTokens
@@ -139,7 +140,7 @@ class Worker:
         self.reports = LateReports(self.mongo, self.bus, self.follower.index, self.group.submit, self.settled.submit, self.follower.current)
         self.closing = Closing(self.mongo, self.group.submit)
         self.changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self._give_up)
-        self.imports = ImportRunner(self.mongo, self.changes, IMPORTED, lambda: self._leading)
+        self.imports = ImportRunner(self.mongo, self.changes, IMPORTED, lambda: self._leading, check_goes_on)
         logger.info("worker_started", process=self.name)
 
     async def project(self) -> None:

@@ -454,15 +454,22 @@ impl PermissionIndex {
         )
     }
 
+    #[allow(clippy::too_many_arguments, reason = "each is one of the question's")]
     fn doors_of(
         &self,
         py: Python<'_>,
         organization: &str,
         person: &str,
         now_ms: i64,
+        after: &str,
+        sites: Option<Vec<String>>,
         limit: usize,
     ) -> Vec<(DoorRecord, Decision)> {
-        let decided = py.detach(|| self.0.doors_of(organization, person, now_ms, limit));
+        let sites = sites.as_deref();
+        let decided = py.detach(|| {
+            self.0
+                .doors_of(organization, person, now_ms, after, sites, limit)
+        });
         decided
             .into_iter()
             .map(|(door, decision)| (DoorRecord(door), Decision(decision)))

@@ -18,7 +18,6 @@ from py_service.paging import read_limit
 from py_service.stores.mongo import now_ms
 
 PERMISSION = "persons.read"
-DOORS_READ_MAX = 10_000
 NO_SESSION = ""  # nobody shows a token here: only whether the person is known is asked
 IDENTIFIER_CHARACTERS_MAX = 64
 MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
@@ -66,9 +65,8 @@ class AccessQuestions:
         organization = request.caller().organization
         at_ms, limit, after = _moment(query.get("at")), read_limit(query.get("limit")), query.get("cursor", "")
         self._person_known(organization, query["person"], at_ms)
-        held = await asyncio.to_thread(self.index.doors_of, organization, query["person"], at_ms, DOORS_READ_MAX)
-        found = [(door.id, decision) for door, decision in held if door.id > after and (sites is None or door.site in sites)]
-        entries = [_entry(door, decision) for door, decision in found[:limit]]
+        found = await asyncio.to_thread(self.index.doors_of, organization, query["person"], at_ms, after, sites, limit + 1)
+        entries = [_entry(door.id, decision) for door, decision in found[:limit]]
         return self._page(organization, entries, entries[-1].id if len(found) > limit else None, at_ms)
 
     def _page(self, organization: str, entries: list[Entry], cursor: str | None, at_ms: int) -> Response:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service.errors import unknown
+from py_service.errors import not_standing, unknown
+from py_service.identity.api_key import SUBJECT_PREFIX
 from py_service.identity.sessions import COLLECTION, Session, session_document_id, sessions_of
 from py_service.identity.tokens import ACCESS_TOKEN_MS
 from py_service.permissions.change import Plan, View, Write
@@ -72,6 +73,24 @@ class EndShownSession:
     async def plan(self, view: View) -> Plan:
         found = await _find(view, self.session)
         return Plan() if found is None else ended(view, [found], found.person, self.because)
+
+
+async def check_goes_on(view: View) -> None:
+    """For a change that is made long after it was asked for: the session that asked has not ended since, nor the key's secret.
+
+    What ended is forgotten once no token of it lives, so after that the session itself is looked for. Raises Problem 401, 403.
+    """
+    view.stand()
+    actor = view.actor
+    if actor is None:
+        return
+    cause = None
+    if actor.subject.startswith(SUBJECT_PREFIX):
+        cause = view.index.authenticate(view.organization, actor.subject, view.at_ms, actor.session)
+    elif view.at_ms - actor.issued_at_ms >= ACCESS_TOKEN_MS and await _find(view, actor.session) is None:
+        cause = "token_revoked"
+    if cause is not None:
+        raise not_standing(cause)
 
 
 async def _find(view: View, session: str) -> Session | None:

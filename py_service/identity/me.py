@@ -25,5 +25,5 @@ class Myself:
 
     def doors(self, organization: str, person: str) -> MyDoors:
         """At most 1,000 doors, by id."""
-        found = self._permissions.index.doors_of(organization, person, self._clock_ms(), _DOORS_MAX)
+        found = self._permissions.index.doors_of(organization, person, self._clock_ms(), "", None, _DOORS_MAX)
         return MyDoors([MyDoor(door.id, door.name, door.site, door.area, decision.allowed, decision.reason) for door, decision in found])

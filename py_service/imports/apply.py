@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from py_service.errors import Problem
@@ -20,6 +20,10 @@ RESULTS_AT_ONCE = 250  # rows of one stored document, and of one event
 ALL_OR_NOTHING_ROWS_MAX = 2_000  # more holds the organization's other changes up for too long (docs/decisions/0008-imports.md)
 
 
+CheckGoesOn = Callable[[View], Awaitable[None]]
+"""Raises Problem 401, 403 when whoever started the import couldn't go on with it now."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyBatch:
     """`position`: how many rows are settled before these. Where the import stands elsewhere, somebody else has settled them."""
@@ -28,6 +32,7 @@ class ApplyBatch:
     kind: RowKind
     rows: Sequence[Row]
     position: int
+    check_goes_on: CheckGoesOn
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
@@ -35,7 +40,7 @@ class ApplyBatch:
         document = await get_import(view.mongo, view.organization, self.identifier, view.session)
         if document["state"] != "applying" or document["position"] != self.position:
             raise Problem(409, "conflict", "The import has moved on.")
-        view.stand()
+        await self.check_goes_on(view)
         decided = await decide(view, self.kind, self.rows)
         nothing = bool(document["all_or_nothing"]) and any(each.problem is not None for each in decided)
         applied = [] if nothing else [each for each in decided if each.problem is None]

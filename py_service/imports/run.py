@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from py_service.errors import Problem
-from py_service.imports.apply import ALL_OR_NOTHING_ROWS_MAX, ApplyBatch
+from py_service.imports.apply import ALL_OR_NOTHING_ROWS_MAX, ApplyBatch, CheckGoesOn
 from py_service.imports.conclude import Conclude, SayRead
 from py_service.imports.parse import read_rows
 from py_service.imports.rows import Row, RowKind
@@ -46,13 +46,15 @@ class _Running:
 
     rows: Iterator[Row]
     position: int
-    waiting: list[Row]
 
 
 class ImportRunner:
     """One per worker process. `leads`: whether this worker is the one that works."""
 
-    def __init__(self, mongo: Mongo, lane: Lane, kinds: Mapping[str, RowKind], leads: Callable[[], bool]) -> None:
+    def __init__(
+        self, mongo: Mongo, lane: Lane, kinds: Mapping[str, RowKind], leads: Callable[[], bool], check_goes_on: CheckGoesOn
+    ) -> None:
+        self._check_goes_on = check_goes_on
         self._mongo = mongo
         self._lane = lane
         self._kinds = kinds
@@ -113,7 +115,7 @@ class ImportRunner:
             if refused is not None:
                 await self._say(document, Conclude(document["id"], "refused", refused))
                 return None
-        running = _Running(self._rows(document, text), 0, [])
+        running = _Running(self._rows(document, text), 0)
         while running.position < int(document["position"]):
             running.position += len(list(islice(running.rows, min(READ_AT_ONCE, int(document["position"]) - running.position))))
             await asyncio.sleep(0)
@@ -147,7 +149,7 @@ class ImportRunner:
             return
         began = time.monotonic()
         actor = None if document["actor"] is None else Actor(**document["actor"])
-        change = ApplyBatch(document["id"], self._kinds[document["kind"]], rows, running.position)
+        change = ApplyBatch(document["id"], self._kinds[document["kind"]], rows, running.position, self._check_goes_on)
         await self._lane.submit(document["org"], actor, change)
         running.position += len(rows)
         seconds = time.monotonic() - began

@@ -117,6 +117,8 @@ class ListObjects:
 
     @staticmethod
     def _keys(organization: str, kind: str, asked: Asked) -> list[str]:
+        if kind == "pass" and asked.filter is not None and asked.filter[0] == "site":
+            return [listed_key(organization, AT_SITE, asked.filter[1])]  # a pass names doors, and is at their sites
         if asked.filter is not None:
             return [listed_key(organization, *asked.filter)]
         return [] if kind == "site" else [listed_key(organization, AT_SITE, site) for site in asked.sites or []]

@@ -318,13 +318,16 @@ def test_records_roles_and_tokens(index: PermissionIndex) -> None:
 
 
 def test_doors_of_is_limited(index: PermissionIndex) -> None:
-    [(door, decision)] = index.doors_of(ORGANIZATION, "anna", 0, 10)
+    [(door, decision)] = index.doors_of(ORGANIZATION, "anna", 0, "", None, 10)
     assert door.id == "front"
     assert isinstance(decision, Decision)
     assert decision.allowed
-    assert index.doors_of(ORGANIZATION, "anna", 0, 0) == []
+    identifier, site = door.id, door.site
+    assert [len(index.doors_of(ORGANIZATION, "anna", 0, after, None, 10)) for after in ("", identifier[:-1], identifier)] == [1, 1, 0]
+    assert [len(index.doors_of(ORGANIZATION, "anna", 0, "", sites, 10)) for sites in ([], ["elsewhere"], ["elsewhere", site])] == [0, 0, 1]
+    assert index.doors_of(ORGANIZATION, "anna", 0, "", None, 0) == []
     with pytest.raises(OverflowError):
-        index.doors_of(ORGANIZATION, "anna", 0, -1)
+        index.doors_of(ORGANIZATION, "anna", 0, "", None, -1)
 
 
 def test_explain_tells_the_steps_and_the_local_time(index: PermissionIndex) -> None:

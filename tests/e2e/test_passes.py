@@ -261,6 +261,9 @@ async def test_a_manager_of_one_site_looks_after_the_passes_of_that_site_only(pa
     guest = (await passes.held(both))["person"]
     listed = [item["id"] for item in (await passes.ask("GET", "/v1/passes?limit=200", manager)).json()["items"]]
     assert own["id"] in listed and both["id"] not in listed
+    for site, seen in (("new-york", {both["id"]}), (SITE, {own["id"], both["id"]})):
+        found = {item["id"] for item in (await passes.ask("GET", f"/v1/passes?site={site}&limit=200")).json()["items"]}
+        assert found & {own["id"], both["id"]} == seen, "a pass is at the sites of its doors"
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/link")):
         assert refused(await passes.ask(method, f"/v1/passes/{both['id']}{path}", manager)) == (404, "pass_unknown"), (method, path)
     assert refused(await passes.ask("GET", "/v1/passes?door=" + here, manager)) == (400, "query_invalid")

@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 
 from py_service.errors import Problem, stores_unavailable
+from py_service.identity.end_sessions import check_goes_on
+from py_service.identity.sessions import Session
 from py_service.imports import collect
 from py_service.imports.apply import ApplyBatch
 from py_service.imports.collect import Begin, PutPart
@@ -20,14 +22,17 @@ from py_service.journal.log import Log
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
+from py_service.permissions.listing import stored_object
 from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
-from py_service.stores.mongo import Document, Mongo
+from py_service.stores.mongo import Document, Mongo, now_ms
 from py_service.worker import IMPORTED
 from tests.integration.identity_support import store_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ACME, MAKER = "acme", "p-maker"
+OWNER: Document = {"role": "owner", "sites": None}
+NO_MORE: Document = {"email": None, "kind": "employee", "valid_from": None, "valid_until": None}
 
 
 class SilentBus(Bus):
@@ -67,11 +72,11 @@ class Stage:
     mongo: Mongo
     lanes: tuple[ChangeLane, ChangeLane]
 
-    async def begun(self, rows: int, *, all_or_nothing: bool = False, prefix: str) -> str:
+    async def begun(self, rows: int, *, all_or_nothing: bool = False, prefix: str, actor: Actor | None = None) -> str:
         """Groups, all of them good; started. Its id."""
         text = "id,name\n" + "".join(f"{prefix}-{number},Group {number}\n" for number in range(rows))
         asked: Document = {"kind": "groups", "format": "csv", "all_or_nothing": all_or_nothing}
-        changed = await self.lanes[0].submit(ACME, None, Begin(None, asked, text, MAKER))
+        changed = await self.lanes[0].submit(ACME, actor, Begin(None, asked, text, MAKER))
         assert changed.result is not None
         return str(changed.result["id"])
 
@@ -95,6 +100,8 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         mongo, bus = Mongo(url, "imports", 5_000), SilentBus()
         await make_indexes(mongo.database)
         await mongo.database["organizations"].insert_one({"_id": ACME, "org": ACME, "id": ACME, "name": "Acme", "active": True})
+        maker = {"id": MAKER, "name": "Maker", "state": "active", "tokens_valid_after": 0, "groups": [], "roles": [OWNER], **NO_MORE}
+        await mongo.database["persons"].insert_one(stored_object(ACME, "person", maker))
         await mongo.database["revisions"].insert_one({"_id": ACME, "revision": 1})
         lanes: list[ChangeLane] = []
         for process in ("one", "two"):
@@ -124,7 +131,7 @@ async def work(runner: ImportRunner) -> Counter[str]:
 async def test_two_at_once_apply_no_row_twice(stage: Stage) -> None:
     """A worker that lost its lease and doesn't know: each batch is one of them's."""
     identifier = await stage.begun(900, prefix="two")
-    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) for lane in stage.lanes))
+    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in stage.lanes))
     found = await stage.found(identifier)
     assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("ended", 900, 0)
     assert await stage.outcomes(identifier) == [(number, "created") for number in range(1, 901)]
@@ -136,7 +143,7 @@ async def test_an_answer_that_was_not_heard_changes_nothing(stage: Stage, after:
     """Whether a batch took effect or not, the import goes on from where the store says that it stands."""
     identifier = await stage.begun(300, all_or_nothing=all_or_nothing, prefix=f"unheard-{after}-{all_or_nothing}".lower())
     lane = Unheard(stage.lanes[0], 1, after)
-    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) == {"stores_unavailable": 1}
+    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": 1}
     found = await stage.found(identifier)
     assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("ended", 300, 0)
     assert await stage.outcomes(identifier) == [(number, "created") for number in range(1, 301)]
@@ -146,20 +153,20 @@ async def test_what_the_store_does_not_take_in_one_change_is_refused(stage: Stag
     """Not tried for ever: nobody else could change anything meanwhile. Batches go on."""
     identifier = await stage.begun(20, all_or_nothing=True, prefix="refused")
     lane = Unheard(stage.lanes[0], 99, False)
-    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) == {"stores_unavailable": TRIES_OF_ALL - 1}
+    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": TRIES_OF_ALL - 1}
     found = await stage.found(identifier)
     assert (found["state"], found["problem"]["code"], found["rows_applied"]) == ("refused", "import_too_large_for_one", 0)
     assert await stage.mongo.database["groups"].count_documents({"id": {"$regex": "^refused-"}}) == 0
     identifier = await stage.begun(20, prefix="batches")
     lane = Unheard(stage.lanes[0], TRIES_OF_ALL + 2, False)
-    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True)) == {"stores_unavailable": TRIES_OF_ALL + 2}
+    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": TRIES_OF_ALL + 2}
     assert (await stage.found(identifier))["rows_applied"] == 20
 
 
 async def test_what_took_effect_is_never_told_as_refused(stage: Stage) -> None:
     """All of it was applied, and no answer was ever heard."""
     identifier = await stage.begun(20, all_or_nothing=True, prefix="applied")
-    runner = ImportRunner(stage.mongo, Unheard(stage.lanes[0], 1, True), IMPORTED, lambda: True)
+    runner = ImportRunner(stage.mongo, Unheard(stage.lanes[0], 1, True), IMPORTED, lambda: True, check_goes_on)
     runner._failed[f"{ACME}:{identifier}"] = TRIES_OF_ALL - 1
     await work(runner)
     found = await stage.found(identifier)
@@ -168,9 +175,9 @@ async def test_what_took_effect_is_never_told_as_refused(stage: Stage) -> None:
 
 async def test_who_does_not_lead_does_nothing(stage: Stage) -> None:
     identifier = await stage.begun(5, prefix="idle")
-    assert not await ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: False).step()
+    assert not await ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: False, check_goes_on).step()
     assert (await stage.found(identifier))["state"] == "waiting"
-    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True))
+    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True, check_goes_on))
 
 
 async def test_a_file_has_a_largest_size(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,3 +190,17 @@ async def test_a_file_has_a_largest_size(stage: Stage, monkeypatch: pytest.Monke
     with pytest.raises(Problem) as refused:
         await stage.lanes[0].submit(ACME, None, PutPart("small", 3, "12", MAKER))
     assert refused.value.code == "import_too_large"
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_an_import_ends_with_the_session_that_started_it_however_long_it_waited(stage: Stage, ended: bool) -> None:
+    """Which sessions have ended is forgotten when no token of theirs lives any more; an import may wait for longer."""
+    session, earlier_ms = f"session-{ended}", now_ms() - 6 * 60_000
+    if not ended:
+        goes_on = Session(session, ACME, MAKER, earlier_ms, earlier_ms, now_ms() + 1_000_000, "")
+        await stage.mongo.database["session_families"].insert_one(goes_on.document())
+    identifier = await stage.begun(3, prefix=f"late-{ended}".lower(), actor=Actor(ACME, MAKER, earlier_ms, session))
+    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True, check_goes_on))
+    found = await stage.found(identifier)
+    code = None if found.get("problem") is None else found["problem"]["code"]
+    assert (found["state"], found["rows_applied"], code) == (("stopped", 0, "token_revoked") if ended else ("ended", 3, None))

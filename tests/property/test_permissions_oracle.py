@@ -81,7 +81,7 @@ def compare(index: PermissionIndex, twin: Organization, revision: int, instants:
 
 def compare_doors(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
     for person in (*PERSONS, "nobody"):
-        listed = index.doors_of(ORGANIZATION, person, now_ms, 100)
+        listed = index.doors_of(ORGANIZATION, person, now_ms, "", None, 100)
         assert [door.id for door, _ in listed] == twin.doors_of(person)
         for door, decision in listed:
             assert Answer(decision.allowed, decision.reason, decision.rule) == twin.check(person, door.id, now_ms)

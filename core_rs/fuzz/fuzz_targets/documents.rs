@@ -47,7 +47,7 @@ fuzz_target!(|input: &[u8]| {
                 (decision.is_allowed(), decision.reason.as_str())
             );
         }
-        let _ = index.doors_of(ORGANIZATION, person, 0, 10);
+        let _ = index.doors_of(ORGANIZATION, person, 0, "", None, 10);
         let _ = index.check_role(ORGANIZATION, person, "grants.write", Some("a"), 0);
         let _ = index.authenticate(ORGANIZATION, person, 0, "s1");
     }

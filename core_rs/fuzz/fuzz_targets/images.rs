@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
         );
     }
     for person in NAMES {
-        let _ = index.doors_of(ORGANIZATION, person, now_ms, 10);
+        let _ = index.doors_of(ORGANIZATION, person, now_ms, "", None, 10);
         let _ = index.check_role(ORGANIZATION, person, "grants.write", Some("a"), now_ms);
         let _ = index.authenticate(ORGANIZATION, person, now_ms, "s1");
     }

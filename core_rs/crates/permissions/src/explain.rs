@@ -102,12 +102,15 @@ pub fn persons_at(
         .collect()
 }
 
-/// Doors on which a person holds any allow rule, by identifier, with the decision right now.
+/// Doors on which a person holds any allow rule, with the decision right now: by identifier, after `after`, at one of `sites`
+/// (`None`: at any).
 #[must_use]
 pub fn doors_of(
     state: &State,
     person: &str,
     now_ms: i64,
+    after: &str,
+    sites: Option<&[String]>,
     limit: usize,
 ) -> Vec<(DoorRecord, Decision)> {
     let Some(person) = state.persons.get(person) else {
@@ -115,7 +118,11 @@ pub fn doors_of(
     };
     let told = doors_with_allow_rule(state, person)
         .into_values()
-        .filter_map(|door| Some((state.record_of(door)?, door)));
+        .filter(|door| door.id.as_str() > after)
+        .filter_map(|door| Some((state.record_of(door)?, door)))
+        .filter(|(record, _)| {
+            sites.is_none_or(|sites| sites.iter().any(|site| site == record.site.as_str()))
+        });
     told.take(limit)
         .map(|(record, door)| (record, decide_found(state, person, door, now_ms)))
         .collect()

@@ -334,17 +334,21 @@ impl PermissionIndex {
         self.read(organization, |state| explain(state, person, door, now_ms))
     }
 
-    /// Doors on which `person` holds any allow rule, by identifier, with the decision right now.
+    /// Doors on which `person` holds any allow rule, by identifier, after `after`, at one of `sites` (`None`: at any); at most `limit`.
     #[must_use]
     pub fn doors_of(
         &self,
         organization: &str,
         person: &str,
         now_ms: i64,
+        after: &str,
+        sites: Option<&[String]>,
         limit: usize,
     ) -> Vec<(DoorRecord, Decision)> {
         self.read(organization, |state| {
-            state.map_or_else(Vec::new, |state| doors_of(state, person, now_ms, limit))
+            state.map_or_else(Vec::new, |state| {
+                doors_of(state, person, now_ms, after, sites, limit)
+            })
         })
     }
 

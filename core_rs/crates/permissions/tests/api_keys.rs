@@ -165,5 +165,9 @@ fn no_key_opens_a_door() {
     let index = loaded(&images);
     let decision = index.check(ORGANIZATION, "api_key:k1", "front", 0);
     assert_eq!(answer(&decision), ("unknown_credential", None));
-    assert!(index.doors_of(ORGANIZATION, "api_key:k1", 0, 10).is_empty());
+    assert!(
+        index
+            .doors_of(ORGANIZATION, "api_key:k1", 0, "", None, 10)
+            .is_empty()
+    );
 }

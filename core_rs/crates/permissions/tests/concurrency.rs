@@ -80,7 +80,7 @@ fn read_until(index: &nexkey_permissions::PermissionIndex, finished: &AtomicBool
         );
         assert!(decision.revision >= last_revision, "a revision went back");
         last_revision = decision.revision;
-        let listed = index.doors_of(ORGANIZATION, "anna", 0, 10);
+        let listed = index.doors_of(ORGANIZATION, "anna", 0, "", None, 10);
         let open: Vec<bool> = listed
             .iter()
             .map(|(_, decision)| decision.is_allowed())

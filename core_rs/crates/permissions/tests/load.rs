@@ -73,7 +73,7 @@ fn answers(index: &PermissionIndex) -> Vec<String> {
                 let explained = index.explain(ORGANIZATION, person, door, at(instant));
                 told.push(String::from_utf8(explained.to_json()).unwrap());
             }
-            let doors = index.doors_of(ORGANIZATION, person, at(instant), 10);
+            let doors = index.doors_of(ORGANIZATION, person, at(instant), "", None, 10);
             told.push(format!(
                 "{doors:?} {:?}",
                 index.reach(ORGANIZATION, person, "grants.write", at(instant))
