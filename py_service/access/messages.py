@@ -140,8 +140,20 @@ class Step(msgspec.Struct):
     detail: str
 
 
+class RuleHeard(msgspec.Struct):
+    """One rule that concerns the person at the door, and what it comes to at that moment."""
+
+    grant: str
+    effect: Literal["allow", "deny"]
+    schedule: str | None
+    verdict: Literal["holds", "not_yet_valid", "expired", "holiday", "outside_schedule", "giver_may_not"]
+
+
 class Explanation(msgspec.Struct):
-    """As the core writes it. `local_time` (RFC 9557) is the wall clock of the door's site."""
+    """As the core writes it. `local_time` (RFC 9557) is the wall clock of the door's site.
+
+    `rules`: all of the person at the door, by grant, also where an earlier step has settled it; 1,000 at most, `rules_left_out` more.
+    """
 
     allowed: bool
     reason: str
@@ -149,6 +161,8 @@ class Explanation(msgspec.Struct):
     revision: int
     local_time: str | None
     steps: list[Step]
+    rules: list[RuleHeard]
+    rules_left_out: int
 
 
 def to_ms(moment: datetime.datetime | None) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-from py_service.errors import Problem
 from py_service.permissions.change import Plan, View, Write
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document
@@ -36,7 +35,8 @@ async def move_account(view: View, person: str, email: str | None) -> Plan | Non
     """What becomes of a person's account whose address is `email` from now on; None: there is none, or it is signed in with that already.
 
     It goes along, without its password: whoever chose that had the old address, which may have been somebody else's. A mail to the new one
-    sets another. Without an address the account ends. Raises Problem 409 `email_taken`.
+    sets another. Without an address the account ends, and where somebody else signs in with the new one, it ends too: who does is told to
+    nobody but whoever has that address's mail.
     """
     held = [account for account in await accounts_of(view, person) if account["_id"] != email]
     if not held:
@@ -44,13 +44,8 @@ async def move_account(view: View, person: str, email: str | None) -> Plan | Non
     plan = Plan(writes=[Write(COLLECTION, str(account["_id"]), None) for account in held])
     if email is not None:
         standing = await find_account(view, email)
-        if (
-            standing is not None
-            and (standing["org"], standing["person"]) != (view.organization, person)
-            and not await is_free(view, standing)
-        ):
-            raise Problem(409, "email_taken", "Somebody signs in with this e-mail address.")
-        plan.writes.append(account_write(email, new_account(view.organization, person, NO_PASSWORD)))
+        if standing is None or (standing["org"], standing["person"]) == (view.organization, person) or await is_free(view, standing):
+            plan.writes.append(account_write(email, new_account(view.organization, person, NO_PASSWORD)))
     return plan
 
 

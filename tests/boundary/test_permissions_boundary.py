@@ -332,7 +332,7 @@ def test_doors_of_is_limited(index: PermissionIndex) -> None:
 
 def test_explain_tells_the_steps_and_the_local_time(index: PermissionIndex) -> None:
     told = json.loads(index.explain(ORGANIZATION, "anna", "front", 1_792_888_200_000))
-    assert told.keys() == {"allowed", "reason", "rule", "revision", "local_time", "steps"}
+    assert told.keys() == {"allowed", "reason", "rule", "revision", "local_time", "steps", "rules", "rules_left_out"}
     assert told["local_time"] == "2026-10-25T02:30:00+02:00[Europe/Berlin]"
     assert [step.keys() for step in told["steps"]] == [{"step", "passed", "detail"}] * len(told["steps"])
     assert [step["step"] for step in told["steps"]] == [
@@ -349,7 +349,10 @@ def test_explain_tells_the_steps_and_the_local_time(index: PermissionIndex) -> N
         "grant_valid",
         "schedule_open",
     ]
+    assert [rule.keys() for rule in told["rules"]] == [{"grant", "effect", "schedule", "verdict"}] * len(told["rules"])
+    assert told["rule"] in [rule["grant"] for rule in told["rules"] if rule["verdict"] == "holds"] and told["rules_left_out"] == 0
     absent = json.loads(index.explain("other", "anna", "front", 0))
+    assert (absent["rules"], absent["rules_left_out"]) == ([], 0)
     assert (absent["allowed"], absent["reason"], absent["revision"], absent["local_time"]) == (False, "stores_unavailable", -1, None)
     assert absent["steps"] == [{"step": "organization_loaded", "passed": False, "detail": ""}]
 

@@ -245,6 +245,30 @@ class Organization:
             and (grant["effect"] == "deny" or not is_valid(grant, now_ms) or self.giver_may(grant, door_id, now_ms, path))
         }
 
+    def rules_told(self, person_id: str, door_id: str, now_ms: int) -> list[tuple[str, str, str | None, str]]:
+        """Every rule of this person at this door: grant, effect, schedule, and what it comes to."""
+        person, door = self.bag["person"].get(person_id), self.bag["door"].get(door_id)
+        if person is None or door is None:
+            return []
+        told = []
+        for identifier, grant in sorted(self.bag["grant"].items()):
+            if self.concerns_person(grant, person_id, person) and self.concerns_door(grant, door_id, door):
+                told.append((identifier, str(grant["effect"]), text(grant, "schedule"), self.verdict(grant, door, door_id, now_ms)))
+                self.met[f"told: {told[-1][1]} {told[-1][3]}"] += 1
+        return told
+
+    def verdict(self, grant: Document, door: Document, door_id: str, now_ms: int) -> str:
+        if is_over(grant, now_ms):
+            return "expired"
+        if not has_begun(grant, now_ms):
+            return "not_yet_valid"
+        if grant["effect"] == "allow" and not self.giver_may(grant, door_id, now_ms, ()):
+            return "giver_may_not"
+        denies_unknown = grant["effect"] == "deny" and not self.schedule_is_known(grant, door, now_ms)
+        if self.schedule_is_open(grant, door, now_ms) or denies_unknown:
+            return "holds"
+        return "holiday" if self.is_holiday(grant, door, now_ms) else "outside_schedule"
+
     def first_denial(self, rules: dict[str, Document], door: Document, now_ms: int) -> str | None:
         for key, grant in rules.items():
             holds = self.schedule_is_open(grant, door, now_ms) or not self.schedule_is_known(grant, door, now_ms)

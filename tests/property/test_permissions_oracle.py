@@ -7,11 +7,12 @@ then drawn anew at every run.
 import collections
 import json
 import os
+import random
 from typing import cast
 
 import bson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from py_service._core_rs import PermissionIndex
@@ -19,9 +20,10 @@ from tests.property.oracle import Answer, Document, Organization, tz_database_ve
 from tests.property.organizations import DOORS, INSTANTS, MODES, PERSONS, RECORD, SNAPSHOT
 
 ORGANIZATION = "acme"
-EXAMPLES_DEFAULT = 85
+EXAMPLES_DEFAULT = 110
+ROUNDS_MAX = 8
 EXAMPLES = int(os.environ.get("NEXKEY_ORACLE_EXAMPLES", EXAMPLES_DEFAULT))
-DECISIONS_PER_EXAMPLE_MIN = 600  # so that 85 organizations make at least 51,000 decisions
+DECISIONS_PER_EXAMPLE_MIN = 500  # so that 110 organizations make at least 55,000 decisions; what is asked a second time doesn't count
 DEMANDED_REASONS = {
     "granted",
     "organization_suspended",
@@ -41,6 +43,8 @@ DEMANDED_REASONS = {
 MODES_BY_SCHEDULE = {f"{mode} {how}" for mode in MODES for how in ("by schedule", "by a schedule that isn't whole")}
 DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
     *(f"mode {mode}" for mode in MODES),
+    *(f"told: allow {verdict}" for verdict in ("holds", "expired", "not_yet_valid", "outside_schedule", "holiday", "giver_may_not")),
+    *(f"told: deny {verdict}" for verdict in ("holds", "not_yet_valid", "outside_schedule", "holiday")),
     *(f"giver 1: {why}" for why in ("may", "unknown", "suspended", "not valid", "denied", "nothing open")),
     *(f"giver {givers}: {why}" for givers in (2, 3, 4) for why in ("may", "suspended", "nothing open")),
     "giver 5: too deep",
@@ -87,12 +91,14 @@ def compare_doors(index: PermissionIndex, twin: Organization, now_ms: int) -> No
             assert Answer(decision.allowed, decision.reason, decision.rule) == twin.check(person, door.id, now_ms)
 
 
-def compare_explanation(index: PermissionIndex, now_ms: int) -> None:
+def compare_explanation(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
     for person, door in PAIRS:
         decision = index.check(ORGANIZATION, person, door, now_ms)
         told = json.loads(index.explain(ORGANIZATION, person, door, now_ms))
         assert (told["allowed"], told["reason"], told["rule"]) == (decision.allowed, decision.reason, decision.rule)
         assert [step["passed"] for step in told["steps"]] == [True] * (len(told["steps"]) - 1) + [decision.allowed]
+        rules = [(rule["grant"], rule["effect"], rule["schedule"], rule["verdict"]) for rule in told["rules"]]
+        assert rules == twin.rules_told(person, door, now_ms), (person, door, now_ms)
 
 
 def test_both_read_the_same_edition_of_the_time_zones() -> None:
@@ -106,7 +112,6 @@ def test_the_index_agrees_with_its_twin() -> None:
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
-        derandomize=EXAMPLES == EXAMPLES_DEFAULT,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
@@ -118,23 +123,28 @@ def test_the_index_agrees_with_its_twin() -> None:
         seen.update(compare(index, twin, 10, instants))
         from_store = PermissionIndex()
         load_stored(from_store, 10, snapshot)
-        seen.update(compare(from_store, twin, 10, instants))
+        compare(from_store, twin, 10, instants)
         for revision, record in enumerate(records, start=11):
             assert index.apply(ORGANIZATION, revision, as_json(record))
             assert from_store.apply(ORGANIZATION, revision, as_json(record))
             twin.apply(record)
             seen.update(compare(index, twin, revision, instants))
         compare_doors(index, twin, instants[0])
-        compare_explanation(index, instants[0])
+        for instant in instants:
+            compare_explanation(index, twin, instant)
         # A process that loads the end instead of following the changes answers the same, and so does one that loaded the beginning.
         loaded = PermissionIndex()
         load_stored(loaded, 10 + len(records), twin.images())
         for other in (loaded, from_store):
-            seen.update(compare(other, twin, 10 + len(records), instants))
+            compare(other, twin, 10 + len(records), instants)
             compare_doors(other, twin, instants[0])
         met.update(twin.met)
 
-    agrees()
+    # What is drawn depends on which modules are loaded beside this one; what is rare is met in one of a few rounds.
+    for number in range(ROUNDS_MAX):
+        seed(number if EXAMPLES == EXAMPLES_DEFAULT else random.getrandbits(64))(agrees)()
+        if seen.keys() >= DEMANDED_REASONS and met.keys() >= DEMANDED_MEETINGS:
+            break
     assert seen.total() >= EXAMPLES * DECISIONS_PER_EXAMPLE_MIN
     assert seen.keys() >= DEMANDED_REASONS, DEMANDED_REASONS - seen.keys()
     assert met.keys() >= DEMANDED_MEETINGS, DEMANDED_MEETINGS - met.keys()

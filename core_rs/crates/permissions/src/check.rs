@@ -32,6 +32,38 @@ pub enum Rights {
     Own,
 }
 
+/// What one rule comes to at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is in force: it allows, or it denies.
+    Holds,
+    /// Its validity begins later.
+    NotYetValid,
+    /// Its validity has ended.
+    Expired,
+    /// Its schedule is closed because of a holiday.
+    Holiday,
+    /// Its schedule is closed, or can't be told.
+    OutsideSchedule,
+    /// It came from a pass whose giver may not pass.
+    GiverMayNot,
+}
+
+impl Verdict {
+    /// Its code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::Holiday => "holiday",
+            Self::OutsideSchedule => "outside_schedule",
+            Self::GiverMayNot => "giver_may_not",
+        }
+    }
+}
+
 type Outcome = (Reason, Option<Identifier>);
 
 /// May `person` pass `door` at `now_ms`?
@@ -321,36 +353,40 @@ impl<'a> Hearing<'a> {
             .is_some()
     }
 
-    /// Hears one rule.
-    pub fn hear(&mut self, grant: &'a Grant) {
-        let over = grant.validity.is_over(self.now_ms);
-        if over || !grant.validity.has_begun(self.now_ms) {
-            if !grant.denies {
-                keep_smaller(
-                    if over {
-                        &mut self.over
-                    } else {
-                        &mut self.not_yet
-                    },
-                    grant,
-                );
-            }
-            return;
+    /// What one rule comes to.
+    #[inline]
+    pub fn verdict(&self, grant: &'a Grant) -> Verdict {
+        if grant.validity.is_over(self.now_ms) {
+            return Verdict::Expired;
+        }
+        if !grant.validity.has_begun(self.now_ms) {
+            return Verdict::NotYetValid;
         }
         if !grant.denies && !self.giver_may(grant, &mut Vec::new()) {
-            keep_smaller(&mut self.withheld, grant);
-            return;
+            return Verdict::GiverMayNot;
         }
-        let class = match (grant.denies, self.ask_schedule(grant.schedule)) {
+        match (grant.denies, self.ask_schedule(grant.schedule)) {
             // Nobody can say whether it is closed: what takes access away holds then, what gives it doesn't.
-            (true, Schedule::Open | Schedule::Unknown) => &mut self.denied,
-            (true, Schedule::Holiday | Schedule::Closed) => return,
-            (false, Schedule::Open) => {
+            (_, Schedule::Open) | (true, Schedule::Unknown) => Verdict::Holds,
+            (_, Schedule::Holiday) => Verdict::Holiday,
+            (_, Schedule::Closed) | (false, Schedule::Unknown) => Verdict::OutsideSchedule,
+        }
+    }
+
+    /// Hears one rule.
+    pub fn hear(&mut self, grant: &'a Grant) {
+        let class = match self.verdict(grant) {
+            Verdict::Holds if grant.denies => &mut self.denied,
+            Verdict::Holds => {
                 self.keep_open(grant);
                 return;
             }
-            (false, Schedule::Holiday) => &mut self.holiday,
-            (false, Schedule::Closed | Schedule::Unknown) => &mut self.closed,
+            Verdict::GiverMayNot => &mut self.withheld,
+            _ if grant.denies => return,
+            Verdict::Expired => &mut self.over,
+            Verdict::NotYetValid => &mut self.not_yet,
+            Verdict::Holiday => &mut self.holiday,
+            Verdict::OutsideSchedule => &mut self.closed,
         };
         keep_smaller(class, grant);
     }

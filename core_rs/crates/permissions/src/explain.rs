@@ -1,8 +1,8 @@
 //! A decision in all its steps, for people: `explain`, and the doors a person holds rules on.
-use crate::check::{Listener, Silent, decide, decide_found};
+use crate::check::{Hearing, Listener, Silent, decide, decide_found, for_each_rule};
 use crate::decision::Decision;
 use crate::identifier::Identifier;
-use crate::model::{Door, DoorRecord, State};
+use crate::model::{Door, DoorRecord, Grant, State};
 use crate::person::Person;
 use serde::Serialize;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -16,6 +16,22 @@ pub struct Step {
     pub passed: bool,
     /// What it found, in words and identifiers.
     pub detail: String,
+}
+
+/// Rules that an explanation tells at most.
+pub const RULES_TOLD_MAX: usize = 1_000;
+
+/// One rule that concerns the person at the door.
+#[derive(Debug, Serialize)]
+pub struct Rule {
+    /// The grant.
+    pub grant: String,
+    /// `allow` or `deny`.
+    pub effect: &'static str,
+    /// Its schedule.
+    pub schedule: Option<String>,
+    /// What it comes to at that moment.
+    pub verdict: &'static str,
 }
 
 /// A decision with the way to it.
@@ -33,6 +49,10 @@ pub struct Explanation {
     pub local_time: Option<String>,
     /// The steps in order; the first that isn't passed is the last.
     pub steps: Vec<Step>,
+    /// Every rule that concerns this person at this door, by grant, also where an earlier step has settled it.
+    pub rules: Vec<Rule>,
+    /// How many there are beyond `RULES_TOLD_MAX`.
+    pub rules_left_out: usize,
 }
 
 impl Explanation {
@@ -61,6 +81,9 @@ pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> 
     let decision = state.map_or_else(Decision::unavailable, |state| {
         decide(state, person, door, now_ms, &mut steps)
     });
+    let (rules, rules_left_out) = state
+        .and_then(|state| rules_of(state, person, door, now_ms))
+        .unwrap_or_default();
     let zone = state.and_then(|state| state.site_of(state.doors.get(door)?)?.zone.as_ref());
     Explanation {
         allowed: decision.is_allowed(),
@@ -69,7 +92,30 @@ pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> 
         revision: decision.revision,
         local_time: zone.map(|zone| zone.local_time(now_ms)),
         steps,
+        rules,
+        rules_left_out,
     }
+}
+
+fn rules_of(state: &State, person: &str, door: &str, now_ms: i64) -> Option<(Vec<Rule>, usize)> {
+    let (person, door) = (state.persons.get(person)?, state.doors.get(door)?);
+    let hearing = Hearing::new(state, door, now_ms);
+    let mut rules: BTreeMap<&Identifier, Rule> = BTreeMap::new();
+    for_each_rule(state, person, door, |grant| {
+        rules.entry(&grant.id).or_insert_with(|| Rule {
+            grant: grant.id.as_str().to_owned(),
+            effect: if grant.denies { "deny" } else { "allow" },
+            schedule: schedule_id(state, grant),
+            verdict: hearing.verdict(grant).as_str(),
+        });
+    });
+    let left_out = rules.len().saturating_sub(RULES_TOLD_MAX);
+    Some((rules.into_values().take(RULES_TOLD_MAX).collect(), left_out))
+}
+
+fn schedule_id(state: &State, grant: &Grant) -> Option<String> {
+    let named = state.schedules.get(grant.schedule?)?;
+    Some(named.id.as_str().to_owned())
 }
 
 /// Persons who may pass `door` now, by identifier, after `after`. Asks `check` of everybody: it can't differ from it.
