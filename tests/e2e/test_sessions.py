@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -85,7 +86,8 @@ async def test_sessions_are_listed_and_each_ends_alone(service: Service, http: h
     _, after = await laptop.ask("GET", "/v1/me/sessions")
     assert [(item["client"], item["current"]) for item in after["items"]] == [("Phone 1/2", False), ("Laptop", True)]
     seen, begun = after["items"][0], before["items"][1]
-    assert (seen["id"], seen["created_at"]) == (begun["id"], begun["created_at"]) and seen["last_seen"] > begun["last_seen"]
+    assert (seen["id"], seen["created_at"]) == (begun["id"], begun["created_at"])
+    assert datetime.fromisoformat(seen["last_seen"]) > datetime.fromisoformat(begun["last_seen"])  # a text without a fraction sorts last
 
     status, ended = await laptop.ask("DELETE", f"/v1/me/sessions/{seen['id']}")
     assert (status, ended["id"]) == (200, seen["id"])
