@@ -160,7 +160,7 @@ class _Builder:
         key_seed = hmac.digest(self._seed, f"{self.organization}/{lock}".encode(), hashlib.sha256)
         public_key = encode_base64url(DeviceKey.from_seed(key_seed).public_key)
         self.put("doors", door, {"site": site, "area": area, "name": name, "lock": lock, "mode": "locked", "locked_down": False})
-        self.put("devices", lock, {"kind": "lock", "door": door, "public_key": public_key, "active": True})
+        self.put("devices", lock, {"kind": "lock", "door": door, "at_site": site, "public_key": public_key, "active": True})
         self.locks.append(LockIdentity(lock, door, key_seed))
 
     def schedules(self) -> None:

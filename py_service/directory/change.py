@@ -46,6 +46,8 @@ class Patch:
             if name in self.values and self.values[name] != before.get(name):
                 raise Problem(422, "field_fixed", f"{name} can't change; make another {kind.name}.")
         after = {**before, **self.values}
+        await kind.place(view, after)
+        view.require(kind.write, kind.site_of(after))
         cleaned(after)
         await check_references(view, kind, after, before)
         await kind.check(view, after, before)

@@ -28,6 +28,7 @@ class Create:
         kind = self.kind
         identifier = self.identifier or f"{kind.name}_{secrets.token_hex(8)}"
         document: Document = {**kind.starts_as, **self.values, "id": identifier, "created_at": view.at_ms}
+        await kind.place(view, document)
         view.require(kind.write, kind.site_of(document))
         if await view.find_ended_or_not(kind.name, identifier) is not None:
             raise Problem(409, "id_taken", f"There is, or was, a {kind.name} with this id.")

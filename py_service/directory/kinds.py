@@ -21,6 +21,14 @@ Also = Callable[[View, Document | None, Document | None], Awaitable[list[tuple[s
 """`(view, after, before)`: other objects (kind, document) that change with it; `after` None: it ends. Raises Problem."""
 
 
+Place = Callable[[View, Document], Awaitable[None]]
+"""`(view, document)`: writes into it at which site it is."""
+
+
+async def where_it_says(view: View, document: Document) -> None:
+    """Its `site` says it."""
+
+
 async def nothing_else(view: View, after: Document, before: Document | None) -> None:
     """Its fields say it all."""
 
@@ -40,6 +48,7 @@ class Kind:
     `connects`: it holds connections of its own, which end with it, or when one of these fields changes.
     `at_site`: whether a role for a site reaches it. `filters`: what a list can be narrowed by, one at a time.
     `authority`: a change can take somebody's authority, so nothing joins the group after it.
+    `place`: says at which site it is, where that isn't a field of its own.
     `codes`: what `check` and `also` refuse, as "422 group_cycle". `example`: a body of POST that is taken.
     """
 
@@ -60,6 +69,7 @@ class Kind:
     connects: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
     example: dict[str, object] = field(default_factory=dict)
+    place: Place = where_it_says
     check: Check = nothing_else
     also: Also = nobody_else
 
@@ -72,7 +82,7 @@ class Kind:
         """Where a role has to hold to change it; None: everywhere."""
         if not self.at_site:
             return None
-        site = document["id"] if self.name == "site" else document.get("site")
+        site = document["id"] if self.name == "site" else document.get("at_site") or document.get("site")
         return None if site is None else str(site)
 
 
@@ -114,8 +124,8 @@ KINDS = (
     ),
     Kind(
         "device", "devices", f.DeviceFields, "devices.write", "doors.read",
-        references={"door": "door"}, fixed=("public_key", "kind"), filters=("door", "kind"),
-        connects=("active", "door"), also=rules.link_door,
+        references={"door": "door"}, fixed=("public_key", "kind"), filters=("door", "kind"), at_site=True,
+        connects=("active", "door"), place=rules.at_site_of_door, also=rules.link_door,
         codes=("409 door_has_lock",),
         example={"name": "Roof lock", "public_key": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},  # RFC 8037, appendix A.2
     ),

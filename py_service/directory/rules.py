@@ -117,6 +117,12 @@ def _check_date(text: str) -> None:
         raise Problem(422, "date_invalid", f"{text} is not a date.") from None
 
 
+async def at_site_of_door(view: View, document: Document) -> None:
+    """A device is where its door is; without a door it is nowhere, and only who looks after everything may change it."""
+    door = None if document.get("door") is None else await view.find("door", str(document["door"]))
+    document["at_site"] = None if door is None else door["site"]
+
+
 async def link_door(view: View, after: Document | None, before: Document | None) -> list[tuple[str, Document]]:
     """A door and its lock name each other: the door that a device leaves forgets it, the one that it comes to must be free."""
     left = None if before is None else before.get("door")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -13,6 +14,10 @@ from py_service.stores.mongo import Document, Mongo, find_by_ids, plain, store_e
 
 CURSOR_KIND = "e1"
 CURSOR_CHARACTERS_MAX = 64
+LOOKED_AT_MAX = 2_000
+LOOKED_AT_ONCE = 200
+
+IsSeen = Callable[[Document], bool]
 
 _DETAIL = msgspec.json.Encoder(enc_hook=plain)  # a detail is open: what stands in it comes back as BSON has it
 
@@ -48,16 +53,37 @@ class ListEvents:
 
     mongo: Mongo
 
-    async def __call__(self, organization: str, limit: int, cursor: str | None) -> EventPage:
-        """Raises Problem 400 `cursor_invalid`, 503."""
+    async def __call__(self, organization: str, limit: int, cursor: str | None, is_seen: IsSeen | None = None) -> EventPage:
+        """Where only some are to be seen, LOOKED_AT_MAX are looked at for a page, which may then be short.
+
+        Raises Problem 400 `cursor_invalid`, 503.
+        """
         async with store_errors():
-            last = await self._last(organization) if cursor is None else read_cursor(cursor) - 1
-            first = max(1, last - limit + 1)
-            ids = [f"{organization}:{position:012d}" for position in range(first, last + 1)]
-            documents = await find_by_ids(self.mongo.database, "events", ids)
-        documents.sort(key=lambda document: -int(document["position"]))
-        more = first > 1 and documents
-        return EventPage(items=[_item(document) for document in documents], next_cursor=make_cursor(first) if more else None)
+            end = await self._last(organization) + 1 if cursor is None else read_cursor(cursor)
+            last_looked_at = max(1, end - LOOKED_AT_MAX)
+            at_once = limit if is_seen is None else max(limit, LOOKED_AT_ONCE)
+            found: list[Document] = []
+            while len(found) < limit and end > 1 and (is_seen is None or end > last_looked_at):
+                first = max(1, end - at_once)
+                documents = await self._window(organization, first, end)
+                if not documents:
+                    return EventPage(items=[_item(document) for document in found], next_cursor=None)
+                end = first
+                for document in documents:
+                    if is_seen is None or is_seen(document):
+                        found.append(document)
+                        if len(found) == limit:
+                            end = int(document["position"])
+                            break
+                if is_seen is None:
+                    break
+        return EventPage(items=[_item(document) for document in found], next_cursor=make_cursor(end) if end > 1 else None)
+
+    async def _window(self, organization: str, first: int, end: int) -> list[Document]:
+        """Events of positions from `first` to before `end`, newest first."""
+        ids = [f"{organization}:{position:012d}" for position in range(first, end)]
+        documents = await find_by_ids(self.mongo.database, "events", ids)
+        return sorted(documents, key=lambda document: -int(document["position"]))
 
     async def _last(self, organization: str) -> int:
         document = await self.mongo.database["event_positions"].find_one({"_id": organization})
