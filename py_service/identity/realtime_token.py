@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING
 
 from py_service.exchange import Request, moment
@@ -28,11 +29,19 @@ class RealtimeTokens:
         organization, person = claims.organization, claims.subject
         topics = [f"organizations/{organization}/persons/{person}/events"]
         now_ms = self._clock_ms()
-        if self._permissions.index.check_role(organization, person, "events.read", None, now_ms).allowed:
-            topics.append(f"organizations/{organization}/events")
         issued_at_ms = request.arrived_ms(now_ms)
         expires_at_ms = issued_at_ms + ACCESS_TOKEN_MS
+        if self._watches_all(organization, person, now_ms):
+            topics.append(f"organizations/{organization}/events")
+            if not self._watches_all(organization, person, expires_at_ms):
+                # Nobody says a word when a validity ends by the clock: the token ends with it. A right that is over stays over meanwhile.
+                moments = range(now_ms, expires_at_ms + 1)
+                over = bisect.bisect_left(moments, True, key=lambda at_ms: not self._watches_all(organization, person, at_ms))
+                expires_at_ms = moments[over]
         token = self._signer.sign_access_token(
             "gateway", organization, person, "person", claims.session, topics, issued_at_ms, expires_at_ms
         )
         return RealtimeToken(token, moment(expires_at_ms), topics)
+
+    def _watches_all(self, organization: str, person: str, at_ms: int) -> bool:
+        return self._permissions.index.check_role(organization, person, "events.read", None, at_ms).allowed

@@ -365,7 +365,7 @@ def test_exceptions_form_the_tree_of_the_stub() -> None:
 
 def test_readers_see_whole_revisions_while_a_writer_applies(index: PermissionIndex) -> None:
     """Each record moves Anna to the other group and the grant with her: between the two she would be refused."""
-    revisions = 1_500
+    revisions = 600
     wrong: list[tuple[str, str | None, int]] = []
     answers = 0
     finished = threading.Event()

@@ -22,15 +22,18 @@ WORKER_OLD_SECONDS = 6.0
 CATCH_SECONDS = 2.0
 LOST_SECONDS = 2.6  # a commit is asked for again until 2 s after its transaction's moment
 
-Fault = Callable[[Service, random.Random], Awaitable[None]]
+Fault = Callable[[Service, random.Random], Awaitable[bool]]
+"""Whether it took place."""
 
 
-async def kill_redis(service: Service, chance: random.Random) -> None:
+async def kill_redis(service: Service, chance: random.Random) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(service.supervisor.pid("redis"), signal.SIGKILL)
+        return True
+    return False
 
 
-async def kill_api_worker(service: Service, chance: random.Random) -> None:
+async def kill_api_worker(service: Service, chance: random.Random) -> bool:
     """The oldest one, when it is old enough: if one dies twice within 5.5 s, Granian ends itself and all of them."""
     with contextlib.suppress(OSError, ValueError):  # there may be none at the moment
         while True:
@@ -39,24 +42,28 @@ async def kill_api_worker(service: Service, chance: random.Random) -> None:
                 break
             await asyncio.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
+        return True
+    return False
 
 
-async def pause_api_worker(service: Service, chance: random.Random) -> None:
+async def pause_api_worker(service: Service, chance: random.Random) -> bool:
     """At any moment of its work."""
     for pid in _one_of(service.worker_pids(), chance):
-        await _stand_still(pid, chance.choice((0.3, 0.7, 2.5)))
+        return await _stand_still(pid, chance.choice((0.3, 0.7, 2.5)))
+    return False
 
 
 def hold_commits(mongo: MongoProxy, lane: str) -> Fault:
     """The store has committed, and the process stands still before it hears of it."""
 
-    async def hold(service: Service, chance: random.Random) -> None:
+    async def hold(service: Service, chance: random.Random) -> bool:
         async with mongo.holding(lane) as held:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(held.caught.wait(), CATCH_SECONDS)
                 log = await service.database["logs"].find_one({"_id": held.documents[0].rpartition(":")[0]})
                 assert log is not None and log["process"].startswith("api-"), log
-                await _stand_still(int(log["process"].split("-")[1]), chance.choice((0.3, 0.9, 2.6)))
+                return await _stand_still(int(log["process"].split("-")[1]), chance.choice((0.3, 0.9, 2.6)))
+        return False
 
     return hold
 
@@ -64,26 +71,29 @@ def hold_commits(mongo: MongoProxy, lane: str) -> Fault:
 def lose_commits(mongo: MongoProxy, lane: str) -> Fault:
     """The store commits, and no process hears of it, for longer than they ask again: nobody knows what came of it."""
 
-    async def lose(service: Service, chance: random.Random) -> None:
+    async def lose(service: Service, chance: random.Random) -> bool:
         async with mongo.holding(lane) as held:
             held.lose()
             await asyncio.sleep(LOST_SECONDS)
+            return held.caught.is_set()
 
     return lose
 
 
-async def _stand_still(pid: int, seconds: float) -> None:
+async def _stand_still(pid: int, seconds: float) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
             os.kill(pid, signal.SIGCONT)
+        return True
+    return False
 
 
 @contextlib.asynccontextmanager
 async def faults(service: Service, kinds: dict[str, Fault], pause_seconds: tuple[float, float]) -> AsyncIterator[Counter[str]]:
-    """As long as the block runs: every kind in turn, in an order that chance makes. Counts what was done."""
+    """As long as the block runs: every kind in turn, in an order that chance makes. Counts what took place."""
     done: Counter[str] = Counter()
     chance = random.Random()
 
@@ -91,8 +101,8 @@ async def faults(service: Service, kinds: dict[str, Fault], pause_seconds: tuple
         while True:
             for name in chance.sample(sorted(kinds), len(kinds)):
                 await asyncio.sleep(chance.uniform(*pause_seconds))
-                await kinds[name](service, chance)
-                done[name] += 1
+                if await kinds[name](service, chance):
+                    done[name] += 1
 
     making = asyncio.create_task(make())
     try:

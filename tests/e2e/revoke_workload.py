@@ -23,7 +23,7 @@ from tests.e2e.revoke_world import Lane, filled
 from tests.e2e.running import Service, random_key
 from tests.e2e.wire import Client, Lost
 
-ASKS_BEFORE, ASKS_AFTER = 2, 2  # for each take: those that race with it, and those that are asked when it has returned
+ASKS_BEFORE, ASKS_AFTER = 3, 3  # for each take: those that race with it, and those that are asked when it has returned
 CARRIED_OUT_SECONDS_MAX = 90.0  # a store keeps what a process held that was killed in a transaction (an account, say) for as long as 60 s
 LANES_AT_ONCE = 8  # more of them wait for each other's changes more than they race
 PROMISE_MS = 9_000  # what `effective_by` adds to the moment of the answer (decision 0004); a sign-out answers without a body

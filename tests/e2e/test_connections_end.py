@@ -60,6 +60,20 @@ class Watcher:
         answer = await self.owner.http.delete(f"/v1/me/sessions/{session['id']}", headers=headers)
         assert answer.status_code == 200, answer.text
 
+    async def changes_its_password(self) -> None:
+        """From another session, which goes on; the one that watches has ended."""
+        http, credentials = self.owner.http, {"email": f"{self.person}@example.test", "password": PASSWORD}
+        other = (await http.post("/v1/sign-in", json=credentials)).json()
+        body = {"old": PASSWORD, "new": "another password for watching"}
+        answer = await http.put("/v1/me/password", json=body, headers={"Authorization": f"Bearer {other['access_token']}"})
+        assert answer.status_code == 200, answer.text
+
+    async def ends_its_others(self) -> None:
+        http, credentials = self.owner.http, {"email": f"{self.person}@example.test", "password": PASSWORD}
+        other = (await http.post("/v1/sign-in", json=credentials)).json()
+        answer = await http.post("/v1/me/sessions/end-others", headers={"Authorization": f"Bearer {other['access_token']}"})
+        assert answer.status_code == 200, answer.text
+
     async def organization(self, *, active: bool) -> None:
         service = self.owner.service
         await set_organization_state(service.stack.settings, service.demo.id, active=active)
@@ -84,6 +98,9 @@ TAKEN: dict[str, Callable[[Watcher], Awaitable[object]]] = {
     "sessions ended": asks("DELETE", "/v1/persons/{person}/sessions"),
     "session ended": Watcher.ends_its_session,
     "signed out": Watcher.signs_out,
+    "other sessions ended": Watcher.ends_its_others,
+    "password changed": Watcher.changes_its_password,
+    "address changed": asks("PATCH", "/v1/persons/{person}", {"email": "moved@example.test"}),
     "refresh token stolen": Watcher.shows_a_refresh_token_twice,
     "organization suspended": lambda watcher: watcher.organization(active=False),
 }

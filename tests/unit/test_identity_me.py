@@ -102,6 +102,17 @@ async def test_topics_of_the_realtime_token(roles: list[object], organization_to
     assert caught.value.code == "token_audience"
 
 
+async def test_a_realtime_token_ends_with_the_validity_of_who_watches() -> None:
+    room = Room()
+    until_ms = NOW_MS + 60_000
+    auditor = person_document(roles=[{"role": "auditor", "sites": None}], valid_until=until_ms)
+    room.permissions.index.load("acme", 2, images(person__ada=auditor))
+    answer = json.loads((await room.handlers.post_realtime_token(request())).body)
+    claims = room.ring.verify_access_token(answer["token"], "gateway", NOW_MS)
+    assert "organizations/acme/events" in claims.topics
+    assert until_ms - 1_000 <= claims.expires_at_ms <= until_ms
+
+
 async def test_jwks_is_public_and_short_lived() -> None:
     answer = await Room().handlers.get_jwks(request())
     (key,) = json.loads(answer.body)["keys"]

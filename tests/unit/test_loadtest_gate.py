@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from loadtests import __main__ as loadtest
 from loadtests.gate import Limits, Operation, Record, figures, misses, only_slow
 
 LIMITS = Limits(rate=100.0)
@@ -111,3 +112,22 @@ def test_only_a_run_whose_answers_were_all_right_may_be_measured_again() -> None
     unmoved = record([40.0] * 100, [])
     unmoved.faults.append("a bolt did not move")
     assert not any(only_slow(found, LIMITS) for found in (wrong, silent, unmoved, Record(60.0, {})))
+
+
+@pytest.mark.parametrize(
+    ("runs", "exit_status", "measured"),
+    [
+        ([(0, False)], 0, 1),
+        ([(1, True), (0, False)], 0, 2),
+        ([(1, True), (1, True), (1, True), (0, False)], 1, 3),
+        ([(1, True), (1, False), (0, False)], 1, 2),  # a wrong answer in any run
+        ([(2, False), (0, False)], 2, 1),
+    ],
+)
+def test_runs_end_with_the_first_that_is_good_or_wrong(
+    monkeypatch: pytest.MonkeyPatch, runs: list[tuple[int, bool]], exit_status: int, measured: int
+) -> None:
+    left = iter(runs)
+    monkeypatch.setattr(loadtest, "_run", lambda *_: next(left))
+    assert loadtest.main([]) == exit_status
+    assert len(runs) - len(list(left)) == measured
