@@ -66,9 +66,12 @@ async def test_a_broken_seed_is_not_visible_and_a_second_run_completes_it(
         assert await is_seeded(database, made_organization.id)
         for collection, documents in made_organization.documents.items():
             stored = await database[collection].find({"org": made_organization.id}).to_list()
-            made_for_lists = ("by_name", "listed", "at_site")
-            kept = {str(document["_id"]): {key: document[key] for key in document if key not in made_for_lists} for document in stored}
-            assert kept == {str(document["_id"]): document for document in documents}
+            assert {str(document["_id"]) for document in stored} == {str(document["_id"]) for document in documents}
+            by_id = {str(document["_id"]): document for document in documents}
+            for document in stored:
+                given = by_id[str(document["_id"])]
+                assert {name: document[name] for name in given} == given
+                assert set(document) - set(given) <= {"by_name", "listed", "at_site"}  # made for lists
             assert all(str(document["by_name"]).startswith(f"{made_organization.id}:") for document in stored)
     before = await counts(database)
     _, wrote = await seed_demo(database, path)
