@@ -87,6 +87,11 @@ format: setup  ## format Rust and Python, and mend what a linter can
 bench: build wrk  ## every benchmark, with the machine and the versions it ran on
 	$(BIN)/python -m benchmarks
 
+.PHONY: bench-million
+bench-million: build  ## a million persons in a real store: what handing them over takes, and one unlock beside one with 1,000 persons; 20 minutes
+	$(BIN)/python -m benchmarks.scale --store 1000000
+	$(BIN)/python -m benchmarks.unlock_scale --persons 1000000
+
 .PHONY: loadtest
 loadtest: build  ## the gate: a mixed load, 31 ms on average at most in one of three runs, no failure in any
 	$(BIN)/python -m loadtests

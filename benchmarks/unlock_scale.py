@@ -2,7 +2,7 @@
 
 Two whole services run at once; beside their demonstration organization's own persons the large one's has 100,000 more, with their
 doors, groups and grants, the small one's 1,000. The same unlocks go to both, by turns. No lock is connected: measured is decision, commit
-and command. What `check` alone costs with a million persons is `scale.py`'s. `--quick` makes the large one smaller.
+and command. `--persons 1000000` (`make bench-million`) takes minutes to seed. `--quick` makes the large one smaller.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Line:
         self.answers.add((answer.status_code, str(body.get("state") or body.get("code"))))
 
 
-async def measure(quick: bool) -> int:
+async def measure(quick: bool, large_persons: int) -> int:
     """0 when the large organization's unlocks cost no more."""
-    sizes, count = (SMALL, QUICK_LARGE if quick else LARGE), QUICK_UNLOCKS if quick else UNLOCKS
+    sizes, count = (SMALL, QUICK_LARGE if quick else large_persons), QUICK_UNLOCKS if quick else UNLOCKS
     async with AsyncExitStack() as stack:
         lines: list[Line] = []
         for persons in sizes:
@@ -74,4 +74,6 @@ async def measure(quick: bool) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="An unlock in a small and in a large organization.")
     parser.add_argument("--quick", action="store_true", help="a smaller large one")
-    sys.exit(uvloop.run(measure(parser.parse_args().quick)))
+    parser.add_argument("--persons", type=int, default=LARGE, help=f"how many the large one has ({LARGE:,})")
+    asked = parser.parse_args()
+    sys.exit(uvloop.run(measure(asked.quick, asked.persons)))

@@ -240,7 +240,7 @@ class Process:
         listener = ReplyListener(self.bus, self.name, self.follower.index, desk, announcer, group.submit)
         for task in (group.run, settled.run, announcer.run, listener.run, lambda: self._sweep(desk)):
             self._spawn(task)
-        self.metrics.registry.register(UnlockMetrics(self.name, group.figures, desk))
+        self.metrics.registry.register(UnlockMetrics(self.name, {"unlocks": group.figures, "settled": settled.figures}, desk))
         lanes = Lanes(group.submit, settled.submit, partial(self.pins.is_right, self.follower.index))
         request = RequestUnlock(self.follower.index, lanes, self.follower.current, announcer, desk)
         return UnlockHandlers(request, RecallAttempt(self.mongo, self.follower.index, desk)), [log, settled_log]

@@ -17,6 +17,7 @@ from py_service.errors import SettingsError
 
 MASTER_KEY_BYTES = 32
 PORT_MAX = 65_535
+GROUP_EVENTS_MAX = 1_000  # an event's id ends with its place in the document, in three digits
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 FORWARDED_HEADERS = ("x-forwarded-for", "forwarded")
 CLIENT_VARIABLES = frozenset({"NEXKEY_API_URL", "NEXKEY_TOKEN"})  # of the commands that speak HTTP: no process of the service reads them
@@ -155,6 +156,8 @@ def _check(settings: Settings) -> None:
     for name in positive:
         if getattr(settings, name) < 1:
             raise SettingsError(f"NEXKEY_{name.upper()}: 1 or more")
+    if settings.group_events_max > GROUP_EVENTS_MAX:
+        raise SettingsError(f"NEXKEY_GROUP_EVENTS_MAX: {GROUP_EVENTS_MAX} at most")
     for name in ("api_port", "gateway_port"):  # 0: one that is free
         if not 0 <= getattr(settings, name) <= PORT_MAX:
             raise SettingsError(f"NEXKEY_{name.upper()}: 0 to {PORT_MAX}")

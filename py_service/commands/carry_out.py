@@ -19,7 +19,7 @@ from py_service.commands.credentials import Credentials
 from py_service.commands.show import show, show_problem
 from py_service.commands.verb import Verb
 
-DONE, REFUSED, WRONG, NOT_REACHABLE = 0, 1, 2, 3
+DONE, REFUSED, NOT_REACHABLE = 0, 1, 3  # 2: a word or a setting is wrong (Click, and cli.py)
 Words = Mapping[str, Any]
 
 

@@ -86,7 +86,7 @@ def standard(noun: str, path: str, *, removed: str) -> tuple[Verb, Verb]:
 DOORS = (
     listing("door", "/v1/doors", ("id", "name", "site", "area", "mode", "lock", "locked_down"), "site", "area"),
     Verb("door", "mine", "GET", "/v1/me/doors", "List the doors that you may open.",
-        Shape((), "items", ("id", "name", "site", "area", "allowed", "reason"))),
+        Shape((), "items", ("id", "name", "site", "area", "allowed", "reason")), PAGE),
     *standard("door", "/v1/doors", removed="Delete a door."),
     Verb("door", "add", "POST", "/v1/doors", "Make a door.", takes=(
         called(), given("site", "Its site.", needed=True), given("area", "Its area."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from py_service.errors import Problem
 from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
 from py_service.identity.me import Myself
 from py_service.identity.messages import (
@@ -23,8 +24,10 @@ from py_service.identity.refresh import Refresh
 from py_service.identity.sessions import client_name
 from py_service.identity.sign_in import SignIn
 from py_service.identity.sign_out import SignOut
+from py_service.paging import Cursor, Limit, cursor_invalid, read_limit
 
 _CREDENTIAL_BYTES_MAX = 4_096
+_CURSOR_CHARACTERS_MAX = 64  # the id of a door
 _NOT_STANDING = ("401 token_revoked", "403 person_suspended", "403 organization_suspended")
 SIGN_IN = Operation("Sign in", "Sign-in", {200: SignedIn}, SignInBody, codes=("401 sign_in_failed", *_NOT_STANDING))
 REFRESH = Operation(
@@ -33,7 +36,7 @@ REFRESH = Operation(
 )  # fmt: skip
 SIGN_OUT = Operation("Sign out", "Sign-in", {204: None}, RefreshBody)
 ME = Operation("Who am I", "Me", {200: Me})
-MY_DOORS = Operation("My doors, and what each would say now", "Me", {200: MyDoors})
+MY_DOORS = Operation("My doors, and what each would say now", "Me", {200: MyDoors}, query={"limit": Limit, "cursor": Cursor})
 REALTIME_TOKEN = Operation("A token for the gateway's WebSocket", "Me", {200: RealtimeToken})
 KEYS = Operation("Public keys of access tokens", "Operation", {200: KeySet})
 
@@ -96,8 +99,13 @@ class IdentityHandlers:
         return encoded(200, await self.myself.me(claims.organization, claims.subject))
 
     async def get_doors(self, request: Request) -> Response:
-        claims = request.person()
-        return encoded(200, self.myself.doors(claims.organization, claims.subject))
+        claims, query = request.person(), request.query
+        if query.keys() - {"limit", "cursor"}:
+            raise Problem(400, "query_invalid", "Known here: cursor, limit.")
+        after = query.get("cursor", "")
+        if len(after) > _CURSOR_CHARACTERS_MAX:
+            raise cursor_invalid()
+        return encoded(200, self.myself.doors(claims.organization, claims.subject, after, read_limit(query.get("limit"))))
 
     async def post_realtime_token(self, request: Request) -> Response:
         return encoded(200, self.realtime_tokens.make(request.person(), request))

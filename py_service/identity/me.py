@@ -7,8 +7,6 @@ from py_service.identity.messages import Me, MyDoor, MyDoors
 from py_service.identity.needs import ClockMs, Permissions
 from py_service.identity.store import IdentityStore
 
-_DOORS_MAX = 1_000
-
 
 class Myself:
     def __init__(self, store: IdentityStore, permissions: Permissions, clock_ms: ClockMs) -> None:
@@ -23,7 +21,8 @@ class Myself:
             raise not_standing("person_unknown")
         return Me(person, organization, seen.name, seen.roles)
 
-    def doors(self, organization: str, person: str) -> MyDoors:
-        """At most 1,000 doors, by id."""
-        found = self._permissions.index.doors_of(organization, person, self._clock_ms(), "", None, _DOORS_MAX)
-        return MyDoors([MyDoor(door.id, door.name, door.site, door.area, decision.allowed, decision.reason) for door, decision in found])
+    def doors(self, organization: str, person: str, after: str, limit: int) -> MyDoors:
+        """By id, those behind `after`."""
+        found = self._permissions.index.doors_of(organization, person, self._clock_ms(), after, None, limit + 1)
+        mine = [MyDoor(door.id, door.name, door.site, door.area, decision.allowed, decision.reason) for door, decision in found[:limit]]
+        return MyDoors(mine, mine[-1].id if len(found) > limit else None)

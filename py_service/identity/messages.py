@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from py_service.identifiers import Moment
+from py_service.paging import NextCursor
 
 
 class SignInBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -59,6 +60,7 @@ class MyDoor(msgspec.Struct, frozen=True):
 
 class MyDoors(msgspec.Struct, frozen=True):
     items: list[MyDoor]
+    next_cursor: NextCursor
 
 
 class PersonSession(msgspec.Struct, frozen=True):

@@ -21,7 +21,6 @@ class ServerFrame(msgspec.Struct):
     message: str = ""
     number: int = 0
     expires_at: int = 0
-    topic: str = ""
     position: Position | None = None
     recovered: bool = False
     reason: str | None = None

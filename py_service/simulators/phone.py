@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -44,6 +45,7 @@ class PhoneDoor(msgspec.Struct):
 
 class _Doors(msgspec.Struct):
     items: list[PhoneDoor]
+    next_cursor: str | None
 
 
 class _Session(msgspec.Struct):
@@ -105,7 +107,14 @@ class Phone:
         self._session = msgspec.json.decode(_success(answer), type=_Session)
 
     async def doors(self) -> list[PhoneDoor]:
-        return msgspec.json.decode(_success(await self.call("GET", "/v1/me/doors")), type=_Doors).items
+        """All of them, page after page. Raises PhoneError, httpx.HTTPError."""
+        found: list[PhoneDoor] = []
+        path: str | None = "/v1/me/doors?limit=200"
+        while path is not None:
+            page = msgspec.json.decode(_success(await self.call("GET", path)), type=_Doors)
+            found += page.items
+            path = None if page.next_cursor is None else f"/v1/me/doors?limit=200&cursor={quote(page.next_cursor, safe='')}"
+        return found
 
     async def realtime_token(self) -> tuple[str, list[str]]:
         """A token for the gateway and the topics it may have."""

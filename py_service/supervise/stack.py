@@ -18,6 +18,7 @@ from py_service.supervise.ports import chosen_port, free_port
 from py_service.supervise.ready import http_ready, mongo_ready, redis_ready, workers_ready
 from py_service.supervise.supervisor import Supervisor
 
+API_READY_SECONDS = 180.0  # with a million persons in the store a worker takes over 30
 API_STOP_SECONDS = 8.0
 GATEWAY_STOP_SECONDS = 5.0
 STORE_STOP_SECONDS = 10.0
@@ -91,6 +92,7 @@ def service_specs(settings: Settings) -> tuple[ChildSpec, ...]:
         own_command("api"),
         settings_environment(settings, API_FIELDS) | LARGE_PAGES,
         workers_ready(settings.api_host, settings.api_port, "/readyz", settings.api_workers),
+        ready_seconds_max=API_READY_SECONDS,
         stop_seconds_max=API_STOP_SECONDS,
     )
     gateway = ChildSpec(

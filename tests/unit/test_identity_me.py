@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from typing import cast
@@ -68,12 +69,50 @@ async def test_me_when_i_am_gone() -> None:
 async def test_my_doors_with_the_decision_of_now() -> None:
     room = Room()
     door = {"id": "front", "name": "Front", "site": "hq", "area": None}
-    assert json.loads((await room.handlers.get_doors(request())).body) == {"items": [door | {"allowed": True, "reason": "granted"}]}
+    assert json.loads((await room.handlers.get_doors(request())).body) == {
+        "items": [door | {"allowed": True, "reason": "granted"}],
+        "next_cursor": None,
+    }
     site = {"name": "HQ", "address": "", "time_zone": "Europe/Berlin", "locked_down": True}
     room.permissions.index.load("acme", 2, images(site__hq=site))
     assert json.loads((await room.handlers.get_doors(request())).body) == {
-        "items": [door | {"allowed": False, "reason": "site_locked_down"}]
+        "items": [door | {"allowed": False, "reason": "site_locked_down"}],
+        "next_cursor": None,
     }
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 200])
+async def test_my_doors_come_page_after_page_each_once(limit: int) -> None:
+    room = Room()
+    doors: dict[str, dict[str, object]] = {
+        f"door__d{number}": {"site": "hq", "area": None, "name": f"D{number}", "lock": None, "mode": "locked", "locked_down": False}
+        for number in range(5)
+    }
+    nothing: dict[str, object] = {"group": None, "area": None, "site": None, "schedule": None, "valid_from": None, "valid_until": None}
+    grants: dict[str, dict[str, object]] = {
+        f"grant__x{number}": {"effect": "allow", "person": "ada", "door": f"d{number}", **nothing} for number in range(5)
+    }
+    room.permissions.index.load("acme", 2, images(**doors, **grants))
+    seen: list[str] = []
+    query = {"limit": str(limit)}
+    while True:
+        page = json.loads((await room.handlers.get_doors(dataclasses.replace(request(), query=query))).body)
+        seen += [door["id"] for door in page["items"]]
+        assert len(page["items"]) <= limit
+        if page["next_cursor"] is None:
+            break
+        query = {"limit": str(limit), "cursor": page["next_cursor"]}
+    assert seen == ["d0", "d1", "d2", "d3", "d4", "front"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [({"limit": "0"}, "query_invalid"), ({"site": "hq"}, "query_invalid"), ({"cursor": "x" * 65}, "cursor_invalid")],
+)
+async def test_a_page_of_my_doors_that_nobody_can_ask_for(query: dict[str, str], code: str) -> None:
+    with pytest.raises(Problem) as caught:
+        await Room().handlers.get_doors(dataclasses.replace(request(), query=query))
+    assert (caught.value.status, caught.value.code) == (400, code)
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,11 @@ async fn publish<'a>(
     metrics: &Metrics,
 ) -> RedisResult<Vec<&'a Uplink>> {
     let mut pipeline = redis::pipe();
+    let mut sent = Vec::with_capacity(batch.len());
     for uplink in batch {
-        if let Some((channel, text)) = for_process(uplink) {
+        let waited_for = for_process(uplink);
+        sent.push(waited_for.is_some());
+        if let Some((channel, text)) = waited_for {
             pipeline.publish(channel, text);
         }
     }
@@ -89,8 +92,8 @@ async fn publish<'a>(
     };
     let mut heard = heard.into_iter();
     let mut unheard = Vec::new();
-    for uplink in batch {
-        let listeners = for_process(uplink).and_then(|_| heard.next()).unwrap_or(0);
+    for (uplink, sent) in batch.iter().zip(sent) {
+        let listeners = if sent { heard.next().unwrap_or(0) } else { 0 };
         if matches!(uplink, Uplink::Report { .. }) {
             if listeners > 0 {
                 count(&metrics.reports_forwarded);
