@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
+from py_service.exchange import Media, Operation, Route
+from py_service.scripted_page import HTML, ScriptedPage
 
-from py_service.exchange import Media, Operation, Request, Response, Route
-
-
-def _part(name: str) -> str:
-    return resources.files("py_service.passes").joinpath(name).read_text(encoding="utf-8")
-
-
-def _named(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-_STYLE, _SCRIPT = _part("page.css"), _part("page.js")
-# Nothing from elsewhere, nothing sent elsewhere; the one script and the one style are named by their hashes.
-SECURITY_POLICY = (
-    f"default-src 'none'; script-src {_named(_SCRIPT)}; style-src {_named(_STYLE)}; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_PAGE = _part("page.html").replace("STYLE", _STYLE).replace("SCRIPT", _SCRIPT).encode()
-_HEADERS = {"content-security-policy": SECURITY_POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
-_HTML = "text/html; charset=utf-8"
+PASS_PAGE = ScriptedPage("py_service.passes", "page")
 PAGE = Operation(
-    "The page behind the link of a pass", "Passes", {200: Media(_HTML)},
+    "The page behind the link of a pass", "Passes", {200: Media(HTML)},
     detail="The token stands behind `#` and isn't sent with this request; the page's script accepts the pass, when its reader says so.",
 )  # fmt: skip
 
 
-async def _answer(request: Request) -> Response:
-    """GET /pass"""
-    return Response(200, _PAGE, dict(_HEADERS), _HTML)
-
-
 def page_route() -> Route:
-    """No secret is in the page: it is the same for everybody."""
-    return Route("GET", "/pass", _answer, access="anyone", fenced=False, body_bytes_max=0, about=PAGE)
+    return Route("GET", "/pass", PASS_PAGE.answer, access="anyone", fenced=False, body_bytes_max=0, about=PAGE)
