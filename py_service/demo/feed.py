@@ -30,6 +30,7 @@ class FeedEvent(msgspec.Struct):
     person: str | None = None
     lock: str | None = None
     reason: str | None = None
+    passed_back: dict[str, object] | None = None
     actor: str | None = None
     subject: str | None = None
     detail: dict[str, object] | None = None

@@ -53,7 +53,8 @@ class Rows:
         attempt = event.attempt or event.id or ""
         who = self._name(event.person or event.actor)
         where = self._name(event.door or event.subject or event.lock)
-        reason = event.reason or str((event.detail or {}).get("state", ""))
+        told = "passed back" if event.passed_back else str((event.detail or {}).get("state", ""))
+        reason = event.reason or told
         return EventRow(_clock(event.at), event.kind, who, where, reason, self._took(event, attempt))
 
     def answer(self, line: AnswerLine) -> AnswerRow:

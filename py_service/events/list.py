@@ -22,6 +22,13 @@ IsSeen = Callable[[Document], bool]
 _DETAIL = msgspec.json.Encoder(enc_hook=plain)  # a detail is open: what stands in it comes back as BSON has it
 
 
+class PassedBack(msgspec.Struct):
+    """Who was let into this area though they were inside it already: soft anti-passback refuses nobody."""
+
+    area: str
+    persons: list[str]
+
+
 class EventItem(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An event of docs/protocols/documents.md; absent fields are left out."""
 
@@ -35,6 +42,7 @@ class EventItem(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str | None = None
     rule: str | None = None
     revision: int | None = None
+    passed_back: PassedBack | None = None
     actor: str | None = None
     subject: str | None = None
     detail: msgspec.Raw | None = None
@@ -102,6 +110,7 @@ def _item(document: Document) -> EventItem:
         reason=document.get("reason"),
         rule=document.get("rule"),
         revision=None if document.get("revision") is None else int(document["revision"]),
+        passed_back=None if document.get("passed_back") is None else PassedBack(**document["passed_back"]),
         actor=document.get("actor"),
         subject=document.get("subject"),
         detail=None if document.get("detail") is None else msgspec.Raw(_DETAIL.encode(document["detail"])),

@@ -209,6 +209,7 @@ class Attempt:
 
     def event(self, at_ms: int, identifier: str) -> Event:
         decision = self.ruling
+        taken: Document | None = None if decision.taken is None else msgspec.json.decode(decision.taken)
         return make_event(
             "authorized" if decision.allowed else REFUSED,
             self.organization,
@@ -220,7 +221,8 @@ class Attempt:
             reason=None if decision.allowed else decision.reason,
             rule=decision.rule,
             revision=decision.revision,
-            taken=None if decision.taken is None else msgspec.json.decode(decision.taken),
+            taken=taken,
+            passed_back=None if taken is None else _passed_back(self.person, taken),
             key=self.idempotency_key,
             wait=self.wait_seconds or None,
         )
@@ -270,3 +272,10 @@ class Attempt:
         if taken is not None:
             with contextlib.suppress(Problem):  # the queue is full: what was taken stays taken
                 self._lanes.settle(GiveBack(self.organization, identifier, self.person, self.door, self._settled_at_ms, taken))
+
+
+def _passed_back(person: str, taken: Document) -> Document | None:
+    """Who was let into an area though they were inside it already (soft anti-passback), which somebody has to look at; None: nobody."""
+    first = taken.get("first_moved", {})
+    persons = [name for name, moved in ((person, taken), (taken.get("first_person"), first)) if "passed_back" in moved]
+    return {"area": taken.get("passed_back", first.get("passed_back")), "persons": persons} if persons else None

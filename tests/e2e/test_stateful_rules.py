@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 from collections import Counter
@@ -14,6 +15,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from pymongo.asynchronous.database import AsyncDatabase
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from py_service.permissions.listing import stored_object
 from py_service.stores.mongo import Document
@@ -171,6 +174,42 @@ async def test_who_is_inside_is_told_and_can_be_reset(service: Service, client: 
     assert Counter(answers[:3]) == Counter({(200, "unlocked"): 3}) and answers[3:] == [(200, None)] * 2
     count, inside, _ = await occupancy(service, client, area)
     assert count == len(inside), "entering races with a reset, and the count is of those inside whichever was first"
+
+
+async def test_who_passes_back_where_it_is_allowed_is_told_to_managers(service: Service, client: httpx.AsyncClient) -> None:
+    """Soft anti-passback: nobody is refused, and the events say who, live and when they are listed; of two persons each."""
+    entry, pair = await door_with_lock(service, client), await door_with_lock(service, client, two_persons_seconds=60)
+    area = await made(service, client, "/v1/areas", {"name": "Office", "site": SITE, "anti_passback": "soft"})
+    one, two = GUESTS[:2]
+    for door in (entry, pair):
+        assert (await client.patch(f"/v1/doors/{door}", json={"enters": area}, headers=service.owner())).status_code == 200
+        for person in (one, two):
+            await allow(service, client, person, door)
+    token = (await client.post("/v1/me/realtime-token", headers=service.owner())).json()["token"]
+    asks = [(one, entry, 200), (one, entry, 200), (two, pair, 403), (one, pair, 200), (two, pair, 403), (one, pair, 200)]
+    told = [None, [one], None, [one], None, [one, two]]
+    heard: list[Document] = []
+    async with connect(service.stack.gateway_url, subprotocols=[Subprotocol("nexkey.v1.json")], proxy=None) as line:
+        for frame in ({"type": "authenticate", "token": token}, {"type": "subscribe", "topic": f"organizations/{service.demo.id}/events"}):
+            await line.send(json.dumps(frame))
+            await line.recv()
+        for person, door, status in asks:
+            assert (await ask(service, client, person, door))[0] == status
+        while len(heard) < len(asks):
+            event = json.loads(await asyncio.wait_for(line.recv(), 5))["event"]
+            heard += [event] if event["kind"].startswith("authorized") else []
+
+    async def listed() -> list[Document]:
+        events = (await client.get("/v1/events?limit=100", headers=service.owner())).json()["items"]
+        return [event for event in reversed(events) if event.get("door") in (entry, pair) and event["kind"].startswith("authorized")]
+
+    async def all_listed() -> bool:
+        return len(await listed()) == len(asks)
+
+    await until(all_listed)
+    expected = [None if persons is None else {"area": area, "persons": persons} for persons in told]
+    assert [event.get("passed_back") for event in heard] == expected
+    assert [event.get("passed_back") for event in await listed()] == expected
 
 
 async def test_two_persons_open_together_and_nobody_alone(service: Service, client: httpx.AsyncClient) -> None:
