@@ -170,12 +170,21 @@ class PermissionIndex:
     def reach(self, organization: str, subject: str, permission: str, now_ms: int) -> tuple[Decision, list[str] | None]:
         """Where `subject` may do `permission` now: the decision as if any one site would do, and the sites, sorted; None is everywhere."""
     def explain(self, organization: str, person: str, door: str, now_ms: int) -> bytes:
-        """JSON: {"allowed", "reason", "rule", "revision", "local_time", "steps": [{"step", "passed", "detail"}]}."""
+        """JSON, as `Explanation` of access/messages.py. Of memory alone: `state` says whether the store has the last word."""
+    def explain_now(
+        self, organization: str, person: str, door: str, pin: bool | None, now_ms: int, records: bytes
+    ) -> tuple[bytes | None, list[str]]:
+        """The same with what the store knows, and the same answer as `check` and `settle` come to: `pin` and `records` as in `settle`.
+        Or None and the keys of records to read for it. Raises SnapshotError(records_malformed)."""
     def doors_of(
         self, organization: str, person: str, now_ms: int, after: str, sites: Sequence[str] | None, limit: int
     ) -> list[tuple[DoorRecord, Decision]]:
         """Doors on which the person holds any allow rule, with the decision at that moment: by id, from after `after`, at one of `sites`
         (None: at any), `limit` at most."""
+    def doors_open_to(
+        self, organization: str, person: str, now_ms: int, after: str, sites: Sequence[str] | None, limit: int
+    ) -> list[tuple[DoorRecord, Decision]]:
+        """The same with the doors whose mode is `unlocked` at that moment, if that lets this person in. Looks at every door."""
     def persons_at(self, organization: str, door: str, now_ms: int, after: str, limit: int) -> list[tuple[str, Decision]]:
         """Persons who may pass the door at that moment, by id, from after `after`. Looks at everybody, with the interpreter released."""
     def door(self, organization: str, door: str) -> DoorRecord | None: ...

@@ -187,7 +187,7 @@ class Process:
 
         access = AccessHandlers(changes, ReadGrant(self.mongo, index), ListGrants(self.mongo, index))
         lockdown_plans = LockdownPlanHandlers(changes, self.follower.index, self.mongo)
-        questions = AccessQuestions(self.follower.index)
+        questions = AccessQuestions(self.follower.index, self.mongo)
         directory = DirectoryHandlers(changes, self.follower.index, self.mongo, self.pins, move_account)
         organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
         imports = ImportHandlers(changes, self.follower.index, self.mongo)

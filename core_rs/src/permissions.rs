@@ -270,6 +270,13 @@ fn named(altered: Vec<core::Altered>) -> Vec<Altered> {
         .collect()
 }
 
+fn decided(found: Vec<(core::DoorRecord, core::Decision)>) -> Vec<(DoorRecord, Decision)> {
+    found
+        .into_iter()
+        .map(|(door, decision)| (DoorRecord(door), Decision(decision)))
+        .collect()
+}
+
 /// The permissions of many organizations, in memory. Safe to share between threads; readers never wait for a writer.
 #[pyclass(frozen, module = "py_service._core_rs")]
 struct PermissionIndex(core::PermissionIndex);
@@ -455,6 +462,30 @@ impl PermissionIndex {
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is one of the question's")]
+    fn explain_now<'py>(
+        &self,
+        py: Python<'py>,
+        organization: &str,
+        person: &str,
+        door: &str,
+        pin: Option<bool>,
+        now_ms: i64,
+        records: &[u8],
+    ) -> PyResult<(Option<Bound<'py, PyBytes>>, Vec<String>)> {
+        let asking = core::Asking {
+            person,
+            door,
+            pin,
+            now_ms,
+        };
+        let records = records_of(records)?;
+        Ok(match self.0.explain_now(organization, asking, &records) {
+            Ok(told) => (Some(PyBytes::new(py, &told.to_json())), Vec::new()),
+            Err(missing) => (None, missing.into_iter().collect()),
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is one of the question's")]
     fn doors_of(
         &self,
         py: Python<'_>,
@@ -466,14 +497,30 @@ impl PermissionIndex {
         limit: usize,
     ) -> Vec<(DoorRecord, Decision)> {
         let sites = sites.as_deref();
-        let decided = py.detach(|| {
+        let found = py.detach(|| {
             self.0
                 .doors_of(organization, person, now_ms, after, sites, limit)
         });
-        decided
-            .into_iter()
-            .map(|(door, decision)| (DoorRecord(door), Decision(decision)))
-            .collect()
+        decided(found)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is one of the question's")]
+    fn doors_open_to(
+        &self,
+        py: Python<'_>,
+        organization: &str,
+        person: &str,
+        now_ms: i64,
+        after: &str,
+        sites: Option<Vec<String>>,
+        limit: usize,
+    ) -> Vec<(DoorRecord, Decision)> {
+        let listed = core::Listed {
+            after,
+            sites: sites.as_deref(),
+            limit,
+        };
+        decided(py.detach(|| self.0.doors_open_to(organization, person, now_ms, listed)))
     }
 
     fn persons_at(

@@ -115,12 +115,16 @@ class OccupancyReset(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Entry(msgspec.Struct):
-    """`rule`: the grant that lets them in, or what refuses."""
+    """`rule`: the grant that lets them in, or what refuses.
+
+    `stateful`: that is by the permissions alone, and an unlock also asks what was used, who is inside, or who came (`explain` does).
+    """
 
     id: str
     allowed: bool
     reason: str
     rule: str | None
+    stateful: bool
 
 
 class Entries(msgspec.Struct):
@@ -149,10 +153,24 @@ class RuleHeard(msgspec.Struct):
     verdict: Literal["holds", "not_yet_valid", "expired", "holiday", "outside_schedule", "giver_may_not"]
 
 
+class StatefulRule(msgspec.Struct):
+    """A rule that asks what was used, who is inside, who came: `verdict` is `holds`, the reason for which it refuses, or `unknown`.
+
+    `of`: the area, the grant whose uses are counted, or the door. Of several grants (`uses`) one that holds is enough.
+    """
+
+    rule: Literal["first_person_in", "card_and_pin", "leaves", "anti_passback", "occupancy", "uses", "two_persons"]
+    of: str
+    verdict: str
+    detail: str
+
+
 class Explanation(msgspec.Struct):
     """As the core writes it. `local_time` (RFC 9557) is the wall clock of the door's site.
 
     `rules`: all of the person at the door, by grant, also where an earlier step has settled it; 1,000 at most, `rules_left_out` more.
+    `state`: what the store knows was `read`, and the answer is that of an unlock now, with the right PIN where there is one; or it is
+    `unknown`, as at any other moment, and the answer is what the permissions allow; or no rule asks for it (`none`).
     """
 
     allowed: bool
@@ -163,6 +181,8 @@ class Explanation(msgspec.Struct):
     steps: list[Step]
     rules: list[RuleHeard]
     rules_left_out: int
+    state: Literal["none", "read", "unknown"]
+    stateful_rules: list[StatefulRule]
 
 
 def to_ms(moment: datetime.datetime | None) -> int | None:

@@ -62,12 +62,18 @@ RESET_OCCUPANCY = Operation(
 EXPLAIN = Operation(
     "Explain a decision, step by step", ACCESS, {200: Explanation}, permission="persons.read",
     query={"person": PersonId, "door": DoorId, "at": Moment}, needed=("person", "door"),
+    detail=(
+        "Without `at`, or within 5 seconds of now, it is what an unlock would be answered, with the right PIN if there is one: who is "
+        "inside, what was used and who asked is read, and nothing is changed. At another moment it is what the permissions allow."
+    ),
 )  # fmt: skip
 WHO = Operation(
     "Who may open a door", ACCESS, {200: Entries}, permission="persons.read",
     query={"door": DoorId, "at": Moment, "limit": Limit, "cursor": Cursor}, needed=("door",),
+    detail="By the permissions alone: of an item with `stateful` `explain` says whether uses, an area, a PIN or a second person refuse it.",
 )  # fmt: skip
 WHAT = Operation(
     "What a person may open", ACCESS, {200: Entries}, permission="persons.read",
     query={"person": PersonId, "at": Moment, "limit": Limit, "cursor": Cursor}, needed=("person",),
+    detail="Doors on which the person holds a rule, and those unlocked for everybody; by the permissions alone, as in `who`.",
 )  # fmt: skip

@@ -332,7 +332,19 @@ def test_doors_of_is_limited(index: PermissionIndex) -> None:
 
 def test_explain_tells_the_steps_and_the_local_time(index: PermissionIndex) -> None:
     told = json.loads(index.explain(ORGANIZATION, "anna", "front", 1_792_888_200_000))
-    assert told.keys() == {"allowed", "reason", "rule", "revision", "local_time", "steps", "rules", "rules_left_out"}
+    assert told.keys() == {
+        "allowed",
+        "reason",
+        "rule",
+        "revision",
+        "local_time",
+        "steps",
+        "rules",
+        "rules_left_out",
+        "state",
+        "stateful_rules",
+    }
+    assert (told["state"], told["stateful_rules"]) == ("none", [])
     assert told["local_time"] == "2026-10-25T02:30:00+02:00[Europe/Berlin]"
     assert [step.keys() for step in told["steps"]] == [{"step", "passed", "detail"}] * len(told["steps"])
     assert [step["step"] for step in told["steps"]] == [

@@ -260,6 +260,40 @@ async def test_plans_and_hands_at_once_leave_nobody_out(owner: Manager, service:
     assert (await owner("GET", f"/v1/doors/{DOOR}", 200))["locked_down"] is False
 
 
+# --- questions ------------------------------------------------------------------------------
+
+
+async def test_a_door_that_is_open_to_everybody_is_told_of_everybody_at_its_site(
+    owner: Manager, service: Service, http: httpx.AsyncClient
+) -> None:
+    """By its mode, without any rule: `who` has every valid person, `what` has the door, and no role sees beyond its sites."""
+    site, elsewhere = "new-york", Manager(service, http, stranger(2))
+    door = {"id": "open-house", "name": "Open house", "site": site, "mode": "unlocked"}
+    await owner("POST", "/v1/doors", 201, door)
+    roles = [{"role": "auditor", "sites": ["berlin"]}]
+    await owner("PUT", f"/v1/persons/{elsewhere.person}/roles", 200, {"roles": roles})
+    await owner("POST", f"/v1/persons/{stranger(3)}/suspend", 200)
+    who = (await owner("GET", "/v1/access/who?door=open-house&limit=200", 200))["items"]
+    assert isinstance(who, list) and {stranger(1), stranger(2)} <= {one["id"] for one in who}
+    assert stranger(3) not in {one["id"] for one in who} and {one["rule"] for one in who} == {"open-house"}
+    told = {"id": "open-house", "allowed": True, "reason": "granted", "rule": "open-house", "stateful": False}
+    asked = f"/v1/access/what?person={stranger(1)}"
+    listed = (await owner("GET", asked, 200))["items"]
+    assert isinstance(listed, list) and told in listed and await unlocks(service, http, stranger(1), "open-house") == "granted"
+    for person, by in ((stranger(3), owner), (stranger(1), elsewhere)):
+        seen = (await by("GET", f"/v1/access/what?person={person}", 200))["items"]
+        assert isinstance(seen, list) and "open-house" not in {one["id"] for one in seen}
+    for query in ("explain?person=stranger-1&door=open-house", "who?door=open-house"):
+        await elsewhere("GET", f"/v1/access/{query}", 404, None, "door_unknown")
+    await owner("PATCH", "/v1/doors/open-house", 200, {"mode": "first_person_in"})
+    given = await owner("POST", "/v1/grants", 201, {"person": stranger(1), "door": "open-house"})
+    (one,) = [one for one in cast("list[Any]", (await owner("GET", asked, 200))["items"]) if one["id"] == "open-house"]
+    assert (one["allowed"], one["rule"], one["stateful"]) == (True, given["id"], True)
+    await owner("DELETE", f"/v1/grants/{given['id']}", 200)
+    await owner("POST", f"/v1/persons/{stranger(3)}/resume", 200)
+    await owner("DELETE", "/v1/doors/open-house", 200)
+
+
 # --- previews -------------------------------------------------------------------------------
 
 

@@ -148,7 +148,7 @@ async def test_explain_who_and_what_agree_with_the_door(service: Service, http: 
         cursor = f"&cursor={page['next_cursor']}"
     assert person in everybody and everybody == sorted(set(everybody)) and stranger(5) not in everybody
     doors = (await owner("GET", f"/v1/access/what?person={person}", 200))["items"]
-    assert doors == [{"id": DOOR, "allowed": True, "reason": "granted", "rule": given["id"]}]
+    assert doors == [{"id": DOOR, "allowed": True, "reason": "granted", "rule": given["id"], "stateful": False}]
     await owner("DELETE", f"/v1/grants/{given['id']}", 200)
     assert (await owner("GET", f"/v1/access/what?person={person}", 200))["items"] == []
     for query, status, code in (

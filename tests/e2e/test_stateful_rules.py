@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import itertools
 import json
 import os
+import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -36,7 +38,7 @@ async def give_passes(database: AsyncDatabase[Document]) -> None:
     organization = str((await database["persons"].find_one({"id": GUESTS[0]}) or {})["org"])
     found = [document["id"] async for document in database["doors"].find({"org": organization}) if document["site"] != SITE]
     doors = [door for door in found if not door[-1].isdigit()]  # of the ground floor: the lock of the last door of all isn't there
-    alone = {name: ([{"pass": name, "uses": uses}], GUESTS[0]) for name, uses in PASSES.items()}
+    alone = {name: ([{"pass": name, "uses": uses}], GUESTS[0]) for name, uses in (PASSES | {"explained": 3}).items()}
     chain = {
         name: ([{"pass": name, "uses": 3}, {"pass": "parent", "uses": 3}], person)
         for name, person in zip(("c1", "c2"), GUESTS[1:], strict=False)
@@ -53,7 +55,7 @@ async def give_passes(database: AsyncDatabase[Document]) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     folder = tmp_path_factory.mktemp("stateful")
-    async with running_service(folder, strangers=len(GUESTS), doors=30, absent=1, prepare=give_passes) as running:
+    async with running_service(folder, strangers=len(GUESTS), doors=48, absent=1, prepare=give_passes) as running:
         yield running
 
 
@@ -250,6 +252,57 @@ async def test_a_door_asks_for_the_pin_and_stops_hearing_guesses(service: Servic
     assert guesses == Counter({(403, "pin_wrong"): 5, (403, "rate_limited"): 3})
     assert await ask(service, client, GUESTS[1], door, "4711") == (403, "rate_limited")
     assert await ask(service, client, GUESTS[0], door, "4711") == (200, "unlocked"), "one's guesses shut out nobody else"
+
+
+async def test_an_explanation_says_what_the_unlock_then_answers(service: Service, client: httpx.AsyncClient) -> None:
+    """One after the other at random, at doors with every stateful rule: who asks why before is told what the door then says."""
+    lab = await made(service, client, "/v1/areas", {"name": "Explained", "site": SITE, "anti_passback": "hard", "occupancy_max": 2})
+    soft = await made(service, client, "/v1/areas", {"name": "Explained too", "site": SITE, "anti_passback": "soft"})
+    terms: list[dict[str, object]] = [
+        {"enters": lab, "leaves": soft}, {"leaves": lab}, {"two_persons_seconds": 60, "enters": soft},
+        {"mode": "first_person_in", "enters": soft}, {"mode": "card_and_pin"},
+    ]  # fmt: skip
+    doors = [await door_with_lock(service, client) for _ in terms]
+    people = GUESTS[:4]
+    for door, own in zip(doors, terms, strict=True):
+        assert (await client.patch(f"/v1/doors/{door}", json=own, headers=service.owner())).status_code == 200
+        for person in people[:3]:
+            await allow(service, client, person, door)
+    for person in people[1:]:
+        assert (await client.put(f"/v1/persons/{person}/pin", json={"pin": "4711"}, headers=service.owner())).status_code == 200
+    assert (await client.put(f"/v1/persons/{people[0]}/pin", json={"pin": None}, headers=service.owner())).status_code == 200
+    used = str((await service.database["grants"].find_one({"_id": f"{service.demo.id}:grant-explained"}) or {})["door"])
+    for number in range(5):
+        await ask(service, client, people[2], doors[4], f"000{number}")
+    met: Counter[str] = Counter()
+    chance = random.Random(5)
+    for _ in range(70):
+        door = chance.choice([*doors, used])
+        person = GUESTS[0] if door == used else chance.choice(people)
+        before = await states(service)
+        answer = await client.get(f"/v1/access/explain?person={person}&door={door}", headers=service.owner())
+        told = answer.json()
+        assert answer.status_code == 200 and await states(service) == before, "nothing is changed by asking"
+        pin = {"pin": "4711"} if door == doors[4] and person != people[0] else None
+        asked = (await client.post(f"/v1/doors/{door}/unlock", headers=service.headers(person), json=pin)).json()
+        granted = asked["state"] != "authorized.failed"
+        reason = "granted" if granted else asked["code"]
+        assert (told["allowed"], told["reason"], told["rule"]) == (granted, reason, asked["rule"]), (told, asked)
+        assert (told["state"] == "read") == bool(told["stateful_rules"])
+        verdicts = {rule["verdict"] for rule in told["stateful_rules"]}
+        assert reason in verdicts | {"granted", "no_grant"}
+        met[reason] += 1
+    refused = ("no_grant", "pass_used_up", "anti_passback", "occupancy_full", "second_person_needed", "pin_needed", "rate_limited")
+    assert met.keys() == {"granted", *refused}, met
+    tomorrow = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).isoformat()
+    later = (
+        await client.get("/v1/access/explain", params={"person": GUESTS[0], "door": used, "at": tomorrow}, headers=service.owner())
+    ).json()
+    assert (later["allowed"], later["state"], later["stateful_rules"][0]["verdict"]) == (True, "unknown", "unknown")
+
+
+async def states(service: Service) -> list[Document]:
+    return sorted(await service.database["states"].find({"org": service.demo.id}).to_list(), key=lambda state: str(state["_id"]))
 
 
 async def test_what_a_door_took_that_stayed_shut_is_given_back(service: Service, client: httpx.AsyncClient) -> None:

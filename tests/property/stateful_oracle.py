@@ -6,7 +6,7 @@ core is compared with.
 
 import copy
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from tests.property.oracle import Document, Judged, Organization, documents, text
@@ -182,6 +182,47 @@ class Attempt:
         self.use(self.judged, [])
         self.record(f"door.{asking.door}").update(first_person=asking.person, first_at=asking.now_ms)
         raise Refused("second_person_needed", asking.door)
+
+
+def rules_told(organization: Organization, asking: Asking, records: Records) -> list[tuple[str, str, str]]:
+    """What an explanation tells of every stateful rule that is asked (rule, of what, verdict), also behind one that refuses."""
+    judged = organization.judge(asking.person, asking.door, asking.now_ms)
+    if not organization.is_stateful(judged, asking.door):
+        return []
+    attempt, answer, told = Attempt(organization, asking, judged, records), judged.answer, list[tuple[str, str, str]]()
+    today, door = None if judged.day is None else (judged.day - FIRST_DAY).days, attempt.record(f"door.{asking.door}")
+    open_for_all = today is not None and door.get("opened_day") == today
+    if today is not None:
+        told.append(("first_person_in", asking.door, "holds" if answer.allowed or open_for_all else answer.reason))
+    if not answer.allowed and not open_for_all:
+        return told
+    if answer.allowed and judged.mode == "card_and_pin":
+        told.append(("card_and_pin", asking.door, verdict_of(attempt.hear_pin)))
+    if (out_of := organization.counted_area(attempt.door, "leaves")) is not None:
+        told.append(("leaves", out_of, "holds"))
+    verdict, area = verdict_of(lambda: attempt.move(asking.person)), organization.counted_area(attempt.door, "enters")
+    terms = {} if area is None else organization.bag["area"][area]
+    if terms.get("anti_passback", "off") != "off":
+        told.append(("anti_passback", str(area), verdict if verdict == "anti_passback" else "holds"))
+    if terms.get("occupancy_max") is not None:
+        told.append(("occupancy", str(area), verdict if verdict == "occupancy_full" else "holds"))
+    if open_for_all:
+        return told
+    for grant_id, grant in judged.choices:
+        left = all(attempt.record(f"pass.{name}").get("used", 0) < uses for name, uses in limits_of(grant))
+        told.append(("uses", grant_id, "holds" if left else "pass_used_up"))
+    if attempt.door.get("two_persons_seconds") is not None and judged.mode != "unlocked":
+        alone = verdict_of(lambda: attempt.hear_two(door)) != "holds"
+        told.append(("two_persons", asking.door, "second_person_needed" if alone else "holds"))
+    return told
+
+
+def verdict_of(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except Refused as refused:
+        return refused.reason
+    return "holds"
 
 
 def limits_of(grant: Document) -> Iterator[tuple[str, int]]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from py_service._core_rs import PermissionIndex
 from tests.property.oracle import Answer, Document, Organization, tz_database_version
-from tests.property.organizations import DOORS, INSTANTS, MODES, PERSONS, RECORD, SNAPSHOT
+from tests.property.organizations import DOORS, INSTANTS, MODES, PERSONS, RECORD, SITES, SNAPSHOT
 
 ORGANIZATION = "acme"
 EXAMPLES_DEFAULT = 110
@@ -49,6 +49,7 @@ DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
     *(f"giver {givers}: {why}" for givers in (2, 3, 4) for why in ("may", "suspended", "nothing open")),
     "giver 5: too deep",
     "only limited grants hold",
+    "open by its mode alone",
     "an unlimited grant before a smaller one",
     *(f"stateful {stateful}, allowed {allowed}" for stateful in (True, False) for allowed in (True, False)),
 }
@@ -89,6 +90,20 @@ def compare_doors(index: PermissionIndex, twin: Organization, now_ms: int) -> No
         assert [door.id for door, _ in listed] == twin.doors_of(person)
         for door, decision in listed:
             assert Answer(decision.allowed, decision.reason, decision.rule) == twin.check(person, door.id, now_ms)
+
+
+def compare_open_doors(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
+    """Those of a person's rules, and those whose mode lets this person in; in pages, and at some sites, too."""
+    for person in (*PERSONS, "nobody"):
+        by_mode = {door for door in DOORS if twin.check(person, door, now_ms) == Answer(True, "granted", door)}
+        expected = sorted({*twin.doors_of(person), *by_mode})
+        listed = index.doors_open_to(ORGANIZATION, person, now_ms, "", None, 100)
+        assert [door.id for door, _ in listed] == expected
+        for door, decision in listed:
+            assert Answer(decision.allowed, decision.reason, decision.rule) == twin.check(person, door.id, now_ms)
+        page = index.doors_open_to(ORGANIZATION, person, now_ms, expected[0] if expected else "", [SITES[0]], 1)
+        assert [door.id for door, _ in page] == [door.id for door, _ in listed[1:] if door.site == SITES[0]][:1]
+        twin.met["open by its mode alone"] += len(expected) - len(twin.doors_of(person))
 
 
 def compare_explanation(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
@@ -132,6 +147,7 @@ def test_the_index_agrees_with_its_twin() -> None:
         compare_doors(index, twin, instants[0])
         for instant in instants:
             compare_explanation(index, twin, instant)
+            compare_open_doors(index, twin, instant)
         # A process that loads the end instead of following the changes answers the same, and so does one that loaded the beginning.
         loaded = PermissionIndex()
         load_stored(loaded, 10 + len(records), twin.images())

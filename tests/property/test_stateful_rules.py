@@ -9,7 +9,7 @@ import collections
 import copy
 import json
 import os
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -38,6 +38,14 @@ DEMANDED = {
     *("took entered", "took left", "took passed_back", "took passes", "took first_person", "took opened_for_all", "took first_moved"),
     *("gave back entered", "gave back left", "gave back passes", "gave back first_moved", "gave back opened_for_all"),
     *("without a grant", "entered again", "reset", "changed"),
+    *(f"told first_person_in {verdict}" for verdict in ("holds", "no_grant")),
+    *(f"told card_and_pin {verdict}" for verdict in ("holds", "pin_needed", "pin_wrong", "rate_limited")),
+    "told leaves holds",
+    *(f"told anti_passback {verdict}" for verdict in ("holds", "anti_passback")),
+    *(f"told occupancy {verdict}" for verdict in ("holds", "occupancy_full")),
+    *(f"told uses {verdict}" for verdict in ("holds", "pass_used_up")),
+    *(f"told two_persons {verdict}" for verdict in ("holds", "second_person_needed")),
+    "told behind a refusal",
 }
 MOMENT = st.sampled_from(STEPS_MS)
 AROUND_PIN_WAIT = st.sampled_from((599_999, 600_000, 600_001))
@@ -48,6 +56,11 @@ PIN = st.sampled_from((True, True, False, False, None))
 
 def encoded(value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+def alone_step(told: dict[str, Any]) -> str:
+    """The step at which memory alone refuses."""
+    return str(told["steps"][-1]["step"])
 
 
 def clean(records: Records) -> Records:
@@ -176,7 +189,8 @@ class Attempts(RuleBasedStateMachine):
     def ask(self, person: str, door: str, step_ms: int, pin: bool | None) -> None:
         asking = Asking(person, door, self.moment(step_ms), pin)
         expected = stateful_oracle.settle(self.twin, asking, self.records)
-        before, settlement = self.records, self.settled(asking)
+        told, (before, settlement) = self.explained(asking), (self.records, self.settled(asking))
+        assert (told["allowed"], told["reason"], told["rule"]) == expected[:3], "what is explained is what the unlock then answers"
         taken = {} if settlement.taken is None else cast("Record", json.loads(settlement.taken))
         after = copy.deepcopy(before) | cast("Records", json.loads(settlement.records))
         assert (settlement.allowed, settlement.reason, settlement.rule) == expected[:3], asking
@@ -204,6 +218,44 @@ class Attempts(RuleBasedStateMachine):
             assert not settlement.allowed and not known.keys() & settlement.missing
             known |= {key: self.records.get(key, {}) for key in settlement.missing}
         raise AssertionError("records that are never enough")
+
+    def explained(self, asking: Asking) -> dict[str, Any]:
+        """As it is told just before the attempt. Each stateful rule as the twin says; the first that refuses is the reason."""
+        person, door, now_ms, pin = asking
+        known: Records = {}
+        answer: bytes | None = None
+        for _ in range(CALLS_MAX + 1):
+            answer, missing = self.index.explain_now(ORGANIZATION, person, door, pin, now_ms, encoded(known))
+            if answer is not None:
+                break
+            assert missing and not known.keys() & missing
+            known |= {key: self.records.get(key, {}) for key in missing}
+        assert answer is not None, "records that are never enough"
+        told: dict[str, Any] = json.loads(answer)
+        alone = json.loads(self.index.explain(ORGANIZATION, person, door, now_ms))
+        rules = [(rule["rule"], rule["of"], rule["verdict"]) for rule in told["stateful_rules"]]
+        assert rules == stateful_oracle.rules_told(self.twin, asking, self.records), asking
+        stateful = self.index.check(ORGANIZATION, person, door, now_ms).stateful
+        assert (told["state"], alone["state"]) == (("read", "unknown") if stateful else ("none", "none"))
+        assert {rule["verdict"] for rule in alone["stateful_rules"]} <= {"unknown"}
+        assert {rule[:2] for rule in rules} <= {(rule["rule"], rule["of"]) for rule in alone["stateful_rules"]}
+        assert all(rule["detail"] for rule in (*told["stateful_rules"], *alone["stateful_rules"]))
+        if stateful:
+            one_is_left = any(rule == "uses" and verdict == "holds" for rule, _, verdict in rules)
+            refusing = [verdict for rule, _, verdict in rules if verdict != "holds" and not (rule == "uses" and one_is_left)]
+            assert told["reason"] == (refusing[0] if refusing else "granted"), rules
+            self.met["told behind a refusal"] += len(set(refusing)) > 1
+        refused = not told["allowed"]
+        assert [step["passed"] for step in told["steps"]][-1] == told["allowed"] and all(step["passed"] for step in told["steps"][:-2])
+        assert refused or [step["step"] for step in told["steps"] if not step["passed"]] == (
+            [] if alone["allowed"] else [alone_step(alone)]
+        )
+        if stateful and refused and alone["allowed"]:
+            assert any(
+                rule["detail"] in told["steps"][-1]["detail"] for rule in told["stateful_rules"] if rule["verdict"] == told["reason"]
+            )
+        self.met.update(f"told {rule} {verdict}" for rule, _, verdict in rules)
+        return told
 
     def every_key(self) -> list[str]:
         inside = [f"inside.{area}.{person}" for area in AREAS for person in PERSONS]

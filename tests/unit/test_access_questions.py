@@ -35,12 +35,12 @@ class SlowIndex:
         time.sleep(LOOKING_SECONDS)
         return []
 
-    doors_of = persons_at
+    doors_open_to = persons_at
 
 
 @pytest.mark.parametrize(("asked", "query"), [("who", {"door": "front"}), ("what", {"person": "nora"})])
 async def test_a_question_about_everybody_leaves_the_loop_alone(asked: str, query: dict[str, str]) -> None:
-    questions = AccessQuestions(cast("Any", SlowIndex()))
+    questions = AccessQuestions(cast("Any", SlowIndex()), cast("Any", None))
     request = Request("GET", "/", {}, query, {}, b"", "id", 0, cast("Any", MadeClaims(organization="acme")))
     answer = asyncio.ensure_future(getattr(questions, asked)(request))
     longest, last = 0.0, time.monotonic()

@@ -4,10 +4,14 @@
 use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::DoorMode;
 use crate::identifier::Identifier;
-use crate::model::{Door, Grant, GrantLink, GroupRule, State};
+use crate::model::{Door, DoorTerms, Grant, GrantLink, GroupRule, State};
 use crate::person::Person;
 use crate::zone::WallClock;
 use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
+
+/// The step that only the store can take; memory says what for.
+pub const SETTLED: &str = "settled_with_the_store";
 
 /// Hears of every step that is taken.
 pub trait Listener {
@@ -154,6 +158,16 @@ fn outcome_of(
     let outcome = hearing.outcome(listener);
     *needs = hearing.needs(mode, &outcome, listener);
     Ok(outcome)
+}
+
+/// Whether a door is open to every valid person at `now_ms` by its mode.
+pub fn is_unlocked(state: &State, door: &Door, now_ms: i64) -> bool {
+    let by_schedule = |terms: &Arc<DoorTerms>| {
+        let mut modes = terms.modes.iter();
+        modes.any(|(_, mode)| *mode == DoorMode::Unlocked)
+    };
+    (door.mode == DoorMode::Unlocked || door.terms.as_ref().is_some_and(by_schedule))
+        && Hearing::new(state, door, now_ms).mode() == DoorMode::Unlocked
 }
 
 const fn mode_detail(mode: DoorMode) -> &'static str {
@@ -518,7 +532,7 @@ impl<'a> Hearing<'a> {
             return None;
         }
         if granted {
-            listener.step("settled_with_the_store", true, || needs.to_string());
+            listener.step(SETTLED, true, || needs.to_string());
         }
         Some(Box::new(needs))
     }

@@ -1,11 +1,16 @@
 //! A decision in all its steps, for people: `explain`, and the doors a person holds rules on.
-use crate::check::{Hearing, Listener, Silent, decide, decide_found, for_each_rule};
-use crate::decision::Decision;
+use crate::check::{
+    Hearing, Listener, SETTLED, Silent, decide, decide_found, for_each_rule, is_unlocked,
+};
+use crate::decision::{Decision, Reason};
+use crate::explain_state::{StatefulRule, rules_now, unknown_rules};
 use crate::identifier::Identifier;
 use crate::model::{Door, DoorRecord, Grant, State};
 use crate::person::Person;
+use crate::settle::{Asking, Settled, settle};
+use crate::states::Records;
 use serde::Serialize;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// One step of a decision.
 #[derive(Debug, Serialize)]
@@ -53,6 +58,10 @@ pub struct Explanation {
     pub rules: Vec<Rule>,
     /// How many there are beyond `RULES_TOLD_MAX`.
     pub rules_left_out: usize,
+    /// What stands in the store counts, too: `none` of it here; `read`; or `unknown`, and this is what memory alone says.
+    pub state: &'static str,
+    /// The rules that ask for it.
+    pub stateful_rules: Vec<StatefulRule>,
 }
 
 impl Explanation {
@@ -76,6 +85,59 @@ impl Listener for Vec<Step> {
 /// Explains what `check` answers.
 #[must_use]
 pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> Explanation {
+    explain_decision(state, person, door, now_ms).0
+}
+
+/// Explains what an unlock comes to at this moment; or the keys of records that have to be read for it.
+///
+/// # Errors
+/// Keys to read.
+pub fn explain_now(
+    state: Option<&State>,
+    asking: Asking<'_>,
+    records: &Records,
+) -> Result<Explanation, BTreeSet<String>> {
+    let (mut told, decision) = explain_decision(state, asking.person, asking.door, asking.now_ms);
+    let (Some(state), Some(needs)) = (state, &decision.needs) else {
+        return Ok(told);
+    };
+    let rules = rules_now(state, asking, &decision, needs, records);
+    let (reason, rule) = match settle(state, asking, &decision, records) {
+        Settled::Missing(keys) => return Err(keys),
+        Settled::Done { reason, rule, .. } => (reason, rule),
+    };
+    told.stateful_rules = rules?;
+    told.state = "read";
+    told.allowed = reason == Reason::Granted;
+    told.reason = reason.as_str();
+    told.rule = rule.map(|rule| rule.as_str().to_owned());
+    told.steps.retain(|step| step.step != SETTLED);
+    if decision.is_allowed() || told.allowed {
+        let refusing = told
+            .stateful_rules
+            .iter()
+            .filter(|rule| !told.allowed && rule.verdict == told.reason);
+        let refusing: Vec<String> = refusing
+            .map(|rule| format!("{} of {}: {}", rule.rule, rule.of, rule.detail))
+            .collect();
+        let detail = || {
+            if refusing.is_empty() {
+                needs.to_string()
+            } else {
+                refusing.join("; ")
+            }
+        };
+        told.steps.step(SETTLED, told.allowed, detail);
+    }
+    Ok(told)
+}
+
+fn explain_decision(
+    state: Option<&State>,
+    person: &str,
+    door: &str,
+    now_ms: i64,
+) -> (Explanation, Decision) {
     let mut steps = Vec::new();
     steps.step("organization_loaded", state.is_some(), String::new);
     let decision = state.map_or_else(Decision::unavailable, |state| {
@@ -85,16 +147,20 @@ pub fn explain(state: Option<&State>, person: &str, door: &str, now_ms: i64) -> 
         .and_then(|state| rules_of(state, person, door, now_ms))
         .unwrap_or_default();
     let zone = state.and_then(|state| state.site_of(state.doors.get(door)?)?.zone.as_ref());
-    Explanation {
+    let needs = decision.needs.as_deref();
+    let told = Explanation {
         allowed: decision.is_allowed(),
         reason: decision.reason.as_str(),
-        rule: decision.rule.map(|rule| rule.as_str().to_owned()),
+        rule: decision.rule.as_ref().map(|rule| rule.as_str().to_owned()),
         revision: decision.revision,
         local_time: zone.map(|zone| zone.local_time(now_ms)),
         steps,
         rules,
         rules_left_out,
-    }
+        state: if needs.is_some() { "unknown" } else { "none" },
+        stateful_rules: needs.map_or_else(Vec::new, |needs| unknown_rules(door, needs)),
+    };
+    (told, decision)
 }
 
 fn rules_of(state: &State, person: &str, door: &str, now_ms: i64) -> Option<(Vec<Rule>, usize)> {
@@ -148,28 +214,68 @@ pub fn persons_at(
         .collect()
 }
 
-/// Doors on which a person holds any allow rule, with the decision right now: by identifier, after `after`, at one of `sites`
-/// (`None`: at any).
+/// Which doors are listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// From after this identifier.
+    pub after: &'a str,
+    /// At one of these (`None`: at any).
+    pub sites: Option<&'a [String]>,
+    /// So many at most.
+    pub limit: usize,
+}
+
+/// Doors on which a person holds any allow rule, with the decision right now, by identifier.
 #[must_use]
 pub fn doors_of(
     state: &State,
     person: &str,
     now_ms: i64,
-    after: &str,
-    sites: Option<&[String]>,
-    limit: usize,
+    listed: Listed<'_>,
 ) -> Vec<(DoorRecord, Decision)> {
-    let Some(person) = state.persons.get(person) else {
-        return Vec::new();
-    };
-    let told = doors_with_allow_rule(state, person)
+    state.persons.get(person).map_or_else(Vec::new, |person| {
+        let doors = doors_with_allow_rule(state, person);
+        decided(state, person, now_ms, doors, listed)
+    })
+}
+
+/// The same with the doors that are unlocked for everybody now, if that lets this person in.
+#[must_use]
+pub fn doors_open_to(
+    state: &State,
+    person: &str,
+    now_ms: i64,
+    listed: Listed<'_>,
+) -> Vec<(DoorRecord, Decision)> {
+    state.persons.get(person).map_or_else(Vec::new, |person| {
+        let mut doors = doors_with_allow_rule(state, person);
+        state.doors.for_each(|door| {
+            if is_unlocked(state, door, now_ms)
+                && decide_found(state, person, door, now_ms).is_allowed()
+            {
+                doors.insert(&door.id, door);
+            }
+        });
+        decided(state, person, now_ms, doors, listed)
+    })
+}
+
+fn decided(
+    state: &State,
+    person: &Person,
+    now_ms: i64,
+    doors: BTreeMap<&Identifier, &Door>,
+    listed: Listed<'_>,
+) -> Vec<(DoorRecord, Decision)> {
+    let told = doors
         .into_values()
-        .filter(|door| door.id.as_str() > after)
+        .filter(|door| door.id.as_str() > listed.after)
         .filter_map(|door| Some((state.record_of(door)?, door)))
         .filter(|(record, _)| {
-            sites.is_none_or(|sites| sites.iter().any(|site| site == record.site.as_str()))
+            let is_there = |sites: &[String]| sites.iter().any(|site| site == record.site.as_str());
+            listed.sites.is_none_or(is_there)
         });
-    told.take(limit)
+    told.take(listed.limit)
         .map(|(record, door)| (record, decide_found(state, person, door, now_ms)))
         .collect()
 }

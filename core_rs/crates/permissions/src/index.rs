@@ -6,7 +6,9 @@ use crate::apply::apply;
 use crate::catalog::Catalog;
 use crate::check::{Silent, decide};
 use crate::decision::{Decision, Reason};
-use crate::explain::{Explanation, doors_of, explain, persons_at};
+use crate::explain::{
+    Explanation, Listed, doors_of, doors_open_to, explain, explain_now, persons_at,
+};
 use crate::found::FoundPair;
 use crate::identifier::Identifier;
 use crate::images::{CHANGE_BYTES_MAX, SNAPSHOT_BYTES_MAX, parse};
@@ -20,7 +22,7 @@ use crate::trial::trial;
 use crate::zone::Zones;
 use arc_swap::ArcSwap;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why a snapshot or a change record was not taken in.
@@ -334,6 +336,19 @@ impl PermissionIndex {
         self.read(organization, |state| explain(state, person, door, now_ms))
     }
 
+    /// Explains what an unlock comes to now, with what the store knows; or the keys of records that are not among those given.
+    ///
+    /// # Errors
+    /// Keys to read.
+    pub fn explain_now(
+        &self,
+        organization: &str,
+        asking: Asking<'_>,
+        records: &Records,
+    ) -> Result<Explanation, BTreeSet<String>> {
+        self.read(organization, |state| explain_now(state, asking, records))
+    }
+
     /// Doors on which `person` holds any allow rule, by identifier, after `after`, at one of `sites` (`None`: at any); at most `limit`.
     #[must_use]
     pub fn doors_of(
@@ -345,9 +360,28 @@ impl PermissionIndex {
         sites: Option<&[String]>,
         limit: usize,
     ) -> Vec<(DoorRecord, Decision)> {
+        let listed = Listed {
+            after,
+            sites,
+            limit,
+        };
+        self.read(organization, |state| {
+            state.map_or_else(Vec::new, |state| doors_of(state, person, now_ms, listed))
+        })
+    }
+
+    /// The same with the doors that are unlocked for everybody at that moment, if that lets this person in.
+    #[must_use]
+    pub fn doors_open_to(
+        &self,
+        organization: &str,
+        person: &str,
+        now_ms: i64,
+        listed: Listed<'_>,
+    ) -> Vec<(DoorRecord, Decision)> {
         self.read(organization, |state| {
             state.map_or_else(Vec::new, |state| {
-                doors_of(state, person, now_ms, after, sites, limit)
+                doors_open_to(state, person, now_ms, listed)
             })
         })
     }

@@ -21,6 +21,7 @@ mod check;
 mod decision;
 mod documents;
 mod explain;
+mod explain_state;
 mod found;
 mod give_back;
 mod groups;
@@ -44,7 +45,8 @@ mod zone;
 
 pub use decision::{Choice, Decision, Needs, Reason};
 pub use documents::{AntiPassback, DoorMode};
-pub use explain::{Explanation, Step};
+pub use explain::{Explanation, Listed, Step};
+pub use explain_state::StatefulRule;
 pub use found::FoundPair;
 pub use give_back::give_back;
 pub use identifier::{IDENTIFIER_BYTES_MAX, Identifier};

@@ -46,7 +46,7 @@ pub struct Asking<'a> {
     pub now_ms: i64,
 }
 
-type Refused = (Reason, Option<Identifier>);
+pub(crate) type Refused = (Reason, Option<Identifier>);
 
 const NOT_BOTH: Refused = (Reason::SecondPersonNeeded, None);
 
@@ -66,11 +66,7 @@ pub fn settle(
             Records::new(),
         );
     };
-    let mut desk = Desk {
-        state,
-        ledger: Ledger::new(records),
-        now_ms: asking.now_ms,
-    };
+    let mut desk = Desk::new(state, asking.now_ms, records);
     let mut taken = Taken::default();
     let outcome = desk.ask(asking, decision, needs, &mut taken);
     let Ledger {
@@ -108,13 +104,21 @@ pub(crate) fn done(
 }
 
 /// Where one attempt is settled.
-struct Desk<'a> {
+pub(crate) struct Desk<'a> {
     state: &'a State,
-    ledger: Ledger<'a>,
+    pub(crate) ledger: Ledger<'a>,
     now_ms: i64,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
+    pub(crate) fn new(state: &'a State, now_ms: i64, records: &'a Records) -> Self {
+        Self {
+            state,
+            ledger: Ledger::new(records),
+            now_ms,
+        }
+    }
+
     fn ask(
         &mut self,
         asking: Asking<'_>,
@@ -155,7 +159,12 @@ impl Desk<'_> {
     }
 
     /// Asks for everything at once, so that nothing is decided on what isn't known yet and few rounds are needed.
-    fn has_all(&mut self, asking: Asking<'_>, needs: &Needs, open_for_all: bool) -> bool {
+    pub(crate) fn has_all(
+        &mut self,
+        asking: Asking<'_>,
+        needs: &Needs,
+        open_for_all: bool,
+    ) -> bool {
         if needs.pin {
             self.ledger.read(&pin_key(asking.person));
         }
@@ -180,14 +189,14 @@ impl Desk<'_> {
         self.ledger.missing.is_empty()
     }
 
-    fn is_open_for_all(&mut self, door: &str, needs: &Needs) -> bool {
+    pub(crate) fn is_open_for_all(&mut self, door: &str, needs: &Needs) -> bool {
         needs
             .first_person_day
             .is_some_and(|day| self.ledger.read(&door_key(door)).opened_day == Some(day))
     }
 
     /// Five wrong ones, and nobody is heard for ten minutes: four digits are soon guessed else.
-    fn hear_pin(&mut self, asking: Asking<'_>) -> Result<(), Refused> {
+    pub(crate) fn hear_pin(&mut self, asking: Asking<'_>) -> Result<(), Refused> {
         let key = pin_key(asking.person);
         let stored = self.ledger.read(&key);
         let lately = stored
@@ -233,7 +242,7 @@ impl Desk<'_> {
         Ok(moved)
     }
 
-    fn leave(&mut self, area: &Identifier, person: &str, moved: &mut Moved) {
+    pub(crate) fn leave(&mut self, area: &Identifier, person: &str, moved: &mut Moved) {
         let (area_key, inside_key) = keys_of(area, person);
         let record = self.ledger.read(&area_key);
         let Some(since) = self.ledger.inside_since(&record, &inside_key) else {
@@ -256,7 +265,7 @@ impl Desk<'_> {
         moved.left_inside_since = Some(since);
     }
 
-    fn enter(
+    pub(crate) fn enter(
         &mut self,
         area: &Identifier,
         terms: AreaTerms,
@@ -320,12 +329,14 @@ impl Desk<'_> {
         first.map_or(Ok(None), |first| Err((Reason::PassUsedUp, Some(first))))
     }
 
+    /// Whether each of its passes has a use left.
+    pub(crate) fn has_uses(&mut self, choice: &Choice) -> bool {
+        let mut counts = choice.counts.iter();
+        counts.all(|(pass, uses)| self.ledger.read(&pass_key(pass)).used < *uses)
+    }
+
     fn use_up(&mut self, choice: &Choice, passes: &mut Vec<Identifier>) -> bool {
-        let left = choice
-            .counts
-            .iter()
-            .all(|(pass, uses)| self.ledger.read(&pass_key(pass)).used < *uses);
-        if !left {
+        if !self.has_uses(choice) {
             return false;
         }
         // A pass that is named twice is used once.
@@ -341,9 +352,24 @@ impl Desk<'_> {
         true
     }
 
+    /// Who asked before, and when: somebody else, and not too long ago.
+    pub(crate) fn who_waits(
+        &mut self,
+        asking: Asking<'_>,
+        needs: &Needs,
+    ) -> Option<(Identifier, i64)> {
+        let record = self.ledger.read(&door_key(asking.door));
+        let waits_ms = i64::from(needs.two_persons_seconds.unwrap_or_default()) * 1_000;
+        let waiting = record.first_person.zip(record.first_at);
+        waiting.filter(|(first, at_ms)| {
+            first.as_str() != asking.person
+                && asking.now_ms.saturating_sub(*at_ms).saturating_abs() <= waits_ms
+        })
+    }
+
     /// The first to ask is remembered and refused; the second opens, if the first still may, and both have come in.
     /// The rule is the second's.
-    fn hear_two(
+    pub(crate) fn hear_two(
         &mut self,
         asking: Asking<'_>,
         needs: &Needs,
@@ -351,13 +377,7 @@ impl Desk<'_> {
     ) -> Result<Option<Identifier>, Refused> {
         let key = door_key(asking.door);
         let record = self.ledger.read(&key);
-        let waits_ms = i64::from(needs.two_persons_seconds.unwrap_or_default()) * 1_000;
-        let waiting = record.first_person.clone().zip(record.first_at);
-        let first = waiting.filter(|(first, at_ms)| {
-            first.as_str() != asking.person
-                && asking.now_ms.saturating_sub(*at_ms).saturating_abs() <= waits_ms
-        });
-        if let Some((first, _)) = first {
+        if let Some((first, _)) = self.who_waits(asking, needs) {
             let before = self.ledger.changed.clone();
             if let Ok(rule) = self.both_come(&first, asking, taken) {
                 let record = Record {
@@ -432,6 +452,6 @@ fn door_key(door: &str) -> String {
     format!("door.{door}")
 }
 
-fn pin_key(person: &str) -> String {
+pub(crate) fn pin_key(person: &str) -> String {
     format!("pin.{person}")
 }
