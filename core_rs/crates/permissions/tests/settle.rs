@@ -202,7 +202,47 @@ fn settled(index: &PermissionIndex, asking: Asking<'_>, records: &Records) -> Se
     panic!("records that are never enough");
 }
 
+/// What is explained by the same records, with the rules that refuse.
+fn explained(
+    index: &PermissionIndex,
+    asking: Asking<'_>,
+    records: &Records,
+) -> (bool, &'static str, Option<String>) {
+    let mut known = Records::new();
+    for _ in 0..=CALLS_MAX {
+        match index.explain_now(ORGANIZATION, asking, &known) {
+            Err(keys) => {
+                assert!(!keys.is_empty() && keys.iter().all(|key| !known.contains_key(key)));
+                known.extend(keys.into_iter().map(|key| {
+                    let record = records.get(&key).cloned().unwrap_or_default();
+                    (key, record)
+                }));
+            }
+            Ok(told) => {
+                assert!(!told.to_json().is_empty());
+                let rules = &told.stateful_rules;
+                assert!(
+                    told.allowed
+                        || rules.is_empty()
+                        || rules.iter().any(|rule| rule.verdict == told.reason)
+                );
+                return (told.allowed, told.reason, told.rule);
+            }
+        }
+    }
+    panic!("records that are never enough");
+}
+
 proptest! {
+    #[test]
+    fn any_records_are_explained_as_they_are_settled(records in any_records(), (person, door, pin) in asked(), now_ms in prop_oneof![Just(NOW_MS), any::<i64>()]) {
+        let index = index();
+        let asking = Asking { person, door, pin, now_ms };
+        let Settled::Done { reason, rule, .. } = settled(&index, asking, &records) else { unreachable!() };
+        let rule = rule.map(|rule| rule.as_str().to_owned());
+        prop_assert_eq!(explained(&index, asking, &records), (reason == Reason::Granted, reason.as_str(), rule));
+    }
+
     #[test]
     fn any_records_are_settled_in_few_rounds(records in any_records(), (person, door, pin) in asked(), now_ms in prop_oneof![Just(NOW_MS), any::<i64>()]) {
         let index = index();
