@@ -264,7 +264,9 @@ class KeyRing:
         topics: Sequence[str],
         issued_at_ms: int,
         expires_at_ms: int,
-    ) -> str: ...
+        revision: int = 0,
+    ) -> str:
+        """A JWT. Only with audience "gateway": `topics`, and the organization's `revision` that it was decided on. Raises KeyRingError."""
     def verify_access_token(self, token: str, audience: str, now_ms: int) -> Claims:
         """Raises TokenError. Verified tokens are cached by keyed hash; expiry and the key's standing are checked on every hit."""
     def sign_command(

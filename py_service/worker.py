@@ -234,9 +234,9 @@ class Worker:
     def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways, or that Redis didn't hear."""
         if event["kind"] == SUSPENDED:
-            self.cuts.owe(str(event["org"]), None, int(event["at"]))
+            self.cuts.owe(str(event["org"]), None, int(event["revision"]))
         elif event["kind"] in CUTTING:
-            self.cuts.owe(str(event["org"]), str(event["subject"]), int(event["at"]))
+            self.cuts.owe(str(event["org"]), str(event["subject"]), int(event["revision"]))
 
     def _give_up(self) -> None:
         logger.error("worker_gives_up", process=self.name)

@@ -168,6 +168,7 @@ impl KeyRing {
         clippy::too_many_arguments,
         reason = "the claims, as the stub names them"
     )]
+    #[pyo3(signature = (audience, organization, subject, kind, session, topics, issued_at_ms, expires_at_ms, revision=0))]
     fn sign_access_token(
         &self,
         audience: &str,
@@ -178,6 +179,7 @@ impl KeyRing {
         topics: Vec<PyBackedStr>,
         issued_at_ms: i64,
         expires_at_ms: i64,
+        revision: u64,
     ) -> PyResult<String> {
         let kind = SubjectKind::parse(kind).ok_or_else(|| refused(KeyRingError::ClaimsInvalid))?;
         let claims = nexkey_tokens::Claims {
@@ -190,6 +192,7 @@ impl KeyRing {
             issued_at_ms,
             expires_at_ms,
             topics: topics.iter().map(|topic| topic.to_string()).collect(),
+            revision,
         };
         self.0.sign_access_token(&claims).map_err(refused)
     }

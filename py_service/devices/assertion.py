@@ -26,9 +26,15 @@ class DeviceProof:
 
     async def prove(self, organization: str, device: str, assertion: str) -> DeviceRecord:
         """The device, by permissions that are current. Raises Problem 401 `assertion_refused`, 403 when suspended, 503."""
+        record, _ = await self.prove_as_of(organization, device, assertion)
+        return record
+
+    async def prove_as_of(self, organization: str, device: str, assertion: str) -> tuple[DeviceRecord, int]:
+        """The same, with the revision that it is true of, or an earlier one."""
         if not (_is_identifier(organization) and _is_identifier(device)):
             raise _refused()
         await self._permissions.current(organization)
+        revision = max(0, self._permissions.index.revision(organization))  # first: what changes meanwhile is of a later one
         record = self._permissions.index.device(organization, device)
         try:
             verify_device_assertion(record.public_key if record else _NOBODY, assertion, organization, device, self._clock_ms())
@@ -40,7 +46,7 @@ class DeviceProof:
         # The organization is looked at before any subject.
         if self._permissions.index.authenticate(organization, device, 0, "") == SUSPENDED:
             raise not_standing(SUSPENDED)  # told only to who has proved to be of it
-        return record
+        return record, revision
 
 
 def _is_identifier(text: str) -> bool:

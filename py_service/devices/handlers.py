@@ -72,8 +72,8 @@ class DeviceHandlers:
 
     async def post_token(self, request: Request) -> Response:
         body = decoded(TOKEN_BODY, request.body)
-        device = await self.proof.prove(body.organization, request.parameters["device"], body.assertion)
-        return encoded(200, self.tokens.make(body.organization, device.id, request))
+        device, revision = await self.proof.prove_as_of(body.organization, request.parameters["device"], body.assertion)
+        return encoded(200, self.tokens.make(body.organization, device.id, revision, request))
 
     async def post_time(self, request: Request) -> Response:
         body = decoded(TIME_BODY, request.body)

@@ -14,11 +14,11 @@ class DeviceTokens:
         self._signer = signer
         self._clock_ms = clock_ms
 
-    def make(self, organization: str, device: str, request: Request) -> GatewayToken:
-        """For a device that has proved itself. It has no session of its own, so its name stands there.
+    def make(self, organization: str, device: str, revision: int, request: Request) -> GatewayToken:
+        """For a device that has proved itself as of that revision: to switch it off later voids this token, too.
 
-        INVARIANT: the token is of the request's arrival, before the device was looked at: to switch it off later voids this token, too.
+        It has no session of its own, so its name stands there.
         """
         now_ms = request.arrived_ms(self._clock_ms())
-        token = self._signer.sign_access_token("gateway", organization, device, "lock", device, [], now_ms, now_ms + TOKEN_MS)
+        token = self._signer.sign_access_token("gateway", organization, device, "lock", device, [], now_ms, now_ms + TOKEN_MS, revision)
         return GatewayToken(token, moment(now_ms + TOKEN_MS))

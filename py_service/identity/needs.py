@@ -16,6 +16,7 @@ EndSession = Callable[[str, str, str, str], Awaitable[None]]
 class Standing(Protocol):
     """The part of the core's PermissionIndex that identity uses."""
 
+    def revision(self, organization: str) -> int: ...
     def authenticate(self, organization: str, subject: str, at_ms: int, session: str) -> str | None: ...
     def check_role(self, organization: str, subject: str, permission: str, site: str | None, now_ms: int) -> Decision: ...
     def doors_of(
@@ -44,4 +45,5 @@ class TokenSigner(Protocol):
         topics: Sequence[str],
         issued_at_ms: int,
         expires_at_ms: int,
+        revision: int = 0,
     ) -> str: ...

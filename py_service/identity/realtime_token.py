@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from typing import TYPE_CHECKING
 
+from py_service.errors import not_standing
 from py_service.exchange import Request, moment
 from py_service.identity.messages import RealtimeToken
 from py_service.identity.needs import ClockMs, Permissions, TokenSigner
@@ -23,10 +24,14 @@ class RealtimeTokens:
     def make(self, claims: Claims, request: Request) -> RealtimeToken:
         """Everybody may watch themselves; the organization only who has `events.read` everywhere in it.
 
-        INVARIANT: the token is of the request's arrival, which lies before the fence. Whoever takes the right after the fence has the
-        gateways refuse tokens of before that moment, so also this one, however long this process stands still before it is signed.
+        INVARIANT: the revision is read before the caller and the right are looked at. Whoever takes either has the gateways refuse
+        tokens of earlier revisions, so also this one, however long this process stands still before it is signed. Raises Problem 401, 403.
         """
         organization, person = claims.organization, claims.subject
+        revision = max(0, self._permissions.index.revision(organization))
+        cause = self._permissions.index.authenticate(organization, person, claims.issued_at_ms, claims.session)
+        if cause is not None:
+            raise not_standing(cause)
         topics = [f"organizations/{organization}/persons/{person}/events"]
         now_ms = self._clock_ms()
         issued_at_ms = request.arrived_ms(now_ms)
@@ -39,7 +44,7 @@ class RealtimeTokens:
                 over = bisect.bisect_left(moments, True, key=lambda at_ms: not self._watches_all(organization, person, at_ms))
                 expires_at_ms = moments[over]
         token = self._signer.sign_access_token(
-            "gateway", organization, person, "person", claims.session, topics, issued_at_ms, expires_at_ms
+            "gateway", organization, person, "person", claims.session, topics, issued_at_ms, expires_at_ms, revision
         )
         return RealtimeToken(token, moment(expires_at_ms), topics)
 

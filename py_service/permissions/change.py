@@ -47,7 +47,7 @@ class Write:
 class Plan:
     """`images` become documents and the change record, `writes` documents only, `events` go to the journal, `result` goes to the caller.
 
-    `cut_subject`: this person's connections end (their tokens issued before the change no longer stand).
+    `cut_subject`: this person's connections end (their tokens decided before the change no longer stand).
     `cut_organization`: every connection of the organization ends.
     """
 

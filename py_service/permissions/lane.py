@@ -283,8 +283,6 @@ class ChangeLane:
         return document
 
     def _answer(self, group: list[_Waiting], good: list[_Waiting], revisions: dict[str, int]) -> None:
-        # Taken before anybody hears of the change: a token that is issued after the answer is never older.
-        cut_at_ms = now_ms()
         self._answer_others(group)
         effective_by_ms = _effective_by_ms()
         for waiting in good:
@@ -292,7 +290,7 @@ class ChangeLane:
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
         cuts = [(w.organization, w.plan.cut_subject) for w in good if w.plan is not None and w.plan.cut_subject is not None]
         suspended = {w.organization for w in good if w.plan is not None and w.plan.cut_organization}
-        task = asyncio.create_task(self._tell(revisions, cuts, suspended, cut_at_ms))
+        task = asyncio.create_task(self._tell(revisions, cuts, suspended))
         self._after.add(task)
         task.add_done_callback(self._after.discard)
 
@@ -300,16 +298,16 @@ class ChangeLane:
         """Whoever ends after a change waits for this: every other process has heard of it, as far as the bus carries."""
         await asyncio.gather(*self._after)
 
-    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]], suspended: set[str], cut_at_ms: int) -> None:
+    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]], suspended: set[str]) -> None:
         """After the answer is settled: our own memory, the other processes, the gateways. The fence doesn't need any of it."""
         await self._follower.catch_up(revisions, CATCH_UP_SECONDS)
         try:
             for organization, revision in revisions.items():
                 await self._bus.nudge(organization, revision)
             for organization, subject in cuts:
-                await self._bus.revoked(organization, subject, cut_at_ms)
+                await self._bus.revoked(organization, subject, revisions[organization])
             for organization in suspended:
-                await self._bus.organization_suspended(organization)
+                await self._bus.organization_suspended(organization, revisions[organization])
         except BUS_ERRORS as error:
             logger.warning("nudge_failed", error=type(error).__name__)
 

@@ -18,9 +18,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from py_service.stores.mongo import now_ms
+
 BUS_ERRORS = (RedisError, OSError, TimeoutError)
 PUBLISH_CONNECTIONS_MAX = 16
 REPORTS_MAX = 100_000
+CUTS_KEPT_MS = 330_000  # no token for the gateway lives longer, with room for clocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +107,22 @@ class Bus:
         """Tell the processes that there is a change. Only a nudge: the fence proves."""
         await self.client.publish("nk:changes", f"{organization} {revision}")
 
-    async def revoked(self, organization: str, subject: str, valid_after_ms: int) -> None:
-        """Have the gateways close the subject's connections whose token is older."""
-        message = {"type": "revoked", "org": organization, "subject": subject, "valid_after": valid_after_ms}
-        await self.client.publish("nk:control", msgspec.json.encode(message))
+    async def revoked(self, organization: str, subject: str, revision: int) -> None:
+        """Have the gateways close the subject's connections whose token was decided before that revision."""
+        await self._cut({"type": "revoked", "org": organization, "subject": subject, "revision": revision})
 
-    async def organization_suspended(self, organization: str) -> None:
-        """Have the gateways close every connection of the organization."""
-        await self.client.publish("nk:control", msgspec.json.encode({"type": "organization_suspended", "org": organization}))
+    async def organization_suspended(self, organization: str, revision: int) -> None:
+        """Have the gateways close every connection of the organization whose token was decided before that revision."""
+        await self._cut({"type": "organization_suspended", "org": organization, "revision": revision})
+
+    async def _cut(self, message: dict[str, object]) -> None:
+        """Said, and kept for the gateways that don't hear it now: whoever subscribes first and then reads misses none."""
+        word = msgspec.json.encode(message)
+        async with self.client.pipeline(transaction=True) as pipeline:
+            pipeline.xadd("nk:cuts", {"word": word}, minid=now_ms() - CUTS_KEPT_MS, approximate=True)
+            pipeline.pexpire("nk:cuts", CUTS_KEPT_MS)
+            pipeline.publish("nk:control", word)
+            await pipeline.execute()
 
     async def leave_report(self, organization: str, lock: str, report: str) -> None:
         """For the worker: no process here waits for it."""

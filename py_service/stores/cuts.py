@@ -1,7 +1,8 @@
 """Connections that have to end, until the gateways have heard of it: a word that is lost with Redis is said again.
 
-The bus has no memory, and nobody knows which gateways listened. A gateway that has been without Redis for a second ends every
-connection of persons itself (docs/protocols/realtime.md): what is said, and said again a little later than that, was heard or isn't needed.
+Nobody knows which gateways listened, and Redis may forget what it keeps of the cuts. A gateway that has been without Redis for a second
+ends every connection of persons itself, and reads what is kept when it is back (docs/protocols/realtime.md): what is said, and said again
+a little later than that, was heard or isn't needed.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ logger = structlog.get_logger(__name__)
 class Gateways(Protocol):
     """The part of the bus that this needs. Both raise BUS_ERRORS."""
 
-    async def revoked(self, organization: str, subject: str, valid_after_ms: int) -> None: ...
-    async def organization_suspended(self, organization: str) -> None: ...
+    async def revoked(self, organization: str, subject: str, revision: int) -> None: ...
+    async def organization_suspended(self, organization: str, revision: int) -> None: ...
 
 
 @dataclass(slots=True)
 class _Owed:
-    valid_after_ms: int
+    revision: int
     until: float
     again_at: float | None = None  # None: not said yet, or not since Redis was away
 
@@ -49,11 +50,16 @@ class Cuts:
         self._sleep = sleep
         self._owed: dict[tuple[str, str | None], _Owed] = {}
 
-    def owe(self, organization: str, subject: str | None, valid_after_ms: int) -> None:
-        """Connections of the subject whose token was issued before that moment (Unix ms) end; without a subject all of the organization."""
+    def owe(self, organization: str, subject: str | None, revision: int) -> None:
+        """Connections of the subject whose token was decided before that revision end; without a subject all of the organization.
+
+        An earlier one may come later: the logs of the processes are read one beside the other.
+        """
+        if (known := self._owed.get((organization, subject))) is not None:
+            revision = max(revision, known.revision)
         if len(self._owed) >= OWED_MAX:
             self._owed.pop(next(iter(self._owed)))
-        self._owed[organization, subject] = _Owed(valid_after_ms, self._clock() + KEPT_SECONDS)
+        self._owed[organization, subject] = _Owed(revision, self._clock() + KEPT_SECONDS)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,9 +87,9 @@ class Cuts:
     async def _say(self, key: tuple[str, str | None], owed: _Owed) -> None:
         organization, subject = key
         if subject is None:
-            await self._bus.organization_suspended(organization)
+            await self._bus.organization_suspended(organization, owed.revision)
         else:
-            await self._bus.revoked(organization, subject, owed.valid_after_ms)
+            await self._bus.revoked(organization, subject, owed.revision)
 
     def _begin_anew(self, now: float) -> None:
         self._owed = {key: owed for key, owed in self._owed.items() if owed.until > now}

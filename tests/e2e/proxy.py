@@ -206,6 +206,10 @@ class MongoProxy(TcpProxy):
             line.client[1].write(message)
             await line.client[1].drain()
 
+    def hold(self, held: Held) -> None:
+        """From now on this one instead of the other."""
+        self._held = held
+
     def hold_no_more(self) -> None:
         """What is held stays held; nothing else will be."""
         self._held = None

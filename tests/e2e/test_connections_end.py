@@ -1,11 +1,12 @@
 """Whoever loses the right to watch is disconnected within a second of the call's return, in each way in which it is lost, and stays out.
 
-What doesn't live here: connections of locks (test_directory.py), and what the gateway does without Redis (test_gateway_connections.py).
+What doesn't live here: what the gateway does without Redis, and what it knows when it starts (tests/integration/test_gateway.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -20,9 +21,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from py_service._core_rs import DeviceKey
 from py_service.identity.passwords import make_hasher
 from py_service.organizations import set_organization_state
-from py_service.stores.mongo import Document
+from py_service.stores.mongo import Document, now_ms
 from tests.e2e.manager import Manager, stranger
 from tests.e2e.proxy import MongoProxy, RedisProxy
 from tests.e2e.running import Service, running_service
@@ -103,6 +105,15 @@ TAKEN: dict[str, Callable[[Watcher], Awaitable[object]]] = {
     "address changed": asks("PATCH", "/v1/persons/{person}", {"email": "moved@example.test"}),
     "refresh token stolen": Watcher.shows_a_refresh_token_twice,
     "organization suspended": lambda watcher: watcher.organization(active=False),
+}
+
+
+SEED = bytes([9]) * 32
+DEVICE_LOSES: dict[str, tuple[str, object]] = {
+    "switched off": ("PATCH", {"active": False}),
+    "at another door": ("PATCH", {"door": "other"}),
+    "at no door": ("PATCH", {"door": None}),
+    "removed": ("DELETE", None),
 }
 
 
@@ -207,22 +218,64 @@ async def test_a_connection_ends_although_redis_was_away_for_a_moment(service: S
 async def test_a_connection_ends_although_the_process_died_before_it_said_so(
     service: Service, http: httpx.AsyncClient, store: MongoProxy
 ) -> None:
-    """Killed when the store has committed, and before the process knows: the worker reads it in the journal."""
+    """Killed when the store has committed, and before the process knows: the worker reads it in the journal.
+
+    One watches with a token that was made after the change was planned, and before it was committed.
+    """
     watcher = await watching(service, http, len(TAKEN) + 1)
     line, said = await connected(service, watcher.gateway_token)
     async with line:
         assert said["type"] == "authenticated", said
-        async with store.holding("changes-") as held:
+        async with store.holding("changes-", before=True) as planned, store.holding("changes-") as held:
+            store.hold(planned)
             asked = asyncio.ensure_future(TAKEN["suspended"](watcher))
+            await asyncio.wait_for(planned.caught.wait(), 5)
+            issued = await http.post("/v1/me/realtime-token", headers={"Authorization": f"Bearer {watcher.session['access_token']}"})
+            late, said = await connected(service, issued.json()["token"])
+            assert said["type"] == "authenticated", said
+            store.hold(held)
+            planned.release()
             await asyncio.wait_for(held.caught.wait(), 5)
             log = await service.database["logs"].find_one({"_id": held.documents[0].rpartition(":")[0]})
             assert log is not None and log["process"].startswith("api-"), log
             os.kill(int(log["process"].split("-")[1]), signal.SIGKILL)
             with pytest.raises(httpx.HTTPError):
                 await asked
-        await asyncio.wait_for(line.wait_closed(), 5)
-        assert (line.close_code, line.close_reason) == (4004, "access_revoked")
+        async with late:
+            for watching_line in (line, late):
+                await asyncio.wait_for(watching_line.wait_closed(), 5)
+                assert (watching_line.close_code, watching_line.close_reason) == (4004, "access_revoked")
     await stays_out(service, http, watcher)
+
+
+@pytest.mark.parametrize("way", DEVICE_LOSES)
+async def test_a_device_that_loses_its_place_is_disconnected_within_a_second(service: Service, http: httpx.AsyncClient, way: str) -> None:
+    owner = Manager(service, http, service.demo.cast["owner"].id)
+    key, number = DeviceKey.from_seed(SEED), list(DEVICE_LOSES).index(way)
+    lock, organization = f"ends-{number}", service.demo.id
+    method, body = DEVICE_LOSES[way]
+    await owner("POST", "/v1/doors", 201, {"id": f"{lock}-door", "name": f"Door {number}", "site": "berlin"})
+    other = await owner("POST", "/v1/doors", 201, {"id": f"{lock}-other", "name": f"Other {number}", "site": "berlin"})
+    public_key = base64.urlsafe_b64encode(key.public_key).rstrip(b"=").decode()
+    await owner("POST", "/v1/devices", 201, {"id": lock, "kind": "lock", "door": f"{lock}-door", "public_key": public_key})
+
+    async def token() -> httpx.Response:
+        assertion = key.sign_assertion(organization, lock, now_ms(), now_ms() + 30_000)
+        return await http.post(f"/v1/devices/{lock}/token", json={"organization": organization, "assertion": assertion})
+
+    issued = (await token()).json()["token"]
+    line, said = await connected(service, issued)
+    async with line:
+        assert said["type"] == "authenticated", said
+        if body == {"door": "other"}:
+            body = {"door": other["id"]}
+        await owner(method, f"/v1/devices/{lock}", 200, body)
+        await asyncio.wait_for(line.wait_closed(), CLOSED_SECONDS_MAX)
+        assert (line.close_code, line.close_reason) == (4004, "access_revoked")
+    with pytest.raises(ConnectionClosed) as refused:
+        await connected(service, issued)
+    assert refused.value.rcvd is not None and refused.value.rcvd.code == 4004
+    assert (await token()).status_code == (200 if "door" in way else 401)  # it may be connected wherever it hangs
 
 
 async def stays_out(service: Service, http: httpx.AsyncClient, watcher: Watcher) -> None:

@@ -126,11 +126,15 @@ class KeyServer:
         organization: str = ORGANIZATION,
         issued_ago_ms: int = 0,
         life_ms: int = 240_000,
+        revision: int = 7,
     ) -> str:
         """A signed token; a lock has no topics."""
         issued_at_ms = int(time.time() * 1000) - issued_ago_ms
-        granted = list(topics) if kind == "person" and audience == "gateway" else []
-        return self.ring.sign_access_token(audience, organization, subject, kind, "session", granted, issued_at_ms, issued_at_ms + life_ms)
+        ours = audience == "gateway"
+        granted = list(topics) if kind == "person" and ours else []
+        return self.ring.sign_access_token(
+            audience, organization, subject, kind, "session", granted, issued_at_ms, issued_at_ms + life_ms, revision if ours else 0
+        )
 
     def stop(self) -> None:
         """Ends the server."""
@@ -152,8 +156,8 @@ class Gateway:
     port: int = 0
     process: subprocess.Popen[bytes] = field(init=False)
 
-    def start(self) -> Self:
-        """Starts it and waits until it is ready."""
+    def start(self, *, ready: bool = True) -> Self:
+        """Starts it and waits until it is ready, or only until it listens."""
         reader, writer = os.pipe()
         config = json.dumps({
             "host": "127.0.0.1", "port": self.port, "redis_url": self.valkey.url, "jwks_url": self.keys.url, "gateway_id": self.name,
@@ -168,7 +172,8 @@ class Gateway:
         os.close(writer)
         with os.fdopen(reader) as pipe:
             self.port = int(pipe.readline())
-        wait_until(lambda: self.status("/readyz") == 200)
+        if ready:
+            wait_until(lambda: self.status("/readyz") == 200)
         return self
 
     @property

@@ -1,15 +1,18 @@
 """What persons see over real sockets, with a real Valkey: live events, what was missed, revokes, slow readers and the end of a gateway."""
 
 import asyncio
+import contextlib
 import json
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from py_service.stores.bus import Bus
 from tests.integration.gateway_server import TOPIC, Gateway, KeyServer, Valkey, closed, offsets, receive, say, silent, subscribe, wait_until
 
 
@@ -142,11 +145,12 @@ async def test_without_redis_persons_go_and_locks_stay(gateway: Gateway) -> None
 
 
 async def test_revoked_means_closed_within_a_second(gateway: Gateway) -> None:
-    revoked = [await gateway.person(gateway.keys.token(issued_ago_ms=5_000)) for _ in range(4)]
-    others = [await gateway.person(gateway.keys.token("bob")), await gateway.person()]
-    cut = int(time.time() * 1000) - 2_000
+    """Which tokens are void is a matter of revisions: when they were issued, and by whose clock, doesn't count."""
+    revoked = [await gateway.person() for _ in range(4)]
+    others = [await gateway.person(gateway.keys.token("bob")), await gateway.person(gateway.keys.token(revision=8))]
     started = time.monotonic()
-    gateway.valkey.client.publish("nk:control", json.dumps({"type": "revoked", "org": "acme", "subject": "ada", "valid_after": cut}))
+    async with speaking(gateway) as bus:
+        await bus.revoked("acme", "ada", 8)
     assert [await closed(websocket) for websocket in revoked] == [(4004, "access_revoked")] * 4
     assert time.monotonic() - started < 1.0
     for websocket in others:
@@ -154,16 +158,88 @@ async def test_revoked_means_closed_within_a_second(gateway: Gateway) -> None:
         assert await receive(websocket) == {"type": "pong"}
         await websocket.close()
     again = await gateway.connect()
-    await say(again, type="authenticate", token=gateway.keys.token(issued_ago_ms=5_000))
+    await say(again, type="authenticate", token=gateway.keys.token())
     assert await closed(again) == (4004, "access_revoked")
+
+
+async def test_a_gateway_that_starts_later_knows_what_was_revoked(gateway: Gateway, keys: KeyServer) -> None:
+    """Also what nobody listened to. More than it reads at once, so that it has to read on."""
+    old = [keys.token(), keys.token("lock-1", "lock"), keys.token("eve", organization="other")]
+    others = [keys.token("bob"), keys.token(revision=8), keys.token("lock-1", "lock", revision=9), keys.token("eve")]
+    gateway.stop(signal.SIGKILL)
+    async with speaking(gateway) as bus:
+        for number in range(1_100):
+            await bus.revoked("acme", f"somebody-{number}", 8)
+        for subject in ("ada", "lock-1"):
+            await bus.revoked("acme", subject, 8)
+        await bus.organization_suspended("other", 8)
+    gateway.start()
+    for token in old:
+        assert await refused(gateway, token) == (4004, "access_revoked")
+    for token in others:
+        await (await gateway.authenticated(token)).close()
+
+
+async def test_where_redis_has_forgotten_what_was_revoked_older_tokens_are_not_taken(gateway: Gateway, keys: KeyServer) -> None:
+    old = [keys.token(), keys.token("lock-1", "lock")]
+    gateway.stop(signal.SIGKILL)
+    gateway.valkey.stop()
+    gateway.valkey.start()
+    gateway.start()
+    for token in old:
+        assert await refused(gateway, token) == (4004, "access_revoked")
+    await (await gateway.person()).close()
+    await (await gateway.lock()).close()
+
+
+async def test_what_was_revoked_while_a_gateway_was_without_redis_is_read(gateway: Gateway) -> None:
+    """It is gone for less time than ends everybody's connections, and nobody says the word again."""
+    websocket = await gateway.person()
+    word = json.dumps({"type": "revoked", "org": "acme", "subject": "ada", "revision": 8})
+    gateway.valkey.client.xadd("nk:cuts", {"word": word})
+    gateway.valkey.client.client_kill_filter(_type="pubsub")
+    assert await closed(websocket) == (4004, "access_revoked")
+
+
+async def test_nobody_is_let_in_before_the_gateway_knows_what_was_revoked(gateway: Gateway, keys: KeyServer) -> None:
+    gateway.stop(signal.SIGKILL)
+    gateway.valkey.stop()
+    gateway.start(ready=False)
+    for token in (keys.token(), keys.token("lock-1", "lock")):
+        assert await refused(gateway, token) == (4008, "bus_unavailable")
+    gateway.valkey.start()
+    wait_until(lambda: gateway.status("/readyz") == 200)
+    await (await gateway.person()).close()
+
+
+async def refused(gateway: Gateway, token: str) -> tuple[int, str]:
+    websocket = await gateway.connect()
+    await say(websocket, type="authenticate", token=token)
+    return await closed(websocket)
+
+
+@contextlib.asynccontextmanager
+async def speaking(gateway: Gateway) -> AsyncIterator[Bus]:
+    """As a process of the service does."""
+    bus = Bus(gateway.valkey.url, 1_000)
+    try:
+        yield bus
+    finally:
+        await bus.close()
 
 
 async def test_a_suspended_organization_is_closed_whole(gateway: Gateway) -> None:
     person, lock, other = await gateway.person(), await gateway.lock(), await gateway.person(gateway.keys.token(organization="other"))
-    gateway.valkey.client.publish("nk:control", json.dumps({"type": "organization_suspended", "org": "acme"}))
+    async with speaking(gateway) as bus:
+        await bus.organization_suspended("acme", 8)
     assert await closed(person) == await closed(lock) == (4004, "access_revoked")
     assert await silent(other)
-    await other.close()
+    resumed = await gateway.person(gateway.keys.token(revision=9))  # the word is said again, and isn't about it
+    async with speaking(gateway) as bus:
+        await bus.organization_suspended("acme", 8)
+    assert await silent(resumed)
+    for websocket in (other, resumed):
+        await websocket.close()
 
 
 async def gaps_until_closed(websocket: ClientConnection) -> tuple[int, int]:

@@ -27,6 +27,7 @@ static TOKEN: LazyLock<String> = LazyLock::new(|| {
         issued_at_ms: NOW_MS,
         expires_at_ms: NOW_MS + 300_000,
         topics: vec![],
+        revision: 0,
     };
     RING.sign_access_token(&claims).unwrap()
 });

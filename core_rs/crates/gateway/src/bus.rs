@@ -1,5 +1,5 @@
 //! One thread's link to Redis: connect, subscribe, read, listen, and start over after every loss. A loss of any kind is a gap: every
-//! channel is subscribed again and every topic is read again.
+//! channel is subscribed again, and every topic and what was revoked is read again.
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::hub::Read;
 use crate::metrics::count;
 use crate::shard::Shard;
-use crate::{bus_messages, log, routes, topic_read, uplink};
+use crate::{bus_messages, cuts, log, routes, topic_read, uplink};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -80,6 +80,7 @@ async fn link(shard: &Rc<Shard>, was_up: &mut bool) -> Result<std::convert::Infa
     connection
         .subscribe(bus_messages::own_channels(shard).as_slice())
         .await?;
+    cuts::read(shard, &mut connection).await?;
     shard.bus_heard(true);
     *was_up = true;
     log::line("bus_connected", shard.index as u64);

@@ -26,10 +26,11 @@ enum Control {
     Revoked {
         org: String,
         subject: String,
-        valid_after: i64,
+        revision: u64,
     },
     OrganizationSuspended {
         org: String,
+        revision: u64,
     },
 }
 
@@ -74,17 +75,24 @@ pub fn handle(shard: &Rc<Shard>, channel: &str, payload: &Bytes) {
         let wishes = shard.hub.borrow_mut().message(topic, payload);
         shard.wish(wishes);
     } else if channel == CONTROL_CHANNEL {
-        match serde_json::from_slice(payload) {
-            Ok(Control::Revoked {
-                org,
-                subject,
-                valid_after,
-            }) => shard.hear_revoke(&org, &subject, valid_after),
-            Ok(Control::OrganizationSuspended { org }) => shard.hear_suspension(&org),
-            Err(_) => {}
-        }
+        control(shard, payload);
     } else if let Ok(message) = serde_json::from_slice(payload) {
         for_gateway(shard, message);
+    }
+}
+
+/// A word of a revoke, from the channel or from the stream that keeps it.
+pub fn control(shard: &Shard, payload: &[u8]) {
+    match serde_json::from_slice(payload) {
+        Ok(Control::Revoked {
+            org,
+            subject,
+            revision,
+        }) => shard.hear_revoke(&org, &subject, revision),
+        Ok(Control::OrganizationSuspended { org, revision }) => {
+            shard.hear_suspension(&org, revision);
+        }
+        Err(_) => {}
     }
 }
 

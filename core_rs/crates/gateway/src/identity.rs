@@ -22,6 +22,8 @@ pub struct Identity {
     pub kind: SubjectKind,
     /// When the token was issued, in ms.
     pub issued_at_ms: i64,
+    /// The organization's revision that the token was decided on.
+    pub revision: u64,
     /// When it ends, in ms.
     pub expires_at_ms: i64,
     topics: Vec<String>,
@@ -43,12 +45,14 @@ impl Identity {
             issued_at_ms,
             expires_at_ms,
             topics,
+            revision,
             ..
         } = claims;
         Some(Self {
             key,
             kind,
             issued_at_ms,
+            revision,
             expires_at_ms,
             topics,
         })

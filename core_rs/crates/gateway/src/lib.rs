@@ -6,7 +6,7 @@
 //! - `protocol` frames, `event` one event encoded once, `outbox` the bounded queue of one connection;
 //! - `hub` the topics of one thread, `sequencer` the order of one topic (pure logic), `shard` one thread's state, `shared` what threads share;
 //! - `bus` the link to Redis, `bus_messages` what comes in, `topic_read` refill and replay, `uplink` what locks say, `routes` leases and routes;
-//! - `identity` who somebody is, `keys` the keys of tokens, `revocations` what was revoked lately, `locks` who is connected;
+//! - `identity` who somebody is, `keys` the keys of tokens, `revocations` what was revoked lately, `cuts` what Redis keeps of it, `locks` who is connected;
 //! - `config`, `metrics`, `log`, `clock`, `error`.
 //!
 //! Not here: Python, the database, permissions, signatures.
@@ -16,6 +16,7 @@ mod bus_messages;
 mod clock;
 mod config;
 mod connection;
+mod cuts;
 mod drain;
 mod error;
 mod event;

@@ -147,7 +147,10 @@ impl Session {
             Ok(identity) if self.shard.is_revoked(&identity) => {
                 self.outbox.close(Close::AccessRevoked);
             }
-            Ok(identity) if identity.kind == SubjectKind::Person && self.shard.bus_is_away() => {
+            Ok(identity)
+                if !self.shard.knows_cuts()
+                    || identity.kind == SubjectKind::Person && self.shard.bus_is_away() =>
+            {
                 self.outbox.close(Close::BusUnavailable);
             }
             Ok(identity) => self.admit(identity),

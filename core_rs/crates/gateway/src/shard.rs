@@ -27,7 +27,7 @@ type Map<Key, Value> = HashMap<Key, Value, foldhash::fast::RandomState>;
 struct Authenticated {
     key: SubjectKey,
     kind: SubjectKind,
-    issued_at_ms: i64,
+    revision: u64,
     outbox: Arc<Outbox>,
 }
 
@@ -51,6 +51,7 @@ pub struct Shard {
     pub uplinks: tokio::sync::Mutex<mpsc::Receiver<Uplink>>,
     bus_heard_at: Cell<Instant>,
     bus_up: Cell<bool>,
+    cuts_known: Cell<bool>,
     connections: RefCell<Map<u64, Arc<Outbox>>>,
     authenticated: RefCell<Map<u64, Authenticated>>,
     by_subject: RefCell<Map<SubjectKey, Vec<u64>>>,
@@ -73,6 +74,7 @@ impl Shard {
             uplinks: tokio::sync::Mutex::new(uplinks),
             bus_heard_at: Cell::new(Instant::now()),
             bus_up: Cell::new(false),
+            cuts_known: Cell::new(false),
             connections: RefCell::default(),
             authenticated: RefCell::default(),
             by_subject: RefCell::default(),
@@ -122,7 +124,7 @@ impl Shard {
         let entry = Authenticated {
             key: identity.key.clone(),
             kind: identity.kind,
-            issued_at_ms: identity.issued_at_ms,
+            revision: identity.revision,
             outbox: Arc::clone(outbox),
         };
         if self
@@ -139,8 +141,8 @@ impl Shard {
         }
     }
 
-    /// Ends the subject's connections whose token was issued before `valid_after_ms`.
-    pub fn revoke(&self, organization: &str, subject: &str, valid_after_ms: i64) {
+    /// Ends the subject's connections whose token was decided before that revision.
+    fn revoke(&self, organization: &str, subject: &str, revision: u64) {
         let key = SubjectKey {
             organization: organization.into(),
             subject: subject.into(),
@@ -150,19 +152,19 @@ impl Shard {
         for connection in by_subject.get(&key).into_iter().flatten() {
             if let Some(entry) = authenticated
                 .get(connection)
-                .filter(|entry| entry.issued_at_ms < valid_after_ms)
+                .filter(|entry| entry.revision < revision)
             {
                 entry.outbox.close(Close::AccessRevoked);
             }
         }
     }
 
-    /// Ends every connection of the organization.
-    pub fn suspend(&self, organization: &str) {
+    /// Ends every connection of the organization whose token was decided before that revision.
+    fn suspend(&self, organization: &str, revision: u64) {
         let authenticated = self.authenticated.borrow();
         authenticated
             .values()
-            .filter(|entry| &*entry.key.organization == organization)
+            .filter(|entry| entry.revision < revision && &*entry.key.organization == organization)
             .for_each(|entry| entry.outbox.close(Close::AccessRevoked));
     }
 
@@ -185,7 +187,19 @@ impl Shard {
     /// Has the bus been away for too long to serve persons?
     #[must_use]
     pub fn bus_is_away(&self) -> bool {
-        self.bus_heard_at.get().elapsed() >= BUS_AWAY_MAX
+        !self.cuts_known.get() || self.bus_heard_at.get().elapsed() >= BUS_AWAY_MAX
+    }
+
+    /// Has this thread read what was revoked before it was there? Until then nobody is let in.
+    #[must_use]
+    pub fn knows_cuts(&self) -> bool {
+        self.cuts_known.get()
+    }
+
+    /// What Redis keeps of the cuts was read; it has forgotten those of before `since_ms`.
+    pub fn cuts_read(&self, since_ms: i64) {
+        self.shared.revocations.known_since(since_ms);
+        self.cuts_known.set(true);
     }
 
     /// Disconnects persons while the bus is away. Runs as long as the thread.
@@ -211,24 +225,22 @@ impl Shard {
     /// Is a token of this subject revoked?
     #[must_use]
     pub fn is_revoked(&self, identity: &Identity) -> bool {
-        self.shared
-            .revocations
-            .is_revoked(&identity.key, identity.issued_at_ms)
+        self.shared.revocations.is_revoked(identity)
     }
 
     /// Remembers a revoke for tokens that come later, and ends the connections of now.
-    pub fn hear_revoke(&self, organization: &str, subject: &str, valid_after_ms: i64) {
+    pub fn hear_revoke(&self, organization: &str, subject: &str, revision: u64) {
         self.shared
             .revocations
-            .revoke(organization, subject, valid_after_ms, clock::now_ms());
-        self.revoke(organization, subject, valid_after_ms);
+            .revoke(organization, subject, revision, clock::now_ms());
+        self.revoke(organization, subject, revision);
     }
 
     /// The same for a whole organization.
-    pub fn hear_suspension(&self, organization: &str) {
+    pub fn hear_suspension(&self, organization: &str, revision: u64) {
         self.shared
             .revocations
-            .suspend(organization, clock::now_ms());
-        self.suspend(organization);
+            .suspend(organization, revision, clock::now_ms());
+        self.suspend(organization, revision);
     }
 }

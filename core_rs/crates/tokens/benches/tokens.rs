@@ -47,6 +47,7 @@ fn claims() -> Claims {
         issued_at_ms: NOW_MS,
         expires_at_ms: NOW_MS + 300_000,
         topics: vec![],
+        revision: 0,
     }
 }
 

@@ -116,6 +116,7 @@ mod tests {
             issued_at_ms: 0,
             expires_at_ms: 1000,
             topics: vec![],
+            revision: 0,
         };
         Verified {
             claims: Arc::new(claims),

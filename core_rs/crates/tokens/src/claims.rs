@@ -65,6 +65,8 @@ pub struct Claims {
     pub expires_at_ms: i64,
     /// Topics that its holder may subscribe to; only with audience `gateway`.
     pub topics: Vec<String>,
+    /// The revision of the organization that it was decided on, so that a cut voids exactly what it has to; only with audience `gateway`.
+    pub revision: u64,
 }
 
 /// Names as in docs/protocols/tokens.md.
@@ -82,6 +84,8 @@ struct Wire {
     iat_ms: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     top: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rev: Option<u64>,
 }
 
 impl Claims {
@@ -102,6 +106,7 @@ impl Claims {
             issued_at_ms: wire.iat_ms,
             expires_at_ms,
             topics: wire.top,
+            revision: wire.rev.unwrap_or_default(),
         };
         // Two times of issue that differ would let one of them be later than the cut that the other fails.
         if wire.iat_ms.div_euclid(1000) != wire.iat || !claims.is_sound() {
@@ -126,6 +131,7 @@ impl Claims {
             exp: self.expires_at_ms.div_euclid(1000),
             iat_ms: self.issued_at_ms,
             top: self.topics.clone(),
+            rev: (self.revision != 0).then_some(self.revision),
         };
         serde_json::to_vec(&wire).ok()
     }
@@ -155,6 +161,6 @@ impl Claims {
             && named(&self.subject)
             && named(&self.session)
             && life_seconds.is_some_and(|seconds| (1..=LIFE_SECONDS_MAX).contains(&seconds))
-            && (self.topics.is_empty() || self.audience == AUDIENCE_GATEWAY)
+            && ((self.topics.is_empty() && self.revision == 0) || self.audience == AUDIENCE_GATEWAY)
     }
 }

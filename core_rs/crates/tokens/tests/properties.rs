@@ -38,6 +38,7 @@ fn claims() -> Claims {
         issued_at_ms: NOW_MS,
         expires_at_ms: NOW_MS + 300_000,
         topics: vec!["organizations/acme/events".into()],
+        revision: 7,
     }
 }
 
@@ -217,10 +218,10 @@ proptest! {
     #[test]
     fn tokens_are_read_back(
         organization in identifier(), subject in "\\PC{1,30}", session in "\\PC{1,30}", lock: bool,
-        issued_at_ms in 0..4_000_000_000_000_i64, life_ms in 1_000..300_000_i64, topics in prop::collection::vec("\\PC{0,40}", 0..5),
+        issued_at_ms in 0..4_000_000_000_000_i64, life_ms in 1_000..300_000_i64, revision: u64, topics in prop::collection::vec("\\PC{0,40}", 0..5),
     ) {
         let kind = if lock { SubjectKind::Lock } else { SubjectKind::Person };
-        let signed = Claims { organization, subject, session, kind, issued_at_ms, expires_at_ms: issued_at_ms + life_ms, topics, ..claims() };
+        let signed = Claims { organization, subject, session, kind, issued_at_ms, expires_at_ms: issued_at_ms + life_ms, topics, revision, ..claims() };
         let ring = ring();
         let token = ring.sign_access_token(&signed).unwrap();
         let expected = Claims { expires_at_ms: signed.expires_at_ms / 1000 * 1000, ..signed };

@@ -38,6 +38,7 @@ fn claims() -> Claims {
         issued_at_ms: NOW_MS,
         expires_at_ms: NOW_MS + 300_000,
         topics: vec![],
+        revision: 0,
     }
 }
 
@@ -189,6 +190,10 @@ fn refuses_to_sign_what_it_would_refuse() {
         },
         Claims {
             topics: vec!["organizations/acme/events".into()],
+            ..claims()
+        },
+        Claims {
+            revision: 1,
             ..claims()
         },
         Claims {
