@@ -155,7 +155,8 @@ class Process:
         self._spawn(self.keys.keep_current)
         logger.info("api_started", process=self.name)
         self._spawn(self.key_uses.run)
-        authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key, self.key_uses)
+        fence = self._settings.edge_fence
+        authenticator = Authenticator(self.ring, self.follower, self.keys.reload_for_unknown_key, self.key_uses, fence=fence)
         once = CarryOutOnce(IdempotencyStore(self.mongo, self.ring, self.name))
         return Composition(routes, authenticator, self.metrics, self.close, once, self._limits())
 
@@ -273,7 +274,7 @@ class Process:
 
     def _devices(self) -> DeviceHandlers:
         return DeviceHandlers(
-            proof=DeviceProof(self.follower, now_ms),
+            proof=DeviceProof(self.follower, now_ms, fence=self._settings.edge_fence),
             tokens=DeviceTokens(self.ring, now_ms),
             time=LockTime(self.ring, self.keys.command_key, now_ms),
             configurations=Configurations(self.ring, self.keys.command_key),

@@ -62,8 +62,10 @@ class Settings:
     environment: str = "development"  # "production" refuses debug builds and embedded stores
     log_level: str = "info"
 
-    # The fence can be switched off only to show that the revoke races then fail. Refused in production.
+    # The fences, that of the commit groups and that of the edge (and of devices), can be switched off only to show that the revoke races
+    # then fail. Refused in production.
     fence: bool = True
+    edge_fence: bool = True
 
     # Limits
     store_timeout_ms: int = 800
@@ -169,8 +171,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("NEXKEY_PUBLIC_URL: begins with http:// or https://")
     if settings.environment not in ("development", "production"):
         raise SettingsError("NEXKEY_ENVIRONMENT: development or production")
-    if settings.environment == "production" and not settings.fence:
-        raise SettingsError("NEXKEY_FENCE: the fence can't be switched off in production")
+    if settings.environment == "production" and not (settings.fence and settings.edge_fence):
+        raise SettingsError("NEXKEY_FENCE, NEXKEY_EDGE_FENCE: the fences can't be switched off in production")
 
 
 def need(value: str | None, variable: str) -> str:

@@ -25,6 +25,15 @@ class Journal:
 
     events: dict[str, Document]
     documents: dict[str, Document]
+    processes: dict[str, str]  # by log: whose it is
+
+    def process_of(self, event: str) -> str:
+        return self.processes[event.rsplit(":", 2)[0]]
+
+    def commanded(self) -> set[str]:
+        """Grants that nothing in the journal says weren't commanded."""
+        granted = {name for name, event in self.events.items() if event["kind"] == "authorized"}
+        return granted - {str(event.get("attempt")) for event in self.events.values() if event["kind"] == "not_commanded"}
 
     def of_attempt(self, attempt: str) -> list[Document]:
         return [event for event in self.events.values() if event.get("attempt") == attempt]
@@ -41,7 +50,8 @@ async def read_journal(service: Service) -> Journal:
         log, _, seq = identifier.rpartition(":")
         for index, event in enumerate(document["events"]):
             events[event_id(log, int(seq), index)] = event
-    return Journal(events, documents)
+    logs = await service.database["logs"].find({}).to_list()
+    return Journal(events, documents, {log["_id"]: str(log["process"]) for log in logs})
 
 
 async def read_projection(service: Service) -> list[Document]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -34,7 +35,8 @@ class Verdict:
 
     `stale`: granted although taken before it was asked. `withheld`: refused although given before it was asked. `late`: a bolt moved
     after `effective_by` of a take that came after all that could have allowed it. `unexplained`: a bolt moved, and nobody was granted
-    that. `repeated`: a bolt moved twice on one command. `bound`: how many answers there were that could only be one thing, by that thing.
+    that, or the journal has no grant of it, or says that it wasn't commanded. `repeated`: a bolt moved twice on one command. `bound`: how
+    many answers there were that could only be one thing, by that thing.
     """
 
     stale: list[Operation] = field(default_factory=list)
@@ -130,12 +132,12 @@ def _known(operations: list[Operation], value: Decision) -> list[tuple[int, int]
     return [
         (operation.completed_ns, operation.invoked_ns)
         for operation in operations
-        if operation.outcome == "ok" and operation.completed_ns is not None and value in (operation.decision, VALUE.get(operation.kind))
+        if operation.completed_ns is not None and operation.outcome != "fail" and value in (operation.decision, VALUE.get(operation.kind))
     ]
 
 
-def judge(operations: list[Operation], moves: list[Moved]) -> Verdict:
-    """Hold every answer against the rest of its cell, and every move against the answers."""
+def judge(operations: list[Operation], moves: list[Moved], commanded: Container[str] | None = None) -> Verdict:
+    """Hold every answer against the rest of its cell, and every move against the answers and what the journal says was commanded."""
     verdict = Verdict()
     by_cell: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations:
@@ -149,11 +151,13 @@ def judge(operations: list[Operation], moves: list[Moved]) -> Verdict:
             (verdict.stale if ask.decision == "granted" else verdict.withheld).append(ask)
         elif not cell.possible(CONTRARY[ask.decision], ask.invoked_ns, completed_ns):
             verdict.bound[ask.decision] += 1
-    _judge_moves(verdict, operations, moves, cells)
+    _judge_moves(verdict, operations, moves, cells, commanded)
     return verdict
 
 
-def _judge_moves(verdict: Verdict, operations: list[Operation], moves: list[Moved], cells: dict[str, Cell]) -> None:
+def _judge_moves(
+    verdict: Verdict, operations: list[Operation], moves: list[Moved], cells: dict[str, Cell], commanded: Container[str] | None
+) -> None:
     asked = {operation.command: operation for operation in operations if operation.command is not None}
     moved: set[str] = set()
     for move in moves:
@@ -161,7 +165,7 @@ def _judge_moves(verdict: Verdict, operations: list[Operation], moves: list[Move
         if move.command in moved:
             verdict.repeated.append(move)
         moved.add(move.command)
-        if ask is None or ask.decision == "refused":
+        if ask is None or ask.decision != "granted" or (commanded is not None and move.command not in commanded):
             verdict.unexplained.append(move)
-        elif move.at_ns > cells[ask.cell].taken_for_good_by(ask.completed_ns or move.at_ns):
+        elif move.at_ns > cells[ask.cell].taken_for_good_by(min(move.at_ns, ask.completed_ns or move.at_ns)):
             verdict.late.append(move)

@@ -216,7 +216,7 @@ class _Runner:
         elif status in REFUSED and code in now.way.refusals:
             operation = Operation(now.cell, process, "ask", invoked, completed, "ok", "refused", code, command=command)
         else:
-            operation = Operation(now.cell, process, "ask", invoked, None, "unknown", reason=f"{status} {code}")
+            operation = Operation(now.cell, process, "ask", invoked, None, "unknown", reason=f"{status} {code}", answered=True)
             if status not in NOT_KNOWN:
                 self._races.faults.append(f"ask in {now.cell}: {status} {body}")
         self._races.history.note(operation)

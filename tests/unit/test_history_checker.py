@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as any_of
 
-from tests.e2e.history import Decision, History, Kind, Moved, Operation
+from tests.e2e.history import DECIDED_NS_MAX, Decision, History, Kind, Moved, Operation
 from tests.e2e.history_checker import judge
 
 CELL = "acme/grant/ada"
@@ -23,6 +23,11 @@ def change(kind: Kind, invoked: int, completed: int | None, effective_by: int | 
 
 def ask(invoked: int, completed: int | None, decision: Decision | None = None, command: str | None = None, cell: str = CELL) -> Operation:
     return Operation(cell, "phone", "ask", invoked, completed, "unknown" if decision is None else "ok", decision, command=command)
+
+
+def journaled(invoked: int, completed: int, decision: Decision, command: str = "a") -> Operation:
+    """An ask that heard nothing, and between which moments the journal says that it was decided."""
+    return Operation(CELL, "phone", "ask", invoked, completed, "unknown", decision, command=command)
 
 
 GIVEN, TAKEN = change("give", 10, 20), change("take", 30, 40, effective_by=90)
@@ -89,9 +94,32 @@ def test_cells_have_nothing_to_do_with_each_other() -> None:
 
 
 def test_an_answer_that_only_the_journal_knows_is_judged_too() -> None:
-    lost = Operation(CELL, "phone", "ask", 41, None, "unknown", "granted", command="a")
+    lost = journaled(41, 55, "granted")
     assert judge([GIVEN, TAKEN, lost], []).stale == [lost]
     assert judge([GIVEN, TAKEN, lost, change("give", 50, 60)], []).holds  # it may have been decided late
+    assert judge([GIVEN, TAKEN, lost, change("give", 56, 60)], []).stale == [lost]  # not as late as that
+    assert judge([GIVEN, TAKEN, journaled(41, 55, "refused"), ask(56, 58, "refused")], []).holds
+
+
+def test_an_answer_that_only_the_journal_knows_is_evidence() -> None:
+    """It was decided, whoever heard of it."""
+    open_take = change("take", 30, 90)
+    assert judge([GIVEN, open_take, journaled(31, 35, "refused"), stale := ask(36, 40, "granted")], []).stale == [stale]
+    assert judge([GIVEN, open_take, journaled(31, 35, "refused"), ask(34, 40, "granted")], []).holds
+
+
+def test_a_grant_by_another_process_than_the_one_that_took_is_stale_all_the_same() -> None:
+    taken = msgspec.structs.replace(TAKEN, process="api-1")
+    other = msgspec.structs.replace(ask(41, 45, "granted", "log-of-api-2:1:0"), process="api-2")
+    assert judge([GIVEN, taken, other], []).stale == [other]
+    assert judge([GIVEN, taken, msgspec.structs.replace(other, invoked_ns=40)], []).holds
+
+
+def test_a_bolt_that_moved_says_how_late_it_can_have_been_decided() -> None:
+    """The answer came late, when it was given again: the move did not wait for that."""
+    again = change("give", 92, 96)
+    assert judge([GIVEN, TAKEN, again, ask(21, 99, "granted", "a")], [late := Moved("a", 91)]).late == [late]
+    assert judge([GIVEN, TAKEN, again, ask(21, 99, "granted", "a")], [Moved("a", 97)]).holds
 
 
 @pytest.mark.parametrize(("at", "late"), [(90, False), (91, True)])
@@ -117,6 +145,14 @@ def test_a_bolt_that_moves_for_nobody_or_twice_is_a_breach() -> None:
     assert judge([GIVEN, ask(21, 25, "refused", "a")], [Moved("a", 30)]).unexplained == [Moved("a", 30)]
     assert judge([GIVEN], [Moved("b", 30)]).unexplained == [Moved("b", 30)]
     assert judge([GIVEN, ask(21, 25, "granted", "a")], [Moved("a", 30), Moved("a", 31)]).repeated == [Moved("a", 31)]
+
+
+def test_a_bolt_that_moves_on_what_the_journal_does_not_allow_is_a_breach() -> None:
+    """Whatever the phone was told: there is no authorization, or it says itself that nothing was commanded."""
+    history, move = [GIVEN, ask(21, 25, "granted", "a")], Moved("a", 30)
+    assert judge(history, [move], {"a"}).holds
+    assert judge(history, [move], {"b"}).unexplained == [move]
+    assert judge([GIVEN, ask(21, None, None, "a")], [move]).unexplained == [move]
 
 
 def test_answers_that_could_only_be_one_thing_are_counted() -> None:
@@ -155,6 +191,42 @@ def test_what_the_journal_decided_belongs_to_the_first_ask_that_got_no_answer() 
     assert [operation.command for operation in found] == ["lost", "later", "told", None]
     assert [operation.decision for operation in found] == ["granted", "refused", "granted", None]
     assert [operation.outcome for operation in found] == ["unknown", "unknown", "ok", "unknown"]
+    lost, later = found[0], found[1]
+    assert lost.completed_ns is not None and later.completed_ns is not None
+    assert 2 * second - 1_000_000 <= lost.invoked_ns <= 2 * second  # decided between its T, in whole milliseconds, and a bound after it
+    assert lost.completed_ns == lost.invoked_ns + DECIDED_NS_MAX
+    assert (later.completed_ns - DECIDED_NS_MAX) // second == 4
+    moved = history.with_journal(events, [Moved("lost", 3 * second), Moved("lost", 4 * second)])
+    assert moved[0].completed_ns == 3 * second  # or the first move
+
+
+def test_what_moved_was_not_asked_for_by_whoever_was_told_that_nothing_was_commanded() -> None:
+    """An unknown outcome, told with a 503, that moves a bolt later is a breach; one of which nothing was heard may have been granted."""
+    told, second = History(), 1_000_000_000
+    event = {"org": "acme", "person": "ada", "kind": "authorized", "at": told.wall_ms(25 * second)}
+    given, move = change("give", second, 2 * second), Moved("a", 30 * second)
+    answered = Operation(CELL, "phone", "ask", 20 * second, None, "unknown", reason="503 outcome_unknown", answered=True)
+    for operation in (given, answered):
+        told.note(operation)
+    assert judge(told.with_journal({"a": event}, [move]), [move], {"a"}).unexplained == [move]
+    assert judge(told.with_journal({"a": event}, []), [], {"a"}).holds
+    told.note(msgspec.structs.replace(answered, invoked_ns=21 * second, reason="ConnectionResetError", answered=False))
+    assert judge(told.with_journal({"a": event}, [move]), [move], {"a"}).holds
+    # Nor by whoever asked after it had been decided.
+    late = History()
+    for operation in (given, msgspec.structs.replace(answered, invoked_ns=26 * second, answered=False)):
+        late.note(operation)
+    assert judge(late.with_journal({"a": event}, [move]), [move], {"a"}).unexplained == [move]
+
+
+def test_a_refusal_in_the_journal_that_is_not_about_access_says_nothing() -> None:
+    history, second = History(), 1_000_000_000
+    for operation in (change("give", second, 2 * second), ask(3 * second, None)):
+        history.note(operation)
+    event = {"org": "acme", "person": "ada", "kind": "authorized.failed", "at": history.wall_ms(4 * second)}
+    reasons = {"grant": frozenset({"no_grant"})}
+    assert judge(history.with_journal({"a": {**event, "reason": "pin_wrong"}}, refusals=reasons), []).holds
+    assert len(judge(history.with_journal({"a": {**event, "reason": "no_grant"}}, refusals=reasons), []).withheld) == 1
 
 
 @dataclass(frozen=True)
@@ -198,7 +270,13 @@ def right_history(changes: list[Drawn]) -> tuple[list[Operation], list[Moved]]:
             invoked, decided = begin + offset, begin + offset + decides
             decision = next(value for moment, value in reversed(effects) if moment < decided)
             command = f"{index}.{which}"
-            operations.append(ask(10 * invoked + 1, 10 * (decided + hears) + 1 if heard else None, decision if heard else None, command))
+            answered = 10 * (decided + hears) + 1
+            if heard:
+                operations.append(ask(10 * invoked + 1, answered, decision, command))
+            elif decision == "granted":
+                operations.append(journaled(10 * invoked + 1, answered, decision, command))
+            else:
+                operations.append(ask(10 * invoked + 1, None))
             if decision == "granted":
                 moves.append(Moved(command, 10 * (decided + hears + offset)))
         begin += number.before_effect + number.after_effect + 1
@@ -221,3 +299,29 @@ def test_a_breach_that_is_put_into_a_right_history_is_found(before: list[Drawn],
     planted = ask(returned + 1, returned + 9, "refused" if kind == "give" else "granted", "planted")
     verdict = judge([*operations, planted], moves)
     assert planted in (verdict.withheld if kind == "give" else verdict.stale)
+
+
+@given(any_of.lists(drawn, max_size=8), any_of.lists(drawn, max_size=8), any_of.sampled_from(["late", "repeated", "unexplained"]))
+def test_a_move_that_is_put_into_a_right_history_is_found_and_a_near_miss_is_not(
+    before: list[Drawn], after: list[Drawn], what: str
+) -> None:
+    """It is granted and taken, both for certain; nothing else can explain a move of it until well after it was to be over."""
+    given_and_taken = [Drawn("give", 1, 1, "ok", []), Drawn("take", 5, 5, "ok", [])]
+    pause = Drawn("take", LIFE, LIFE, "nothing", [])
+    operations, moves = right_history([*before, *given_and_taken, pause, *after])
+    give, take = [operation for operation in operations if operation.kind != "ask"][len(before) : len(before) + 2]
+    assert give.completed_ns is not None and take.effective_by_ns is not None
+    granted = ask(give.completed_ns + 1, give.completed_ns + 2, "granted", "planted")
+    first = Moved("planted", take.effective_by_ns)
+    commanded = {str(operation.command) for operation in operations} | {"planted"}
+    assert judge([*operations, granted], [*moves, first], commanded).holds
+    if what == "late":
+        verdict = judge([*operations, granted], [*moves, found := Moved("planted", first.at_ns + 1)], commanded)
+        assert verdict.late == [found]
+    elif what == "repeated":
+        verdict = judge([*operations, granted], [*moves, first, found := Moved("planted", first.at_ns)], commanded)
+        assert verdict.repeated == [found]
+    else:
+        verdict = judge([*operations, granted], [*moves, first], commanded - {"planted"})
+        assert verdict.unexplained == [first]
+    assert not verdict.holds

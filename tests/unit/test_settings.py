@@ -39,9 +39,10 @@ def test_ports(port: str) -> None:
     assert (settings.api_port, settings.gateway_port) == (int(port), int(port))
 
 
-def test_the_fence_stays_on_in_production() -> None:
-    with pytest.raises(SettingsError, match=r"^NEXKEY_FENCE: "):
-        read_settings({"NEXKEY_FENCE": "0", "NEXKEY_ENVIRONMENT": "production"})
+@pytest.mark.parametrize("fence", ["NEXKEY_FENCE", "NEXKEY_EDGE_FENCE"])
+def test_the_fences_stay_on_in_production(fence: str) -> None:
+    with pytest.raises(SettingsError, match=fence):
+        read_settings({fence: "0", "NEXKEY_ENVIRONMENT": "production"})
 
 
 def test_trusted_proxies_are_networks_and_reach_a_child_as_they_are() -> None:
