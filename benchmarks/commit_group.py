@@ -55,6 +55,7 @@ class Decision:
     organization = ORGANIZATION
     fenced = True
     key_is_clients = False
+    body_mark: str | None = None
     judged_revision = REVISION
 
     def __init__(self, number: int, done: asyncio.Future[str]) -> None:

@@ -242,7 +242,7 @@ class Process:
         for task in (group.run, settled.run, announcer.run, listener.run, lambda: self._sweep(desk)):
             self._spawn(task)
         self.metrics.registry.register(UnlockMetrics(self.name, {"unlocks": group.figures, "settled": settled.figures}, desk))
-        lanes = Lanes(group.submit, settled.submit, partial(self.pins.is_right, self.follower.index))
+        lanes = Lanes(group.submit, settled.submit, partial(self.pins.is_right, self.follower.index), self.pins.mark)
         request = RequestUnlock(self.follower.index, lanes, self.follower.current, announcer, desk)
         return UnlockHandlers(request, RecallAttempt(self.mongo, self.follower.index, desk)), [log, settled_log]
 

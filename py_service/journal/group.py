@@ -256,7 +256,7 @@ class CommitGroup:
         seq = self._log.head.seq + 1
         identifiers = [event_id(self._log.id, seq, index) for index in range(len(group))]
         events = [member.event(at_ms, identifier) for member, identifier in zip(group, identifiers, strict=True)]
-        keys = [member.key for member in group if member.key is not None]
+        keys = [key for member in group for key in (member.key, member.body_mark) if key is not None]
         return self._log.document(at_ms, keys, events), identifiers
 
     async def _finish(

@@ -16,6 +16,7 @@ class Member(Protocol):
     fenced           whether it was decided on permissions (a report wasn't)
     key              unique in the whole journal, or None
     key_is_clients   a client made the key up, so repeats are to be expected and are read before
+    body_mark        kept beside the key: what a repeat's body is held against, or None
     judged_at_ms     when `judge` last ran
     judged_revision  the revision it decided on
     waiting_since    time.monotonic() at arrival
@@ -30,6 +31,8 @@ class Member(Protocol):
     def key(self) -> str | None: ...
     @property
     def key_is_clients(self) -> bool: ...
+    @property
+    def body_mark(self) -> str | None: ...
     @property
     def judged_at_ms(self) -> int: ...
     @property
@@ -74,6 +77,7 @@ class Note:
 
     fenced = False
     key_is_clients = False
+    body_mark: str | None = None
     judged_at_ms = 0
     judged_revision = 0
     waiting_since = 0.0

@@ -8,7 +8,7 @@ import hmac
 
 from py_service._core_rs import PermissionIndex
 
-_PURPOSE = b"nexkey person pin 1"
+_PURPOSE, _REPEAT_PURPOSE = b"nexkey person pin 1", b"nexkey pin of a repeat 1"
 
 
 class Pins:
@@ -16,6 +16,7 @@ class Pins:
 
     def __init__(self, master_key: bytes) -> None:
         self._key = hmac.digest(master_key, _PURPOSE, hashlib.sha256)
+        self._repeat_key = hmac.digest(master_key, _REPEAT_PURPOSE, hashlib.sha256)
 
     def hashed(self, organization: str, person: str, pin: str) -> str:
         """As it is stored: base64url without padding, 43 characters."""
@@ -25,6 +26,12 @@ class Pins:
         """Compared in constant time. Without a stored one no PIN is right."""
         stored = index.pin(organization, person)
         return stored is not None and hmac.compare_digest(stored, self._digest(organization, person, pin))
+
+    def mark(self, organization: str, person: str, pin: str, idempotency_key: str) -> str:
+        """What a repeat's PIN is held against: it says nothing to whoever lacks the master key, and the same PIN with another key looks
+        like another. 43 characters."""
+        told = f"{organization}:{person}:{pin}:{idempotency_key}".encode()
+        return base64.urlsafe_b64encode(hmac.digest(self._repeat_key, told, hashlib.sha256)).rstrip(b"=").decode()
 
     def _digest(self, organization: str, person: str, pin: str) -> bytes:
         return hmac.digest(self._key, f"{organization}:{person}:{pin}".encode(), hashlib.sha256)

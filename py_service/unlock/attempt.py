@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ class Ruling:
 
 PinIsRight = Callable[[str, str, str], bool]
 """`(organization, person, PIN)`"""
+MarkOfPin = Callable[[str, str, str, str], str]
+"""`(organization, person, PIN, Idempotency-Key)`: what a repeat is held against; 43 characters."""
+_MARK_CHARACTERS = 43
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,15 +69,21 @@ class Lanes:
     plain: Callable[[Member], None]
     settle: Callable[[Member], None]
     pin_is_right: PinIsRight
+    mark_of_pin: MarkOfPin
 
 
 class Replay(Exception):
-    """The idempotency key is in the journal already: this event answers the request."""
+    """The idempotency key is in the journal already: this event answers the request.
 
-    def __init__(self, event: Event, identifier: str) -> None:
+    `asked_with_pin`: either of the two was asked with a PIN; `same_pin`: and both with the same.
+    """
+
+    def __init__(self, event: Event, identifier: str, *, asked_with_pin: bool = False, same_pin: bool = True) -> None:
         super().__init__("replay")
         self.event = event
         self.identifier = identifier
+        self.asked_with_pin = asked_with_pin
+        self.same_pin = same_pin
 
 
 class Attempt:
@@ -109,6 +119,8 @@ class Attempt:
         self.wait_seconds = wait_seconds
         self.idempotency_key = idempotency_key
         self.key = None if idempotency_key is None else f"request:{self.organization}:{self.person}:{idempotency_key}"
+        # Beside the key and not in the event: whoever reads events has no use for it.
+        self.body_mark = None if pin is None or idempotency_key is None else self._mark_prefix + self._mark(pin, idempotency_key)
         self.waiting_since = time.monotonic()
         self.judged_at_ms = 0
         self.judged_revision = -1
@@ -245,9 +257,22 @@ class Attempt:
         for index, event in enumerate(journal_document["events"]):
             if event.get("key") == self.idempotency_key and event.get("person") == self.person and event["org"] == self.organization:
                 if not self.decided.done():
-                    self.decided.set_exception(Replay(event, f"{journal_document['_id']}:{index:03d}"))
+                    self.decided.set_exception(self._replay(event, f"{journal_document['_id']}:{index:03d}", journal_document["keys"]))
                 return
         self.failed(Problem(409, "conflict", "The Idempotency-Key could not be read back."))
+
+    def _replay(self, event: Event, identifier: str, keys: list[str]) -> Replay:
+        prefix = self._mark_prefix
+        first = next((key for key in keys if key.startswith(prefix) and len(key) == len(prefix) + _MARK_CHARACTERS), None)
+        same = hmac.compare_digest(first or "", self.body_mark or "")
+        return Replay(event, identifier, asked_with_pin=bool(first or self.body_mark), same_pin=same)
+
+    @property
+    def _mark_prefix(self) -> str:
+        return f"pin:{self.key}:"
+
+    def _mark(self, pin: str, idempotency_key: str) -> str:
+        return self._lanes.mark_of_pin(self.organization, self.person, pin, idempotency_key)
 
     def failed(self, problem: Problem) -> None:
         if not self.decided.done():

@@ -47,6 +47,7 @@ class CloseMember:
 
     fenced = False
     key_is_clients = False
+    body_mark: str | None = None
     judged_revision = 0
 
     def __init__(self, attempt: Document, on_failed: Callable[[], None]) -> None:

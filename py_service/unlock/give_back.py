@@ -16,6 +16,7 @@ class GiveBack:
 
     fenced = False
     key_is_clients = False
+    body_mark: str | None = None
     judged_revision = 0
 
     def __init__(

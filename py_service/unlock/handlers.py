@@ -10,7 +10,7 @@ from py_service.exchange import Request, Response, Route, decoded, encoded, key_
 from py_service.unlock.attempt import Replay
 from py_service.unlock.messages import REFUSED, UNLOCK_BODY, UNLOCKED, UNLOCKED_FAILED, AttemptAnswer, Phase
 from py_service.unlock.operations import READ, UNLOCK
-from py_service.unlock.recall import RecallAttempt, Recalled, check_same_door
+from py_service.unlock.recall import RecallAttempt, Recalled, Repeats
 from py_service.unlock.request import Finished, RequestUnlock
 
 WAIT_SECONDS_MAX = 10
@@ -23,6 +23,7 @@ class UnlockHandlers:
     def __init__(self, unlock: RequestUnlock, recall: RecallAttempt) -> None:
         self._unlock = unlock
         self._recall = recall
+        self._repeats = Repeats()
 
     def routes(self) -> list[Route]:
         """The unlock isn't fenced at the edge: its commit group is."""
@@ -49,7 +50,7 @@ class UnlockHandlers:
         try:
             finished = await self._unlock(request.person(), door, wait_seconds, key, pin_of(request.body))
         except Replay as replay:
-            check_same_door(replay.event, door)
+            self._repeats.check(replay, door)
             return _recalled(await self._recall.of_event(replay.event, replay.identifier, wait_seconds))
         answer = _answer(finished, _phases(request.received_ns, authenticated_ns, finished))
         return _respond(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from py_service.errors import Problem, unknown
 from py_service.journal.event import Event, command_expires_at_ms, parse_event_id
 from py_service.stores.mongo import Mongo, now_ms, store_errors
 from py_service.unlock import store
-from py_service.unlock.attempt import Attempt, Outcome
+from py_service.unlock.attempt import Attempt, Outcome, Replay
 from py_service.unlock.desk import Desk
 from py_service.unlock.messages import COMMANDED, REFUSED, UNCONFIRMED
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from py_service.exchange import Principal
 
 POLL_SECONDS = 0.05
+WRONG_PINS_MAX, WRONG_PINS_SECONDS = 5, 600.0  # as at a door in the mode `card_and_pin`
+WRONG_PERSONS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,33 @@ class RecallAttempt:
         return Outcome(COMMANDED if still_open else UNCONFIRMED)
 
 
-def check_same_door(event: Event, door: str) -> None:
-    """Raises Problem 422: the key belongs to a request for another door."""
-    if event["door"] != door:
-        raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another door.")
+class Repeats:
+    """Whether a repeat is one. One per process.
+
+    The answer to another PIN must not tell more about the first than a door does: after as many wrong ones as a door hears, nobody's
+    repeats with a PIN are looked at for as long.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._wrong: dict[tuple[str, str], tuple[int, float]] = {}  # by person: how many, and until when they count
+
+    def check(self, replay: Replay, door: str) -> None:
+        """Raises Problem 422: the key belongs to a request for another door, or with another PIN; 429 after too many of those."""
+        event, now = replay.event, self._clock()
+        if event["door"] != door:
+            raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another door.")
+        if not replay.asked_with_pin:
+            return
+        person = (str(event["org"]), str(event["person"]))
+        count, until = self._wrong.get(person, (0, now + WRONG_PINS_SECONDS))
+        if until <= now:
+            count, until = 0, now + WRONG_PINS_SECONDS
+        if count >= WRONG_PINS_MAX:
+            seconds = max(1, round(until - now))
+            raise Problem(429, "rate_limited", "Too many repeats with another PIN.", retry_after_seconds=seconds)
+        if not replay.same_pin:
+            if len(self._wrong) >= WRONG_PERSONS_MAX:
+                self._wrong.pop(next(iter(self._wrong)))
+            self._wrong[person] = (count + 1, until)
+            raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used with another body.")

@@ -107,6 +107,7 @@ class ReportMember:
 
     fenced = False
     key_is_clients = False
+    body_mark: str | None = None
     judged_revision = 0
 
     def __init__(

@@ -255,6 +255,34 @@ async def test_a_key_that_was_used_for_another_door_is_refused(service: Service,
     assert not [move for move in service.moves()[count:] if move.lock == "lock-new-york-main-entrance"]
 
 
+async def test_a_key_that_was_used_with_another_pin_is_refused(service: Service) -> None:
+    """By whichever process; what is kept to tell it says nothing about the PIN, and isn't in the events."""
+    key, plain = random_key(), random_key()
+
+    async def ask(client: httpx.AsyncClient, pin: str | None, with_key: str) -> tuple[int, str]:
+        headers = service.owner() | {"Idempotency-Key": with_key}
+        answer = await client.post(f"/v1/doors/{DOOR}/unlock", headers=headers, json=None if pin is None else {"pin": pin})
+        return answer.status_code, str(answer.json().get("id") or answer.json()["code"])
+
+    async with service.clients_of_each_worker() as workers:
+        clients = [own[0] for own in workers.values()]
+        status, first = await ask(clients[0], "47114711", key)
+        assert status == 202
+        assert (await ask(clients[0], None, plain))[0] == 202
+        for client in clients:
+            assert (await ask(client, "47114711", key))[1] == first
+            for other in ("47114712", "4711", None):
+                assert await ask(client, other, key) == (422, "idempotency_key_reused")
+            assert await ask(client, "4711", plain) == (422, "idempotency_key_reused")
+            # A stolen token, and a key that was read in the events, don't lead to the PIN.
+            assert await ask(client, "0000", key) == (422, "idempotency_key_reused")
+            assert await ask(client, "47114711", key) == (429, "rate_limited")
+            assert (await ask(client, None, plain))[0] in (200, 202)
+    journal = await read_journal(service)
+    assert not [name for name, document in journal.documents.items() if "47114711" in str({**document, "hash": 0, "prev": 0})]
+    assert "pin" not in str(journal.events[first])
+
+
 async def test_an_attempt_is_read_by_its_person_and_by_who_may_read_events(service: Service, phone: httpx.AsyncClient) -> None:
     facility = service.demo.cast["facility"].id
     identifier = (await unlock(phone, service.headers(facility), Prefer="wait=3")).json()["id"]

@@ -110,7 +110,7 @@ def committed_attempt(at_ms: int, wait_seconds: int = 0) -> Attempt:
         wait_seconds=wait_seconds,
         idempotency_key=None,
         pin=None,
-        lanes=Lanes(print, print, lambda *_: False),
+        lanes=Lanes(print, print, lambda *_: False, lambda *_: ""),
         on_committed=lambda _: None,
     )
     assert attempt.judge(now_ms())

@@ -70,7 +70,7 @@ async def test_an_unlock_answers_so(at_ms: int, cause: str, code: str) -> None:
         wait_seconds=0,
         idempotency_key=None,
         pin=None,
-        lanes=Lanes(print, print, lambda *_: False),
+        lanes=Lanes(print, print, lambda *_: False, lambda *_: ""),
         on_committed=lambda _: None,
     )
     assert not attempt.judge(at_ms)

@@ -358,7 +358,7 @@ class Heard:
             wait_seconds=0,
             idempotency_key=None,
             pin=None,
-            lanes=Lanes(print, self.given_back.append, lambda *_: False),
+            lanes=Lanes(print, self.given_back.append, lambda *_: False, lambda *_: ""),
             on_committed=self.desk.add,
         )
         assert self.attempt.judge(NOW_MS) and self.attempt.allowed
