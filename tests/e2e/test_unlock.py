@@ -255,6 +255,25 @@ async def test_a_key_that_was_used_for_another_door_is_refused(service: Service,
     assert not [move for move in service.moves()[count:] if move.lock == "lock-new-york-main-entrance"]
 
 
+async def test_a_repeat_after_access_was_taken_tells_the_first_answer_and_commands_nothing(service: Service) -> None:
+    """The answer is older than the take, and says so; whoever asks anew is refused."""
+    headers = service.headers("stranger-0") | {"Idempotency-Key": random_key(), "Prefer": "wait=3"}
+    async with service.clients_of_each_worker() as workers:
+        clients = [own[0] for own in workers.values()]
+        given = await clients[0].post("/v1/grants", json={"person": "stranger-0", "door": DOOR}, headers=service.owner())
+        first = await clients[0].post(f"/v1/doors/{DOOR}/unlock", headers=headers)
+        assert (first.status_code, first.json()["state"]) == (200, "unlocked"), first.text
+        assert (await clients[0].delete(f"/v1/grants/{given.json()['id']}", headers=service.owner())).status_code == 200
+        count = len(service.moves())
+        for client in clients:
+            again = await client.post(f"/v1/doors/{DOOR}/unlock", headers=headers)
+            assert (again.status_code, again.json()["id"]) == (200, first.json()["id"]), again.text
+            assert again.headers["idempotent-replayed"] == "true"
+            anew = await client.post(f"/v1/doors/{DOOR}/unlock", headers=service.headers("stranger-0"))
+            assert (anew.status_code, anew.json()["code"]) == (403, "no_grant")
+    assert len(service.moves()) == count
+
+
 async def test_a_key_that_was_used_with_another_pin_is_refused(service: Service) -> None:
     """By whichever process; what is kept to tell it says nothing about the PIN, and isn't in the events."""
     key, plain = random_key(), random_key()
