@@ -73,7 +73,7 @@ class SessionStore:
         return None if found is None else Session.of(found)
 
     async def of_person(self, organization: str, person: str, limit: int) -> list[Session]:
-        """Those seen last first."""
+        """Those seen last, the latest first."""
         async with store_errors():
             found = await sessions_of(self._database, organization, person, limit)
         return sorted(found, key=lambda session: (-session.last_seen, session.id))
@@ -116,6 +116,6 @@ class SessionStore:
 async def sessions_of(
     database: AsyncDatabase[Document], organization: str, person: str, limit: int, session: AsyncClientSession | None = None
 ) -> list[Session]:
-    """A person's sessions, in no order."""
-    found = database[COLLECTION].find({"holder": _holder(organization, person)}, session=session)
+    """Those of a person's sessions that were seen last, the latest first: who has more than `limit` misses the oldest."""
+    found = database[COLLECTION].find({"holder": _holder(organization, person)}, session=session).sort("last_seen", -1)
     return [Session.of(document) async for document in found.limit(limit)]

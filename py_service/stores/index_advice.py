@@ -107,7 +107,7 @@ async def _indexes(database: AsyncDatabase[Document], report: Report) -> set[str
 
 def judge_indexes(present: Mapping[tuple[str, tuple[str, ...]], Uses], report: Report) -> None:
     """Declared against present, and present against used."""
-    declared: dict[tuple[str, tuple[str, ...]], str] = {(index.collection, (index.field,)): index.serves for index in INDEXES}
+    declared: dict[tuple[str, tuple[str, ...]], str] = {(index.collection, index.fields): index.serves for index in INDEXES}
     for (name, fields), serves in declared.items():
         if (name, fields) not in present:
             report.advice.append(Advice("missing", name, fields, f"declared for: {serves}"))

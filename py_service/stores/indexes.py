@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pymongo
 from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid, OperationFailure
@@ -31,45 +32,46 @@ OBJECT_COLLECTIONS = {
 # A floor orders areas for people, a lockdown plan acts through the places that it holds, a pass through its grants, an invitation through
 # the account that comes of it: no permission depends on one of them itself, so they are in no change record.
 INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind not in ("floor", "lockdown_plan", "pass", "invitation"))
+BUILD_SECONDS_MAX = 600.0  # of an index that a newer version adds to a collection with documents: longer than any query may take
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """`field` ascending. `serves` names the query."""
+    """`fields` in this order, each ascending. `serves` names the query."""
 
     collection: str
-    field: str
+    fields: tuple[str, ...]
     serves: str
     unique: bool = False
     sparse: bool = False
 
 
 INDEXES = (
-    *(Index(name, "org", "snapshot load, lists") for name in OBJECT_COLLECTIONS.values()),
-    *(Index(name, "by_name", "lists in the order of names", sparse=True) for name in OBJECT_COLLECTIONS.values()),
-    *(Index(name, "listed", "lists of what names something; is it in use") for name in OBJECT_COLLECTIONS.values()),
-    Index("journal", "keys", "idempotency keys and report numbers", unique=True, sparse=True),
-    Index("logs", "state", "logs that the worker still reads"),
-    Index("logs", "lane", "a new log's predecessor"),
-    Index("events", "attempt", "the outcome of an attempt", sparse=True),
-    Index("pass_links", "forget_at", "links to delete"),
-    Index("states", "inside_of", "who is inside an area", sparse=True),
-    Index("open_attempts", "expires_at", "granted attempts to close"),
-    Index("sessions", "family", "refresh tokens of a session that ended, to delete", sparse=False),
-    Index("sessions", "expires_at", "expired refresh tokens to delete"),
-    Index("session_families", "holder", "a person's sessions"),
-    Index("session_families", "expires_at", "sessions to delete that nobody prolonged"),
-    Index("ended_sessions", "forget_at", "ended sessions to delete"),
-    Index("accounts", "holder", "a person's account", sparse=True),
-    Index("outbox", "due_at", "letters to send", sparse=True),
-    Index("outbox", "forget_at", "letters to delete", sparse=True),
-    Index("mailed_tokens", "expires_at", "expired tokens to delete"),
-    Index("idempotency_keys", "expires_at", "expired records to delete"),
-    Index("signing_keys", "state", "keys to load"),
-    Index("imports", "by_time", "imports of an organization, newest first"),
-    Index("imports", "todo", "imports that the worker has", sparse=True),
-    Index("imports", "open_of", "imports of an organization that are not over", sparse=True),
-    Index("imports", "expires_at", "expired imports to delete"),
+    *(Index(name, ("org",), "snapshot load") for name in OBJECT_COLLECTIONS.values()),
+    *(Index(name, ("by_name",), "lists in the order of names", sparse=True) for name in OBJECT_COLLECTIONS.values()),
+    *(Index(name, ("listed", "by_name"), "what names something, in the order of names; is it in use") for name in OBJECT_COLLECTIONS.values()),
+    Index("journal", ("keys",), "idempotency keys and report numbers", unique=True, sparse=True),
+    Index("logs", ("state",), "logs that the worker still reads"),
+    Index("logs", ("lane",), "a new log's predecessor"),
+    Index("events", ("attempt",), "the outcome of an attempt", sparse=True),
+    Index("pass_links", ("forget_at",), "links to delete"),
+    Index("states", ("inside_of",), "who is inside an area", sparse=True),
+    Index("open_attempts", ("expires_at",), "granted attempts to close"),
+    Index("sessions", ("family",), "refresh tokens of a session that ended, to delete"),
+    Index("sessions", ("expires_at",), "expired refresh tokens to delete"),
+    Index("session_families", ("holder", "last_seen"), "a person's sessions, those seen last first"),
+    Index("session_families", ("expires_at",), "sessions to delete that nobody prolonged"),
+    Index("ended_sessions", ("forget_at",), "ended sessions to delete"),
+    Index("accounts", ("holder",), "a person's account", sparse=True),
+    Index("outbox", ("due_at",), "letters to send", sparse=True),
+    Index("outbox", ("forget_at",), "letters to delete", sparse=True),
+    Index("mailed_tokens", ("expires_at",), "expired tokens to delete"),
+    Index("idempotency_keys", ("expires_at",), "expired records to delete"),
+    Index("signing_keys", ("state",), "keys to load"),
+    Index("imports", ("by_time",), "imports of an organization, newest first"),
+    Index("imports", ("todo",), "imports that the worker has", sparse=True),
+    Index("imports", ("open_of",), "imports of an organization that are not over", sparse=True),
+    Index("imports", ("expires_at",), "expired imports to delete"),
 )
 
 COLLECTIONS = (
@@ -78,14 +80,18 @@ COLLECTIONS = (
 
 
 async def make_indexes(database: AsyncDatabase[Document]) -> None:
-    """Safe to run again, and by several processes at once. Collections are made here, because a transaction can't always make one."""
+    """Safe to run again, and by several processes at once. Collections are made here, because a transaction can't always make one.
+
+    An index that is declared no more stays: processes of an older version may still need it. `nexkey indexes advise` tells it.
+    """
     existing = set(await database.list_collection_names())
     for name in (*COLLECTIONS, *dict.fromkeys(index.collection for index in INDEXES)):
         if name not in existing:
             await _make_collection(database, name)
     for index in INDEXES:
-        model = IndexModel([(index.field, 1)], unique=index.unique, sparse=index.sparse)
-        await database[index.collection].create_indexes([model])
+        model = IndexModel([(name, 1) for name in index.fields], unique=index.unique, sparse=index.sparse)
+        with pymongo.timeout(BUILD_SECONDS_MAX):
+            await database[index.collection].create_indexes([model])
 
 
 async def _make_collection(database: AsyncDatabase[Document], name: str) -> None:

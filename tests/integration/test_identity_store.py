@@ -154,6 +154,7 @@ async def test_sessions_of_a_person_those_seen_last_first(mongo: Mongo) -> None:
     made = [going_on("s1", last_seen=NOW_MS - 2), going_on("s2"), going_on("s3", person="ben"), going_on("s4", last_seen=NOW_MS - 1)]
     await mongo.database["session_families"].insert_many([found.document() for found in made])
     assert [found.id for found in await sessions.of_person("acme", "ada", 10)] == ["s2", "s4", "s1"]
+    assert [found.id for found in await sessions.of_person("acme", "ada", 2)] == ["s2", "s4"], "who has too many is told the latest"
     assert await sessions.of_person("other", "ada", 10) == []
     assert await sessions.find("other", "s1") is None
     assert await sessions.seen(made[0], NOW_MS + 5, NOW_MS + 9, "laptop")
