@@ -34,6 +34,8 @@ from py_service.journal.log import Log
 from py_service.mail.mailer import make_mailer
 from py_service.mail.outbox import FORGOTTEN_AT_ONCE_MAX, Outbox
 from py_service.mail.postman import Postman, WriteMail
+from py_service.mail.quiet import FORGOTTEN_AT_ONCE_MAX as COUNTS_AT_ONCE_MAX
+from py_service.mail.quiet import delete_forgotten_counts
 from py_service.passes import letters
 from py_service.passes.letters import WritePassMail
 from py_service.passes.link import LINKS_AT_ONCE_MAX, delete_forgotten
@@ -220,6 +222,7 @@ class Worker:
                 "ended_sessions": (await self.sessions.delete_forgotten(at_ms), SWEPT_AT_ONCE_MAX),
                 "mailed_tokens": (await self.tokens.delete_expired(at_ms), TOKENS_SWEPT_AT_ONCE_MAX),
                 "letters": (await self.outbox.delete_forgotten(at_ms), FORGOTTEN_AT_ONCE_MAX),
+                "letter_counts": (await delete_forgotten_counts(self.mongo.database, at_ms), COUNTS_AT_ONCE_MAX),
                 "idempotency_keys": (await delete_expired(self.mongo.database, at_ms), EXPIRED_AT_ONCE_MAX),
                 "pass_links": (await delete_forgotten(self.mongo.database, at_ms), LINKS_AT_ONCE_MAX),
                 "imports": (await delete_expired_imports(self.mongo, at_ms), IMPORTS_AT_ONCE_MAX),

@@ -82,14 +82,17 @@ LIST = Operation(
 )  # fmt: skip
 INVITE = Operation(
     "Invite somebody", _TAG, {201: Invitation}, NewInvitation, permission=PERMISSION, etag=True, example=_EXAMPLE, shows={201: _SHOWS},
-    codes=("409 account_exists", "409 email_taken", "409 id_taken", "422 email_invalid", "422 name_invalid", "422 role_invalid"),
+    codes=(
+        "409 account_exists", "409 email_taken", "409 id_taken", "422 email_invalid", "422 name_invalid", "422 role_invalid",
+        "429 letters_too_many",
+    ),
     detail="A mail with a link goes out, good once and for seven days. Somebody with roles is invited by who may give roles, an owner by "
     "owners.",
 )  # fmt: skip
 READ = Operation("Read an invitation", _TAG, {200: Invitation}, permission=PERMISSION, etag=True)
 RESEND = Operation(
     "Send an invitation again", _TAG, {200: Invitation}, permission=PERMISSION, etag=True,
-    codes=("409 account_exists", "409 invitation_accepted"),
+    codes=("409 account_exists", "409 invitation_accepted", "429 letters_too_many"),
     detail="Links that were sent before are void; seven days begin anew. Somebody with roles is sent one by who might invite them.",
 )  # fmt: skip
 TAKE_BACK = Operation(

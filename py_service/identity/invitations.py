@@ -15,8 +15,8 @@ from py_service.errors import Problem, not_standing, unknown
 from py_service.identity.accounts import account_write, accounts_of, find_account, is_free, new_account
 from py_service.identity.mailed_tokens import COLLECTION as TOKENS
 from py_service.identity.mailed_tokens import MailedToken, find_token
-from py_service.mail.letter import COLLECTION as OUTBOX
 from py_service.mail.letter import Letter
+from py_service.mail.quiet import letter_writes
 from py_service.permissions.change import Plan, View, Write
 from py_service.permissions.owners import guard_owner
 from py_service.permissions.text import clean_email
@@ -74,7 +74,7 @@ class Invite:
             "id": identifier, "person": person["id"], "name": person["name"], "email": email, "created_at": view.at_ms, "sent": 1,
             "expires_at": view.at_ms + LIFE_MS, "accepted_at": None, "invited_by": None if view.actor is None else view.actor.subject,
         }  # fmt: skip
-        invited = _sent(view, document, person, "invitation_made")
+        invited = await _sent(view, document, person, "invitation_made")
         plan.join(invited)
         plan.result = invited.result
         return plan
@@ -96,7 +96,7 @@ class SendAgain:
         _guard_roles(view, person)
         await _without_account(view, str(person["id"]))
         after = {**document, "sent": document["sent"] + 1, "expires_at": view.at_ms + LIFE_MS}
-        return _sent(view, after, person, "invitation_sent_again")
+        return await _sent(view, after, person, "invitation_sent_again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +167,9 @@ async def _without_account(view: View, person: str) -> None:
         raise Problem(409, "account_exists", "This person has an account already.")
 
 
-def _sent(view: View, document: Document, person: Document, what: str) -> Plan:
+async def _sent(view: View, document: Document, person: Document, what: str) -> Plan:
     document = {**document, "roles": person.get("roles") or []}
     plan = view.written(KIND, document, what)
     letter = Letter(LETTER, view.organization, str(document["id"]), str(document["email"]), view.at_ms)
-    plan.writes.append(Write(OUTBOX, letter.id, letter.document()))
+    plan.writes += [Write(*one) for one in await letter_writes(view.mongo.database, view.session, letter)]
     return plan

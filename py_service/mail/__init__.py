@@ -2,6 +2,7 @@
 
 letter     what waits: whom it is for and what it is about, without any secret
 outbox     letters in the store: written with the change that causes them, or asked for by anybody
+quiet      how many letters an address is sent, counted with the change that writes one
 postman    takes what is due, has it written, and sends it until it was taken; one at a time, in the worker
 mailer     what a mail is, and who carries it: smtp (a server), mailbox (a folder on this machine)
 

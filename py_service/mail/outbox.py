@@ -5,6 +5,8 @@ A letter has `due_at` while it waits; `forget_at` when it was sent (and its like
 
 from __future__ import annotations
 
+import contextlib
+
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
@@ -59,13 +61,25 @@ class Outbox:
         return True
 
     async def give_up(self, letter: Letter, now_ms: int, because: str) -> None:
-        """It stays to be looked at for 30 days, and isn't tried again."""
+        """It stays to be looked at for 30 days, and isn't tried again. One of an id that is asked for again stays under another id: its
+        like are quiet no longer than after one that was sent."""
+        if letter.quiet_ms > 0:
+            await self._set_aside(letter, now_ms, because)
         over = {
-            "$set": {"given_up_at": now_ms, "because": because, "forget_at": now_ms + GIVEN_UP_KEPT_MS},
+            "$set": {"given_up_at": now_ms, "because": because, "forget_at": now_ms + (letter.quiet_ms or GIVEN_UP_KEPT_MS)},
             "$unset": {"due_at": ""},
         }
         async with store_errors():
             await self._letters.update_one({"_id": letter.id}, over)
+
+    async def _set_aside(self, letter: Letter, now_ms: int, because: str) -> None:
+        kept = letter.document() | {
+            "_id": f"{letter.id}:{now_ms}", "given_up_at": now_ms, "because": because, "forget_at": now_ms + GIVEN_UP_KEPT_MS,
+        }  # fmt: skip
+        del kept["due_at"]
+        async with store_errors():
+            with contextlib.suppress(DuplicateKeyError):
+                await self._letters.insert_one(kept)
 
     async def delete_forgotten(self, now_ms: int) -> int:
         """500 at most; how many."""

@@ -31,7 +31,7 @@ class GivePass:
         giver = await giver_of(view, doors)
         if giver is not None:
             await refuse_too_many(view, giver)
-        return _given(view, drafted(view, self.values, None), doors, giver, None)
+        return await _given(view, drafted(view, self.values, None), doors, giver, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class PassOn:
             raise Problem(403, "sharing_refused", "Only whoever has accepted a pass can pass it on.")
         if parent["passes_on_max"] < 1:
             raise Problem(403, "sharing_refused", "This pass can't be passed on.")
-        plan = _given(view, drafted(view, self.values, parent), doors, caller, parent)
+        plan = await _given(view, drafted(view, self.values, parent), doors, caller, parent)
         for above in (self.parent, *parent["above"]):
             if await view.count_listed(KIND, listed_key(view.organization, KIND, above), PASSES_BELOW_MAX) >= PASSES_BELOW_MAX:
                 raise Problem(409, "passes_too_many", f"{PASSES_BELOW_MAX} passes hang from one already.")
@@ -77,7 +77,7 @@ async def _schedule_is_here(view: View, values: Document) -> None:
         await view.get("schedule", str(values["schedule"]))
 
 
-def _given(view: View, draft: Document, doors: list[Document], giver: str | None, parent: Document | None) -> Plan:
+async def _given(view: View, draft: Document, doors: list[Document], giver: str | None, parent: Document | None) -> Plan:
     document: Document = {
         **draft,
         "id": f"{KIND}_{secrets.token_hex(8)}",
@@ -95,7 +95,7 @@ def _given(view: View, draft: Document, doors: list[Document], giver: str | None
     }
     what = "pass_given" if parent is None else "pass_passed_on"
     plan = view.written(KIND, document, what, **{name: draft[name] for name in TOLD}, parent=document["parent"])
-    return with_link(view, document, plan, by_mail="email" in document["receiver"])
+    return await with_link(view, document, plan, by_mail="email" in document["receiver"])
 
 
 TOLD = ("doors", "valid_from", "valid_until", "schedule", "uses", "passes_on_max")  # in the journal

@@ -16,8 +16,8 @@ import segno
 from pymongo.asynchronous.database import AsyncDatabase
 
 from py_service.errors import Problem
-from py_service.mail.letter import COLLECTION as OUTBOX
 from py_service.mail.letter import Letter
+from py_service.mail.quiet import letter_writes
 from py_service.passes.givers import KIND, find_pass, refuse_over
 from py_service.passes.terms import DAY_MS, WINDOW_MS_MAX
 from py_service.permissions.change import Plan, View, Write
@@ -97,15 +97,18 @@ class RenewLink:
         if self.by_mail and "email" not in document["receiver"]:
             raise Problem(409, "receiver_without_email", "This pass has no e-mail address to which its link could go.")
         after = {**document, "link": document["link"] + 1}
-        return with_link(view, after, view.written(KIND, after, "pass_link_renewed"), self.by_mail)
+        return await with_link(view, after, view.written(KIND, after, "pass_link_renewed"), self.by_mail)
 
 
-def with_link(view: View, document: Document, plan: Plan, by_mail: bool) -> Plan:
-    """The plan, with a link of this pass: in a letter, which makes it when it is sent, or with its token in the plan's result."""
+async def with_link(view: View, document: Document, plan: Plan, by_mail: bool) -> Plan:
+    """The plan, with a link of this pass: in a letter, which makes it when it is sent, or with its token in the plan's result.
+
+    Raises Problem 429: its receiver was sent many letters.
+    """
     if by_mail:
         about = f"{document['id']}.{document['link']}"
         letter = Letter(LETTER, view.organization, about, str(document["receiver"]["email"]), view.at_ms)
-        plan.writes.append(Write(OUTBOX, letter.id, letter.document()))
+        plan.writes += [Write(*one) for one in await letter_writes(view.mongo.database, view.session, letter)]
         return plan
     token = new_token()
     plan.writes.append(link_write(view.organization, document, token))

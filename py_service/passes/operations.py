@@ -41,7 +41,7 @@ LIST = Operation(
 )  # fmt: skip
 GIVE = Operation(
     "Share a key: give a pass", _TAG, {201: PassGiven}, NewPass, etag=True, api_keys=True, example=_EXAMPLE,
-    codes=("403 sharing_refused", "409 passes_too_many", *_TERMS),
+    codes=("403 sharing_refused", "409 passes_too_many", "429 letters_too_many", *_TERMS),
     detail=f"Takes a role with `{WRITE_PERMISSION}` at the sites of all doors, or doors that allow sharing and that grants of your own "
     "open now; what you then share opens no more than you could yourself at that moment.",
 )  # fmt: skip
@@ -67,11 +67,11 @@ RENEW = Operation(
 )
 RESEND = Operation(
     "Mail a new link of a pass to its receiver", _TAG, {202: PassSent}, etag=True, api_keys=True, detail=_ANYBODYS,
-    codes=("403 role_missing", "409 pass_accepted", "409 receiver_without_email", *_GONE),
+    codes=("403 role_missing", "409 pass_accepted", "409 receiver_without_email", "429 letters_too_many", *_GONE),
 )  # fmt: skip
 PASS_ON = Operation(
     "Pass on a pass that you hold", _TAG, {201: PassGiven}, PassedOn, etag=True, example={"name": "For Ben", "uses": 2},
-    codes=("403 sharing_refused", "409 passes_too_many", "422 pass_wider", *_TERMS, *_GONE),
+    codes=("403 sharing_refused", "409 passes_too_many", "422 pass_wider", "429 letters_too_many", *_TERMS, *_GONE),
     detail="No wider than the one you hold in any of its terms. It opens nothing that you couldn't open yourself at that moment.",
 )  # fmt: skip
 MINE = Operation("Passes that I gave, and those that I hold", "Me", {200: PassPage}, query=_PAGE)

@@ -65,6 +65,7 @@ INDEXES = (
     Index("accounts", ("holder",), "a person's account", sparse=True),
     Index("outbox", ("due_at",), "letters to send", sparse=True),
     Index("outbox", ("forget_at",), "letters to delete", sparse=True),
+    Index("letter_counts", ("forget_at",), "counts of letters to delete"),
     Index("mailed_tokens", ("expires_at",), "expired tokens to delete"),
     Index("idempotency_keys", ("expires_at",), "expired records to delete"),
     Index("signing_keys", ("state",), "keys to load"),

@@ -26,6 +26,7 @@ from py_service.mail.mailbox import KEPT_MAX, LocalMailbox, read_mailbox
 from py_service.mail.mailer import Mail, MailRefused, MailWaits
 from py_service.mail.outbox import GIVEN_UP_KEPT_MS, Outbox
 from py_service.mail.postman import Postman
+from py_service.mail.quiet import ADDRESS_MAX, ADDRESS_MS, SAME_MAX, SAME_MS, delete_forgotten_counts, letter_writes
 from py_service.mail.smtp import SmtpMailer
 from py_service.settings import Settings
 from py_service.stores.mongo import Document, Mongo
@@ -125,6 +126,55 @@ async def test_its_like_are_quiet_for_a_while_after_it_was_sent(room: Room) -> N
     assert await room.outbox.delete_forgotten(NOW_MS + 1_001) == 1
     await room.outbox.put(room.letter(id="one", quiet_ms=1_000))
     assert await room.postman.send_due() == 1
+
+
+async def test_one_that_was_given_up_is_quiet_no_longer_than_one_that_was_sent(room: Room) -> None:
+    room.carrier.does = [MailRefused("550")]
+    await room.outbox.put(room.letter(id="one", quiet_ms=1_000))
+    await room.postman.send_due()
+    await room.outbox.put(room.letter(id="one", quiet_ms=1_000))
+    assert await room.postman.send_due() == 0, "quiet"
+    assert await room.outbox.delete_forgotten(NOW_MS + 1_001) == 1
+    [kept] = await room.left()
+    assert (kept["given_up_at"], kept["because"], kept["forget_at"]) == (NOW_MS, "550", NOW_MS + GIVEN_UP_KEPT_MS)
+    await room.outbox.put(room.letter(id="one", quiet_ms=1_000))
+    assert await room.postman.send_due() == 1
+    assert len(room.carrier.taken) == 1
+    assert await room.left() != []
+
+
+async def write(mongo: Mongo, letter: Letter) -> None:
+    """As the lane of changes does it."""
+    async with mongo.session() as session, mongo.transaction(session):
+        for collection, identifier, document in await letter_writes(mongo.database, session, letter):
+            await mongo.database[collection].replace_one({"_id": identifier}, document, upsert=True, session=session)
+        await session.commit_transaction()
+
+
+async def refused_for(mongo: Mongo, letter: Letter) -> int:
+    """Seconds until it would be taken."""
+    with pytest.raises(Problem) as raised:
+        await write(mongo, letter)
+    assert (raised.value.status, raised.value.code) == (429, "letters_too_many")
+    assert raised.value.retry_after_seconds is not None
+    return raised.value.retry_after_seconds
+
+
+async def test_an_address_is_sent_few_letters_about_one_thing_and_a_bounded_number_a_day(room: Room, mongo: Mongo) -> None:
+    for number in range(SAME_MAX):
+        await write(mongo, room.letter(f"pass_a.{number}", made_at=NOW_MS + 1_000 * number))
+    assert await refused_for(mongo, room.letter("pass_a.9", made_at=NOW_MS + 1_000 * SAME_MAX)) == 600 - SAME_MAX
+    assert len(await room.left()) == SAME_MAX, "nothing of it is written"
+    await write(mongo, room.letter("pass_a.9", made_at=NOW_MS + SAME_MS))
+    for number in range(ADDRESS_MAX - SAME_MAX - 1):
+        await write(mongo, room.letter(f"pass_b{number}.1", made_at=NOW_MS + SAME_MS))
+    late = NOW_MS + ADDRESS_MS - 1
+    assert await refused_for(mongo, room.letter("pass_c.1", made_at=late)) == 1
+    await write(mongo, room.letter("pass_c.1", made_at=late, to="ben@acme.example"))
+    await write(mongo, room.letter("pass_c.1", made_at=late, org="other"))
+    await write(mongo, room.letter("pass_c.1", made_at=late + 1))
+    assert await delete_forgotten_counts(mongo.database, late + 1 + ADDRESS_MS) == 2
+    assert await delete_forgotten_counts(mongo.database, late + 2 + ADDRESS_MS) == 1
 
 
 async def test_one_that_dies_after_sending_sends_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
