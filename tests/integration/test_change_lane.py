@@ -1,4 +1,4 @@
-"""The lane of changes against a real store: how much one journal document takes, and which connections are cut."""
+"""The lane of changes against a real store: what goes into one group, and which connections are cut."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from py_service.permissions import store
 from py_service.permissions.change import Changed, Plan, View
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import EVENTS_AT_ONCE_MAX, ChangeLane
+from py_service.permissions.match import check_match
 from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import Mongo
@@ -40,6 +41,21 @@ class MakeGroups:
             document = {"id": f"{self.name}-{number}", "name": self.name, "includes": [], "created_at": view.at_ms}
             plan.join(view.written("group", document, "group_created"))
         return plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Of a group. `if_match`: the revision that was seen; None: any."""
+
+    group: str
+    name: str
+    if_match: int | None = None
+    takes_authority: ClassVar[bool] = False
+
+    async def plan(self, view: View) -> Plan:
+        before = await view.get("group", self.group)
+        check_match(before, self.if_match)
+        return view.written("group", {**before, "name": self.name}, "group_changed")
 
 
 class ToldBus(Bus):
@@ -92,6 +108,29 @@ async def test_a_change_that_no_document_takes_is_refused_whole(stage: tuple[Mon
         await lane.submit(ACME, None, MakeGroups("huge", EVENTS_AT_ONCE_MAX + 1))
     assert (refused.value.status, refused.value.code) == (409, "change_too_large")
     assert await mongo.database["groups"].count_documents({"name": "huge"}) == 0
+
+
+async def test_no_two_states_of_an_object_have_one_etag(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
+    """Changes of one object that wait at once, among changes of others: each answer's revision is of what it says, and of nothing else."""
+    mongo, lane, _ = stage
+    await asyncio.gather(*(lane.submit(ACME, None, MakeGroups(name, 1)) for name in ("shared", "apart")))
+    documents = await mongo.database["journal"].count_documents({})
+    names = [f"name {number}" for number in range(6)]
+    renames = [Rename("shared-0", name) for name in names]
+    changed = await asyncio.gather(
+        *(lane.submit(ACME, None, change) for change in (*renames[:3], Rename("apart-0", "beside"), *renames[3:]))
+    )
+    of_shared = [one for one in changed if (one.result or {})["id"] == "shared-0"]
+    told = {one.revision: (one.result or {})["name"] for one in of_shared}
+    assert list(told.values()) == names
+    assert sorted(told) == list(told)
+    assert changed[0].revision == changed[3].revision, "what has nothing to do with it goes along"
+    assert await mongo.database["journal"].count_documents({}) == documents + len(names)
+    stored = await mongo.database["groups"].find_one({"_id": f"{ACME}:shared-0"}) or {}
+    assert (stored["name"], stored["revision"]) == (names[-1], max(told))
+    with pytest.raises(Problem) as refused:
+        await lane.submit(ACME, None, Rename("shared-0", "unseen", if_match=of_shared[-2].revision))
+    assert refused.value.code == "changed_meanwhile"
 
 
 async def test_what_was_read_counts_although_the_next_read_fails(
