@@ -49,7 +49,10 @@ class Index:
 INDEXES = (
     *(Index(name, ("org",), "snapshot load") for name in OBJECT_COLLECTIONS.values()),
     *(Index(name, ("by_name",), "lists in the order of names", sparse=True) for name in OBJECT_COLLECTIONS.values()),
-    *(Index(name, ("listed", "by_name"), "what names something, in the order of names; is it in use") for name in OBJECT_COLLECTIONS.values()),
+    *(
+        Index(name, ("listed", "by_name"), "what names something, in the order of names; is it in use")
+        for name in OBJECT_COLLECTIONS.values()
+    ),
     Index("journal", ("keys",), "idempotency keys and report numbers", unique=True, sparse=True),
     Index("logs", ("state",), "logs that the worker still reads"),
     Index("logs", ("lane",), "a new log's predecessor"),

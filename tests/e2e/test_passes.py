@@ -166,9 +166,8 @@ async def test_a_pass_for_an_address_is_mailed_there_and_told_to_nobody_else(pas
     assert by_hand["delivery"] == "link" and (await passes.held(by_hand))["pass"]["id"] == other["id"]
     # Nobody's mailbox is filled: three letters about one pass, 20 a day to one address, whoever asks for them.
     another = await passes.give(receiver={"email": "noor@mail.example"})
-    for status in (202, 202, 429):
-        answer = await passes.ask("POST", f"/v1/passes/{another['id']}/resend")
-        assert answer.status_code == status
+    *sent, answer = [await passes.ask("POST", f"/v1/passes/{another['id']}/resend") for _ in range(3)]
+    assert [one.status_code for one in sent] == [202, 202]
     assert refused(answer) == (429, "letters_too_many") and 590 < int(answer.headers["retry-after"]) <= 600
     passes_of_one = {"name": "Noor", "doors": passes.doors[:1], "valid_until": at(48), "receiver": {"email": "NOOR@mail.example"}}
     many = [await passes.ask("POST", "/v1/passes", None, passes_of_one) for _ in range(15)]

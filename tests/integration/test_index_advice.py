@@ -71,7 +71,9 @@ async def test_what_was_never_used_is_told_where_uses_are_counted() -> None:
     judge_indexes(present, report)
     assert report == Report([], [])
     judge_indexes(present | {("grants", ("listed", "by_name")): Uses(0, SINCE)}, report)
-    assert report.advice == [Advice("unused", "grants", ("listed", "by_name"), "not used once since 2026-11-01; it is paid for at every write")]
+    assert report.advice == [
+        Advice("unused", "grants", ("listed", "by_name"), "not used once since 2026-11-01; it is paid for at every write")
+    ]
 
 
 @pytest.mark.parametrize(
