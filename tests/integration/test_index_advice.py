@@ -57,8 +57,8 @@ async def test_what_is_missing_undeclared_or_scanned_is_told_without_a_value(mon
     await database.command("profile", 0)
     report = await advise(database)
     assert told(report) == {
-        ("missing", "grants", ("listed", "by_name")), ("undeclared", "doors", ("site", "name")), ("scan", "persons", ("name", "email", "created_at")),
-        ("scan", "persons", ("phone",)), ("scan", "doors", ("wing",)),
+        ("missing", "grants", ("listed", "by_name")), ("undeclared", "doors", ("site", "name")),
+        ("scan", "persons", ("name", "email", "created_at")), ("scan", "persons", ("phone",)), ("scan", "doors", ("wing",)),
     }  # fmt: skip
     assert SECRET.encode() not in msgspec.json.encode(report)
     assert next(one.detail for one in report.advice if one.fields == ("wing",)) == "read whole 1 times, 41 ms in all"
