@@ -29,7 +29,7 @@ simulate = typer.Typer(no_args_is_help=True, help="Simulated locks and phones: r
 application.add_typer(simulate, name="simulate")
 key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
 application.add_typer(key, name="key")
-organization = typer.Typer(no_args_is_help=True, help="Organizations, for the operator: found, suspend, resume, list.")
+organization = typer.Typer(no_args_is_help=True, help="Your organization: show, change. For the operator: create, suspend, resume, list.")
 application.add_typer(organization, name="organization")
 indexes = typer.Typer(no_args_is_help=True, help="The indexes of the store.")
 application.add_typer(indexes, name="indexes")
@@ -348,4 +348,4 @@ def _caller(demo: Path, part: str) -> Caller:
     raise typer.BadParameter(f"nobody plays {part}")
 
 
-add_commands(application)
+add_commands(application, organization)

@@ -17,7 +17,8 @@ import typer
 from py_service.commands.call import Call, Caller, NotReachable
 from py_service.commands.credentials import Credentials
 from py_service.commands.show import show, show_problem
-from py_service.commands.verb import Verb
+from py_service.commands.verb import Parameter, Verb
+from py_service.errors import SettingsError
 
 DONE, REFUSED, NOT_REACHABLE = 0, 1, 3  # 2: a word or a setting is wrong (Click, and cli.py)
 Words = Mapping[str, Any]
@@ -36,27 +37,64 @@ def carry_out(verb: Verb, words: Words, *, as_json: bool, wait: int | None = Non
 
 
 def call_of(verb: Verb, words: Words, headers: Mapping[str, str]) -> Call:
-    """What isn't given isn't sent."""
+    """What isn't given isn't sent. Raises SettingsError."""
     path = verb.path
     query: dict[str, str] = {}
     body: dict[str, Any] = {}
+    headers = dict(headers)
+    cleared = cleared_of(verb, words)
     for parameter in verb.takes:
         value = words.get(parameter.key)
-        if parameter.asked and value is False:
-            continue
-        if value is None or value == []:
+        if parameter.asked:
+            given = parameter.name not in cleared and (parameter.needed or value is True)
+        else:
+            given = value is not None and value != []
+        if not given:
             continue
         if parameter.place == "path":
             path = path.replace(f"{{{parameter.name}}}", quote(str(value), safe=""))
         elif parameter.place == "query":
             query[parameter.name] = str(value)
+        elif parameter.place == "header":
+            headers[parameter.name] = f'"{value}"' if str(value).isdigit() else str(value)
         else:
             *outer, name = parameter.name.split(".")
             place = body
             for one in outer:
                 place = place.setdefault(one, {})
-            place[name] = asked_for(name) if parameter.asked else value
+            place[name] = asked_for(name) if parameter.asked else read_value(parameter, value)
+    body |= cleared
+    if verb.method == "PATCH" and not body:
+        raise SettingsError("nothing to change was given: see --help")
     return Call(verb.method, path, query, body or None, headers)
+
+
+def cleared_of(verb: Verb, words: Words) -> dict[str, Any]:
+    """Fields that are emptied, and to what. Raises SettingsError: for what can't be, is given too, or is needed and not given."""
+    asked = set(words.get("clear") or ())
+    if unknown := asked - verb.cleared.keys():
+        raise SettingsError(f"--clear: takes {', '.join(verb.cleared)}, not {', '.join(sorted(unknown))}")
+    for option, parameter in verb.cleared.items():
+        given = words.get(parameter.key) not in (None, [])
+        if given and option in asked:
+            raise SettingsError(f"--clear {option}: --{option} was given, too")
+        if parameter.needed and not parameter.asked and not given and option not in asked:
+            raise SettingsError(f"--{option}: is needed; --clear {option} takes all away")
+    found = (verb.cleared[option] for option in sorted(asked))
+    return {parameter.name: None if parameter.clears == "null" else [] for parameter in found}
+
+
+def read_value(parameter: Parameter, value: Any) -> Any:
+    """As the API takes it. Raises SettingsError."""
+    if parameter.kind == "json":
+        try:
+            return msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            raise SettingsError(f"--{parameter.option}: takes JSON, as in the API's document") from None
+    if parameter.kind == "roles":
+        split = [role.partition(":") for role in value]
+        return [{"role": role, "sites": sites.split(",") if colon else None} for role, colon, sites in split]
+    return value
 
 
 def asked_for(name: str) -> str:

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from py_service.commands.verb import Kind, Parameter, Shape, Verb
+from py_service.commands.changes import CHANGES, SETS
+from py_service.commands.rows import (
+    AT,
+    BY_NAME,
+    ID,
+    IF_MATCH,
+    PAGE,
+    SPAN,
+    asked_by,
+    called,
+    given,
+    listing,
+    narrowed,
+    secret,
+    standard,
+    which,
+)
+from py_service.commands.verb import Parameter, Shape, Verb
 
 NOUNS = {
     "door": "Doors: list, add, unlock, lock down.",
@@ -24,63 +41,14 @@ NOUNS = {
     "session": "Where you are signed in.",
     "import": "Imports of people, groups and grants from files.",
     "event": "What happened.",
+    "organization": "The organization.",
+    "password": "Your password.",
 }
 
 
-def given(name: str, help_: str, kind: Kind = "text", *, needed: bool = False, word: str = "") -> Parameter:
-    """An option that goes into the body."""
-    return Parameter(name, "body", help_, kind, needed=needed, word=word)
-
-
-def asked_by(name: str, help_: str, *, needed: bool = False) -> Parameter:
-    """An option that goes into the query."""
-    return Parameter(name, "query", help_, needed=needed)
-
-
-def which(name: str) -> Parameter:
-    """The argument that names an object of the path."""
-    return Parameter(name, "path", "Its id.", argument=True, needed=True)
-
-
-def called(help_: str = "What people call it.") -> Parameter:
-    """The argument that names what is made."""
-    return Parameter("name", "body", help_, argument=True, needed=True)
-
-
-PAGE = (
-    Parameter("limit", "query", "How many at most (200).", "number"),
-    Parameter("cursor", "query", "Where the page before ended."),
-)
-BY_NAME = (*PAGE, asked_by("sort", "name, or -name from the end."), asked_by("name", "Only names that begin so."))
-ID = given("id", "1 to 64 of a-z, 0-9, _ and -, for good; made up else.")
-SPAN = (
-    given("valid_from", "From when, e.g. 2027-01-01T08:00:00Z.", word="from"),
-    given("valid_until", "Until when.", word="until"),
-)
-AT = asked_by("at", "At which moment, e.g. 2027-01-01T08:00:00Z; now else.")
 HELD = ("id", "locked_down", "held_by", "effective_by")
 SESSIONS = Shape((), "items", ("id", "client", "created_at", "last_seen", "expires_at", "current"))
 ENTRIES = Shape((), "items", ("id", "allowed", "reason", "rule"))
-
-
-def listing(noun: str, path: str, columns: tuple[str, ...], *filters: str) -> Verb:
-    """A list in the order of names, which takes one filter at a time."""
-    takes = (*BY_NAME, *narrowed(*filters))
-    return Verb(noun, "list", "GET", path, f"List {path.removeprefix('/v1/')}.", Shape((), "items", columns), takes)
-
-
-def narrowed(*filters: str) -> tuple[Parameter, ...]:
-    """Filters of a list."""
-    return tuple(asked_by(name, f"Only those of this {name}.") for name in filters)
-
-
-def standard(noun: str, path: str, *, removed: str) -> tuple[Verb, Verb]:
-    """To show one and to end one."""
-    one = f"{path}/{{{noun}}}"
-    return (
-        Verb(noun, "show", "GET", one, f"Show one {noun}.", takes=(which(noun),)),
-        Verb(noun, "remove", "DELETE", one, removed, takes=(which(noun),)),
-    )
 
 
 DOORS = (
@@ -155,7 +123,10 @@ PASSES = (
         Shape(("id", "link", "delivery"), scanned="link"), (which("pass"),)),
     Verb("pass", "resend", "POST", "/v1/passes/{pass}/resend", "Mail a new link to the pass's receiver; those before are void.",
         takes=(which("pass"),)),
-    Verb("pass", "take", "DELETE", "/v1/passes/{pass}", "Take a pass back, and all that was passed on from it.", takes=(which("pass"),)),
+    Verb("pass", "take", "DELETE", "/v1/passes/{pass}", "Take a pass back, and all that was passed on from it.",
+        takes=(which("pass"), IF_MATCH)),
+    Verb("pass", "accept", "POST", "/v1/me/passes", "Accept a pass: the token is what stands behind # in its link.",
+        takes=(secret("token", "The token of its link."),)),
 )  # fmt: skip
 ACCESS = (
     Verb("access", "explain", "GET", "/v1/access/explain", "Why a person may open a door, or not, step by step.",
@@ -201,7 +172,7 @@ OTHERS = (
     )),
     Verb("api-key", "rotate", "POST", "/v1/api-keys/{api_key}/rotate", "Give an API key a new secret: it is told once.", KEY,
         (which("api_key"), given("overlap_seconds", "How long the one before goes on; 0: not at all.", "number"))),
-    Verb("api-key", "remove", "DELETE", "/v1/api-keys/{api_key}", "Revoke an API key.", takes=(which("api_key"),)),
+    Verb("api-key", "remove", "DELETE", "/v1/api-keys/{api_key}", "Revoke an API key.", takes=(which("api_key"), IF_MATCH)),
     listing("invitation", "/v1/invitations", ("id", "name", "email", "state", "sent", "expires_at")),
     Verb("invitation", "show", "GET", "/v1/invitations/{invitation}", "Show one invitation.", INVITATION, (which("invitation"),)),
     Verb("invitation", "add", "POST", "/v1/invitations", "Invite somebody new (--email, --name), or who is here (--person).", INVITATION, (
@@ -223,8 +194,9 @@ OTHERS = (
         (which("import"), *PAGE, asked_by("outcome", "Only created, refused or left_out."))),
     Verb("import", "stop", "POST", "/v1/imports/{import}/stop", "Stop an import: what was applied stays, no further row is.", IMPORT,
         (which("import"),)),
+    Verb("event", "attempt", "GET", "/v1/attempts/{attempt}", "What became of an attempt to open a door.", takes=(which("attempt"),)),
     Verb("event", "list", "GET", "/v1/events", "List events, newest first.",
         Shape((), "items", ("at", "kind", "person", "door", "reason", "id")), PAGE),
 )  # fmt: skip
 
-VERBS: tuple[Verb, ...] = (*DOORS, *PERSONS, *GROUPS, *GRANTS, *PASSES, *ACCESS, *PLACES, *OTHERS)
+VERBS: tuple[Verb, ...] = (*DOORS, *PERSONS, *GROUPS, *GRANTS, *PASSES, *ACCESS, *PLACES, *OTHERS, *SETS, *CHANGES)

@@ -7,15 +7,17 @@ from keyword import iskeyword
 from typing import Literal
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Place = Literal["path", "query", "body"]
-Kind = Literal["text", "number", "many", "flag"]
+Place = Literal["path", "query", "body", "header"]
+Kind = Literal["text", "number", "many", "flag", "switch", "json", "roles"]  # switch: --name or --no-name; roles: name:site,site
+Clears = Literal["", "null", "list"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """`name` is the API's (with a dot: a field of a field); `word` the option's, where that differs. What isn't given isn't sent.
 
-    One that is `asked` for is never a word of the command line, which others could read: the flag makes the command ask for it.
+    One that is `asked` for is never a word of the command line, which others could read: the flag makes the command ask for it;
+    where it is `needed` it always is. `clears`: what `--clear` makes of it, null or an empty list.
     """
 
     name: str
@@ -26,11 +28,12 @@ class Parameter:
     needed: bool = False
     word: str = ""
     asked: bool = False
+    clears: Clears = ""
 
     @property
     def key(self) -> str:
         """By which its value is handed on: a name in Python."""
-        name = self.name.replace(".", "_")
+        name = self.name.replace(".", "_").replace("-", "_")
         return f"{name}_" if iskeyword(name) else name
 
     @property
@@ -68,6 +71,11 @@ class Verb:
     takes: tuple[Parameter, ...] = ()
     waits: bool = False
     done: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def cleared(self) -> dict[str, Parameter]:
+        """What `--clear` takes, by the option's word."""
+        return {parameter.option: parameter for parameter in self.takes if parameter.clears}
 
     @property
     def listed(self) -> bool:

@@ -16,7 +16,7 @@ import typer
 from py_service.commands.table import NOUNS, VERBS
 from py_service.commands.verb import Kind, Parameter, Verb
 
-TYPES: dict[Kind, Any] = {"text": str, "number": int, "many": list[str], "flag": bool}
+TYPES: dict[Kind, Any] = {"text": str, "number": int, "many": list[str], "flag": bool, "switch": bool, "json": str, "roles": list[str]}
 AS_JSON = inspect.Parameter(
     "as_json",
     inspect.Parameter.KEYWORD_ONLY,
@@ -31,11 +31,13 @@ WAIT = inspect.Parameter(
 )
 
 
-def add_commands(application: typer.Typer) -> None:
-    """All of the table, and those that are more than one call."""
+def add_commands(application: typer.Typer, organization: typer.Typer) -> None:
+    """All of the table, and those that are more than one call. `organization`: has commands of the operator's, too."""
     groups = {noun: typer.Typer(no_args_is_help=True, help=help_) for noun, help_ in NOUNS.items()}
     for noun, group in groups.items():
-        application.add_typer(group, name=noun)
+        if noun != "organization":
+            application.add_typer(group, name=noun)
+    groups["organization"] = organization
     for verb in VERBS:
         groups[verb.noun].command(verb.verb)(command_of(verb))
     groups["group"].command("join")(join)
@@ -57,22 +59,33 @@ def command_of(verb: Verb) -> Callable[..., None]:
 
     command.__name__ = f"{verb.noun}_{verb.verb}".strip("_")
     command.__doc__ = verb.help
-    more = [WAIT, AS_JSON] if verb.waits else [AS_JSON]
-    command.__signature__ = inspect.Signature([*(word_of(parameter) for parameter in verb.takes), *more])  # type: ignore[attr-defined]  # what Typer reads
+    more = [*([WAIT] if verb.waits else []), *([clear_of(verb)] if verb.cleared else []), AS_JSON]
+    words = [word_of(verb, parameter) for parameter in verb.takes if not (parameter.asked and parameter.needed)]
+    command.__signature__ = inspect.Signature([*words, *more])  # type: ignore[attr-defined]  # what Typer reads
     return command
 
 
-def word_of(parameter: Parameter) -> inspect.Parameter:
+def word_of(verb: Verb, parameter: Parameter) -> inspect.Parameter:
     """An argument or an option, as Typer reads it."""
     kind = TYPES[parameter.kind]
     option = (
         typer.Argument(help=parameter.help, metavar=parameter.option.upper())
         if parameter.argument
+        else typer.Option(f"--{parameter.option}/--no-{parameter.option}", help=parameter.help)
+        if parameter.kind == "switch"
         else typer.Option(f"--{parameter.option}", help=parameter.help)
     )
-    default: Any = False if parameter.kind == "flag" else inspect.Parameter.empty if parameter.needed else None
-    hint = kind if parameter.needed or parameter.kind == "flag" else kind | None
+    needed = parameter.needed and parameter.option not in verb.cleared
+    default: Any = False if parameter.kind == "flag" else inspect.Parameter.empty if needed else None
+    hint = kind if needed or parameter.kind == "flag" else kind | None
     return inspect.Parameter(parameter.key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option])
+
+
+def clear_of(verb: Verb) -> inspect.Parameter:
+    """The option that empties fields."""
+    help_ = f"Empty this: {', '.join(verb.cleared)}; may be given more than once."
+    hint = Annotated[list[str] | None, typer.Option("--clear", help=help_)]
+    return inspect.Parameter("clear", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 
 
 Group = Annotated[str, typer.Argument(help="The group's id.")]

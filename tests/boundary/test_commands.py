@@ -55,6 +55,49 @@ def test_a_row_is_an_operation_with_its_names(verb: Verb) -> None:
     assert verb.waits == any(one["name"] == "Prefer" for one in operation["parameters"])
 
 
+WITHOUT_A_VERB = {
+    "GET /healthz": "a balancer's", "GET /readyz": "a balancer's", "GET /metrics": "a collector's",
+    "GET /docs": "a page", "GET /pass": "a page", "GET /accept-invitation": "a page", "GET /reset-password": "a page",
+    "GET /v1/openapi.json": "a program's", "GET /.well-known/jwks.json": "a program's",
+    "POST /v1/sign-in": "nexkey login", "POST /v1/refresh": "done when it is needed", "POST /v1/sign-out": "nexkey logout",
+    "GET /v1/me": "nexkey whoami", "POST /v1/me/realtime-token": "a program's: it lasts for minutes",
+    "POST /v1/passes/accept": "by whoever has no account: the page behind the link",
+    "POST /v1/invitations/accept": "by whoever has no account: the page behind the link",
+    "POST /v1/password-reset": "by whoever can't sign in", "POST /v1/password-reset/confirm": "the page behind the link",
+    "POST /v1/imports": "nexkey import add", "PUT /v1/imports/{import}/parts/{part}": "nexkey import add",
+    "POST /v1/imports/{import}/start": "nexkey import add", "POST /v1/access/preview": "takes a list of changes: a program's",
+    "GET /v1/devices/{device}/configuration": "a lock's", "POST /v1/devices/{device}/time": "a lock's",
+    "POST /v1/devices/{device}/token": "a lock's",
+}  # fmt: skip
+
+
+def test_every_operation_has_a_verb_or_a_reason_to_have_none() -> None:
+    operations = {f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods}
+    carried_out = {f"{verb.method} {verb.path}" for verb in VERBS}
+    assert operations - carried_out == WITHOUT_A_VERB.keys()
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.method in ("PATCH", "PUT")], ids=name_of)
+def test_what_changes_something_takes_every_field_and_clears_what_may_be_empty(verb: Verb) -> None:
+    body = resolved(operation_of(verb)["requestBody"]["content"]["application/json"]["schema"])["properties"]
+    taken = {parameter.name: parameter.clears for parameter in verb.takes if parameter.place == "body"}
+    assert taken == {name: emptied(schema) for name, schema in body.items()}
+
+
+def emptied(schema: Document) -> str:
+    """What an empty field is, by its schema; an empty text: it can't be."""
+    schema = resolved(schema)
+    if any(resolved(one).get("type") == "null" for one in schema.get("anyOf", ())):
+        return "null"
+    return "list" if schema.get("type") == "array" and not schema.get("minItems") else ""
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=name_of)
+def test_if_match_is_an_option_where_the_operation_reads_it(verb: Verb) -> None:
+    read = any(one["name"] == "If-Match" for one in operation_of(verb)["parameters"])
+    assert read == any(parameter.place == "header" for parameter in verb.takes)
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=name_of)
 def test_what_is_shown_is_in_the_answer(verb: Verb) -> None:
     known = answered(verb)

@@ -85,6 +85,8 @@ def working_day(nexkey: Terminal, service: Service) -> None:
     imports(nexkey)
     sessions(nexkey, service)
     places(nexkey)
+    changes(nexkey)
+    own(nexkey, service)
     assert "signed out" in nexkey("logout")
     assert "nobody is signed in" in nexkey_process(nexkey, "door", "list", status=2)
 
@@ -227,11 +229,83 @@ def places(nexkey: Terminal) -> None:
     for noun in ("floor", "device", "schedule", "calendar"):
         assert nexkey(noun, "list", "--limit", "200", "--json")["items"]
     assert "site_manager" in nexkey("role", "list")
-    plan = asked_of(nexkey, "/v1/lockdown-plans", {"name": "Outer doors", "doors": [DOOR]})["id"]
+    plan = nexkey("plan", "add", "Outer doors", "--door", DOOR, "--json")["id"]
     assert "Outer doors" in nexkey("plan", "list", "--door", DOOR)
     assert nexkey("plan", "engage", plan, "--json")["engaged"] is True
     assert nexkey("door", "show", DOOR, "--json")["held_by"] == [f"plan:{plan}"]
     assert nexkey("plan", "release", plan, "--json")["engaged"] is False
+
+
+def changes(nexkey: Terminal) -> None:
+    """Of every kind one is made, shown, changed and ended; what isn't given stays, what is cleared is empty."""
+    kinds: dict[str, tuple[list[str], list[str], dict[str, Any]]] = {
+        "calendar": (["Feasts", "--date", "2027-12-24"], ["--clear", "date"], {"name": "Feasts", "dates": []}),
+        "schedule": (
+            ["Days", "--windows", '[{"days":["mon"],"start":"08:00","end":"18:00"}]', "--calendar", "feasts"],
+            ["--clear", "calendar", "--name", "Mondays"],
+            {"name": "Mondays", "calendar": None, "windows": [{"days": ["mon"], "start": "08:00", "end": "18:00"}]},
+        ),
+        "site": (
+            ["Annex", "--time-zone", "Europe/Berlin", "--address", "Road 1"],
+            ["--clear", "address"],
+            {"name": "Annex", "address": None},
+        ),
+        "floor": (["Roof", "--site", "annex", "--level", "3"], ["--level", "4"], {"name": "Roof", "level": 4}),
+        "area": (
+            ["Lab", "--site", "annex", "--floor", "roof"],
+            ["--occupancy-max", "3", "--clear", "floor"],
+            {"occupancy_max": 3, "floor": None},
+        ),
+        "door": (["Gate", "--site", "annex", "--area", "lab"], ["--sharing", "--name", "Main gate"], {"sharing": True, "area": "lab"}),
+        "device": (["--name", "Lock", "--public-key", "A" * 43, "--door", "gate"], ["--no-active"], {"active": False, "door": "gate"}),
+        "plan": (["All", "--door", "gate", "--site", "annex"], ["--clear", "door"], {"doors": [], "sites": ["annex"]}),
+        "group": (["Guild", "--includes", "everyone"], ["--name", "Guilds"], {"name": "Guilds", "includes": ["everyone"]}),
+        "person": (
+            ["Ida Holm", "--email", "ida@example.test", "--until", "2099-01-01T00:00:00Z", "--group", "guild"],
+            ["--name", "Ida Lund", "--clear", "until"],
+            {"name": "Ida Lund", "email": "ida@example.test", "valid_until": None, "groups": ["guild"]},
+        ),
+    }
+    identifiers = dict(zip(kinds, ("feasts", "days", "annex", "roof", "lab", "gate", "lock", "all", "guild", "ida"), strict=True))
+    for noun, (made, changed, then) in kinds.items():
+        one = identifiers[noun]
+        seen = nexkey(noun, "add", *made, "--id", one, "--json")["revision"]
+        nexkey(noun, "change", one, *changed, "--if-match", str(seen))
+        assert "changed_meanwhile" in nexkey(noun, "change", one, *changed, "--if-match", str(seen), status=1)
+        assert then.items() <= nexkey(noun, "show", one, "--json").items()
+    grant = nexkey("grant", "add", "--person", "ida", "--door", "gate", "--until", "2099-01-01T00:00:00Z", "--json")["id"]
+    nexkey("grant", "change", grant, "--schedule", "days")
+    nexkey("grant", "change", grant, "--clear", "schedule")
+    kept = nexkey("grant", "show", grant, "--json")
+    assert (kept["person"], kept["door"], kept["schedule"], kept["valid_until"]) == ("ida", "gate", None, "2099-01-01T00:00:00Z")
+    assert "nothing to change" in nexkey_process(nexkey, "grant", "change", grant, status=2)
+    nexkey("person", "pin", "ida", typed="4711\n")
+    roles = nexkey("role", "set", "ida", "--role", "reception:berlin,annex", "--role", "auditor", "--json")["roles"]
+    assert {role["role"]: role["sites"] for role in roles} == {"auditor": None, "reception": ["berlin", "annex"]}
+    assert nexkey("role", "set", "ida", "--clear", "role", "--json")["roles"] == []
+    nexkey("grant", "remove", grant)
+    for noun in reversed(kinds):
+        nexkey(noun, "remove", identifiers[noun])
+
+
+def own(nexkey: Terminal, service: Service) -> None:
+    organization = nexkey("organization", "show", "--json")
+    assert nexkey("organization", "change", "--name", "Renamed", "--json")["name"] == "Renamed"
+    nexkey("organization", "change", "--name", organization["name"])
+    key = nexkey("api-key", "add", "Wages", "--scope", "persons.read", "--site", "berlin", "--json")["id"]
+    assert nexkey("api-key", "change", key, "--clear", "site", "--no-active", "--json")["active"] is False
+    shown = nexkey("api-key", "show", key, "--json")
+    assert (shown["sites"], shown["scopes"]) == (None, ["persons.read"])
+    given = nexkey("pass", "add", "Ben", "--door", DOOR, "--until", "2027-06-03T18:00:00Z", "--json")
+    assert nexkey("pass", "change", given["id"], "--name", "Benno", "--json")["valid_until"] == "2027-06-03T18:00:00Z"
+    token = given["link"].partition("#")[2]
+    nexkey("pass", "accept", typed=f"{token}\n")
+    tried = nexkey("door", "unlock", DOOR, "--wait", "5", "--json")["id"]
+    assert nexkey("event", "attempt", tried, "--json")["door"] == DOOR
+    owner = service.made.account("owner")
+    nexkey("password", "change", typed=f"{owner.password}\nanother-long-password\n")
+    assert "password_wrong" in nexkey("password", "change", status=1, typed=f"{owner.password}\nanother-long-password\n")
+    nexkey("password", "change", typed=f"another-long-password\n{owner.password}\n")
 
 
 def asked_of(nexkey: Terminal, path: str, body: dict[str, Any], status: int = 201) -> dict[str, Any]:

@@ -328,3 +328,31 @@ def test_one_value_is_one_line(value: object, text: str) -> None:
 )  # fmt: skip
 def test_a_password_in_the_clear_is_noticed(url: str, private: bool) -> None:
     assert is_private(url) == private
+
+
+def test_what_is_not_given_is_not_sent_and_what_is_cleared_is_empty() -> None:
+    words = {"person": "p", "name": None, "email": None, "groups": [], "valid_until": "2027-01-01T08:00:00Z", "clear": ["from", "group"]}
+    made = call_of(verb("person", "change"), words | {"If_Match": "1804"}, {})
+    assert made.body == {"valid_until": "2027-01-01T08:00:00Z", "valid_from": None, "groups": []}
+    assert (made.method, made.path, made.headers) == ("PATCH", "/v1/persons/p", {"If-Match": '"1804"'})
+    assert call_of(verb("door", "change"), {"door": "d", "sharing": False}, {}).body == {"sharing": False}
+    assert call_of(verb("door", "change"), {"door": "d", "sharing": True, "If_Match": "*"}, {}).headers == {"If-Match": "*"}
+    roles = call_of(verb("role", "set"), {"person": "p", "roles": ["owner", "reception:berlin,munich"]}, {}).body
+    assert roles == {"roles": [{"role": "owner", "sites": None}, {"role": "reception", "sites": ["berlin", "munich"]}]}
+    assert call_of(verb("role", "set"), {"person": "p", "roles": [], "clear": ["role"]}, {}).body == {"roles": []}
+    assert call_of(verb("person", "pin"), {"person": "p", "clear": ["pin"]}, {}).body == {"pin": None}
+
+
+@pytest.mark.parametrize(
+    ("noun", "name", "words", "said"),
+    [
+        ("person", "change", {"person": "p"}, "nothing to change"),
+        ("person", "change", {"person": "p", "clear": ["name"]}, "--clear: takes email"),
+        ("person", "change", {"person": "p", "email": "a@b.example", "clear": ["email"]}, "--email was given, too"),
+        ("role", "set", {"person": "p", "roles": []}, "--role: is needed"),
+        ("schedule", "change", {"schedule": "s", "windows": "[{"}, "--windows: takes JSON"),
+    ],
+)
+def test_words_that_do_not_make_a_change_are_refused(noun: str, name: str, words: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        call_of(verb(noun, name), words, {})
