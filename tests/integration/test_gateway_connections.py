@@ -1,7 +1,6 @@
 """The gateway's front door over real sockets, with a real Valkey: who may connect, what HTTP says, and which frames are taken."""
 
 import asyncio
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -9,15 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
-from websockets.frames import Close, Opcode
-from websockets.frames import Frame as WireFrame
-from websockets.http11 import Response
-from websockets.typing import Subprotocol
-from websockets.uri import parse_uri
 
 from tests.integration.gateway_server import TOPIC, Frame, Gateway, KeyServer, Valkey, closed, receive, say, subscribe, wait_until
+from tests.integration.long_silence import LongSilence
 
 
 @pytest.fixture(scope="module")
@@ -196,43 +190,15 @@ async def test_a_connection_that_is_closing_has_given_up_its_place(valkey: Valke
 # --- silence --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_client_that_does_not_answer_pings_is_closed_and_one_that_does_stays(gateway: Gateway) -> None:
-    """46 s: the gateway's times (a ping every 20 s, 45 s of silence) are promises, not settings."""
-    started = time.monotonic()
-    answering = await gateway.person()
-    mute = asyncio.create_task(never_answer(gateway))
-    heard = await asyncio.wait_for(mute, 55)
-    assert [what for what, _ in heard] == ["authenticated", "ping", "ping", "1001 silence"]
-    assert [round(seconds) for _, seconds in heard] == pytest.approx([0, 20, 40, 45], abs=2)
-    assert time.monotonic() - started > 45  # the other one has sent nothing but pongs for as long
-    await say(answering, type="ping")
-    assert await receive(answering) == {"type": "pong"}
-    assert gateway.metric("connections") == 1
-    await answering.close()
-
-
-async def never_answer(gateway: Gateway) -> list[tuple[str, float]]:
-    """Authenticates, then only listens: what came, and how many seconds after the connection stood."""
-    protocol = ClientProtocol(parse_uri(f"ws://127.0.0.1:{gateway.port}/v1/realtime"), subprotocols=[Subprotocol("nexkey.v1.json")])
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    protocol.send_request(protocol.connect())
-    writer.writelines(protocol.data_to_send())
-    heard: list[tuple[str, float]] = []
-    started = time.monotonic()
-    while data := await reader.read(65_536):
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            if isinstance(event, Response):
-                protocol.send_text(json.dumps({"type": "authenticate", "token": gateway.keys.token()}).encode())
-                writer.writelines(protocol.data_to_send())
-            elif isinstance(event, WireFrame) and event.opcode is Opcode.CLOSE:
-                close = Close.parse(event.data)
-                heard.append((f"{close.code} {close.reason}", time.monotonic() - started))
-            elif isinstance(event, WireFrame):
-                name = "ping" if event.opcode is Opcode.PING else json.loads(bytes(event.data))["type"]
-                heard.append((name, time.monotonic() - started))
-    writer.close()
-    return heard
+def test_a_client_that_does_not_answer_pings_is_closed_and_one_that_does_stays(long_silence: LongSilence) -> None:
+    """The gateway's times (a ping every 20 s, 45 s of silence) are promises, not settings: it began with the first test of this folder."""
+    assert long_silence.done.wait(70)
+    assert [what for what, _ in long_silence.heard] == ["authenticated", "ping", "ping", "1001 silence"]
+    assert [round(seconds) for _, seconds in long_silence.heard] == pytest.approx([0, 20, 40, 45], abs=2)
+    assert long_silence.answering_seconds > 45  # the other one has sent nothing but pongs for as long
+    assert long_silence.answer == {"type": "pong"}
+    assert long_silence.connections == 1
+    assert "panic" not in long_silence.log
 
 
 # --- frames ---------------------------------------------------------------------------------------------------------
