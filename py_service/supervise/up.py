@@ -7,6 +7,7 @@ What doesn't live here: which children there are (`stack.py`), how they are watc
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ class Terminal:
         self.say(f"api          {self.stack.api_url}")
         self.say(f"gateway      {self.stack.gateway_url}")
         if self.stack.settings.smtp_url is None:
-            self.say("mail         kept here; `nexkey mailbox` shows it")
+            elsewhere = "" if self.folder.path == Settings().data_folder.absolute() else f" --data {shlex.quote(str(self.folder.path))}"
+            self.say(f"mail         kept here; `nexkey mailbox{elsewhere}` shows it")
         self.say("ready; Ctrl-C stops everything")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -32,6 +33,9 @@ def test_up_starts_everything_in_order_and_one_ctrl_c_stops_all_in_reverse(tmp_p
             httpx.get(up.address("gateway").replace("ws://", "http://").replace("/v1/realtime", "/readyz"), trust_env=False).status_code
             == 200
         )
+        shown = shlex.split(up.line("^mail .*`nexkey (mailbox .*)` shows it").group(1))
+        with nexkey(*shown) as mailbox:  # as it is told, letter by letter
+            assert (mailbox.wait(), mailbox.lines) == (0, ["no mail"])
         pids = descendants(up.process.pid)
         assert len(pids) >= len(CHILDREN) + 1  # the api has workers of its own
         with nexkey("up", "--data", str(tmp_path)) as second:
