@@ -22,6 +22,7 @@ from tests.property.stateful_oracle import Asking, Record, Records, inside_since
 from tests.property.stateful_organization import AREAS, CHANGE, DOORS, GRANTS, MINUTES, PERSONS, SNAPSHOT
 
 ORGANIZATION = "acme"
+ROUNDS_MAX = 5
 EXAMPLES_DEFAULT = 120
 EXAMPLES = int(os.environ.get("NEXKEY_STATEFUL_EXAMPLES", EXAMPLES_DEFAULT))
 STEPS = 50
@@ -311,16 +312,20 @@ class Attempts(RuleBasedStateMachine):
 
 def test_every_history_of_attempts_comes_to_what_the_twin_says() -> None:
     Attempts.met.clear()
-    run_state_machine_as_test(
-        Attempts,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            derandomize=EXAMPLES == EXAMPLES_DEFAULT,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    # What is drawn hangs on hypothesis and on the modules that are loaded: what is rare may need another round.
+    for number in range(ROUNDS_MAX):
+        run_state_machine_as_test(
+            Attempts,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                derandomize=EXAMPLES == EXAMPLES_DEFAULT and number == 0,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        if Attempts.met.keys() >= DEMANDED:
+            break
     assert Attempts.met.keys() >= DEMANDED, DEMANDED - Attempts.met.keys()
     assert Attempts.met["attempts"] >= EXAMPLES * ATTEMPTS_PER_EXAMPLE_MIN
