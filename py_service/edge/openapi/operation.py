@@ -14,7 +14,6 @@ from py_service.exchange import Media, Route
 from py_service.identifiers import IN_PATHS
 
 PERSON_NEEDED = "person_needed"
-IN_FLIGHT = "idempotency_key_in_flight"
 PROBLEM_TYPE = "application/problem+json"
 REFERENCE = "#/components"
 # What a request header takes, and whether it has to be there.
@@ -151,8 +150,7 @@ def _metered(route: Route) -> list[str]:
 
 
 def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | None, known: Mapping[str, object]) -> dict[str, Any]:
-    later = status in (429, 503) or IN_FLIGHT in codes
-    names = ["X-Request-Id", *(["Retry-After"] if later else []), *(["WWW-Authenticate"] if status == 401 else [])]
+    names = ["X-Request-Id", *(["Retry-After"] if status in (429, 503) else []), *(["WWW-Authenticate"] if status == 401 else [])]
     schema: Schema = {"$ref": f"{REFERENCE}/schemas/Problem", "properties": {"code": {"enum": codes}}}
     more = {} if members is None else example_of(schemas, members, known)
     if members is not None:
