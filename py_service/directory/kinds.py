@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from py_service.directory import fields as f
-from py_service.directory import rules
+from py_service.directory import nesting, rules
 from py_service.permissions.change import View
 from py_service.stores.mongo import Document
 
@@ -141,7 +141,7 @@ KINDS = (
     Kind(
         "group", "groups", f.GroupFields, "persons.write", "persons.read",
         references={"includes": "group"}, used_by=(("grant", "group"), ("person", "group"), ("group", "group")), filters=("group",),
-        check=rules.check_group, codes=("422 group_cycle", "422 group_too_deep"), example={"name": "Climbers", "includes": []},
+        check=nesting.check_group, codes=("422 group_cycle", "422 group_too_deep"), example={"name": "Climbers", "includes": []},
     ),
     Kind(
         "schedule", "schedules", f.ScheduleFields, "schedules.write", "doors.read",

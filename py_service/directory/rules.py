@@ -10,7 +10,6 @@ from py_service.permissions.listing import listed_key
 from py_service.permissions.text import clean_email
 from py_service.stores.mongo import Document
 
-GROUP_DEPTH_MAX = 16
 MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
 
 
@@ -66,22 +65,6 @@ async def _nobody_else_has(view: View, email: str, person: str) -> None:
     found = await view.listed("person", listed_key(view.organization, "email", email), 2)
     if any(document["id"] != person for document in found):
         raise Problem(409, "email_taken", "Another person of this organization has this e-mail address.")
-
-
-async def check_group(view: View, after: Document, before: Document | None) -> None:
-    """No group includes itself, however far around."""
-    after["includes"] = sorted(set(after["includes"]))
-    own, reached, depth = str(after["id"]), set(after["includes"]), 0
-    front = reached
-    while front:
-        depth += 1
-        if own in front:
-            raise Problem(422, "group_cycle", "The group would include itself.")
-        if depth > GROUP_DEPTH_MAX:
-            raise Problem(422, "group_too_deep", f"Groups would be nested deeper than {GROUP_DEPTH_MAX}.")
-        following = {str(group) for document in await view.find_many("group", sorted(front)) for group in document["includes"]}
-        front = following - (reached - {own})
-        reached |= following
 
 
 async def check_schedule(view: View, after: Document, before: Document | None) -> None:

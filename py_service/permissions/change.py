@@ -141,6 +141,11 @@ class View:
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         return await collection.find({"listed": key}, session=self.session).limit(limit).to_list()
 
+    async def listed_any(self, kind: str, keys: list[str], limit: int) -> list[Document]:
+        """Objects that have one of these `listed` keys, in no order."""
+        collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
+        return await collection.find({"listed": {"$in": keys}}, session=self.session).limit(limit).to_list()
+
     async def count_listed(self, kind: str, key: str, limit: int) -> int:
         """How many there are, counted no further than `limit`."""
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]

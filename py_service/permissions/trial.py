@@ -50,10 +50,17 @@ class TrialView(View):
         return made + await View.find_many(self, kind, [name for name in identifiers if (kind, name) not in self.made])
 
     async def listed(self, kind: str, key: str, limit: int) -> list[Document]:
+        made, kept = self._split(kind, await View.listed(self, kind, key, limit + len(self.made)))
+        return [*(document for document in made if key in document["listed"]), *kept][:limit]
+
+    async def listed_any(self, kind: str, keys: list[str], limit: int) -> list[Document]:
+        made, kept = self._split(kind, await View.listed_any(self, kind, keys, limit + len(self.made)))
+        return [*(document for document in made if not set(keys).isdisjoint(document["listed"])), *kept][:limit]
+
+    def _split(self, kind: str, stored: list[Document]) -> tuple[list[Document], list[Document]]:
+        """What earlier changes would leave of this kind, and what they don't touch."""
         made = {name: document for (of_kind, name), document in self.made.items() if of_kind == kind}
-        stored = await View.listed(self, kind, key, limit + len(made))
-        kept = [document for document in stored if document["id"] not in made]
-        return [*(document for document in made.values() if key in document["listed"]), *kept][:limit]
+        return list(made.values()), [document for document in stored if document["id"] not in made]
 
     async def add(self, plan: Plan) -> None:
         """What this change would write is there for the next."""

@@ -218,6 +218,43 @@ async def test_groups_never_go_in_circles(owner: Manager) -> None:
     for number in range(4, 18):
         status, code = (201, None) if number <= 16 else (422, "group_too_deep")
         await owner("POST", "/v1/groups", status, {"id": f"ring-{number}", "name": "Ring", "includes": [f"ring-{number - 1}"]}, code)
+    # The chain is full: nothing comes under its end, nor in its middle with more below; what is short enough does.
+    await owner("POST", "/v1/groups", 201, {"id": "below", "name": "Below"})
+    await owner("POST", "/v1/groups", 201, {"id": "pair", "name": "Pair", "includes": ["below"]})
+    await owner("PATCH", "/v1/groups/ring-0", 422, {"includes": ["below"]}, "group_too_deep")
+    await owner("PATCH", "/v1/groups/ring-1", 422, {"includes": ["ring-0", "pair"]}, "group_too_deep")
+    await owner("PATCH", "/v1/groups/ring-1", 200, {"includes": ["ring-0", "below"]})
+
+
+async def test_of_two_changes_that_do_not_go_together_one_wins(owner: Manager, service: Service) -> None:
+    """Sent to two workers at once: two halves of a circle, and two persons of one address."""
+    headers = service.owner()
+
+    async def both(status: int, code: str, *requests: tuple[str, str, dict[str, object]]) -> None:
+        answers = await asyncio.gather(
+            *(
+                client.request(method, path, json=body, headers=headers)
+                for client, (method, path, body) in zip(workers, requests, strict=True)
+            )
+        )
+        won, lost = sorted(answers, key=lambda answer: answer.status_code)
+        assert won.is_success and (lost.status_code, lost.json()["code"]) == (status, code), (won.text, lost.text)
+
+    async with service.clients_of_each_worker() as clients:
+        workers = [of_worker[0] for of_worker in clients.values()]
+        for number in range(6):
+            one, other, email = f"half-{number}", f"other-half-{number}", f"raced-{number}@nordlicht.example"
+            for group in (one, other):
+                await owner("POST", "/v1/groups", 201, {"id": group, "name": "Half"})
+            await both(
+                422,
+                "group_cycle",
+                ("PATCH", f"/v1/groups/{one}", {"includes": [other]}),
+                ("PATCH", f"/v1/groups/{other}", {"includes": [one]}),
+            )
+            persons: list[dict[str, object]] = [{"name": "Raced", "email": spelled} for spelled in (email, email.upper())]
+            await both(409, "email_taken", *(("POST", "/v1/persons", person) for person in persons))
+            assert await owner.names(f"/v1/persons?email={email}") == ["Raced"]
 
 
 async def test_a_device_is_its_doors_lock_until_it_is_switched_off(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:

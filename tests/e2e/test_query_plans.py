@@ -242,13 +242,14 @@ async def directory(ask: Asked) -> None:
         "device": {"public_key": "A" * 43, "door": "oslo"},
         "calendar": {"name": "None", "dates": ["2026-12-25"]},
         "schedule": {"name": "Never", "windows": [], "calendar": "oslo"},
-        "group": {"name": "Climbers", "includes": ["everyone"]},
+        "group": {"name": "Climbers"},
         "person": {"name": "Nora", "email": "nora@nordlicht.example", "groups": ["oslo"]},
     }
+    differing: dict[str, dict[str, object]] = {"device": {"active": False}, "group": {"includes": ["everyone"]}}
     for kind, body in created.items():
         await ask("POST", f"/v1/{kind}s", 201, json={"id": "oslo", **body})
         await ask("GET", f"/v1/{kind}s/{{{kind}}}", 200, **{kind: "oslo"})
-        patched: dict[str, object] = {"active": False} if kind == "device" else {"name": "Changed"}
+        patched = differing.get(kind, {"name": "Changed"})
         await ask("PATCH", f"/v1/{kind}s/{{{kind}}}", 200, json=patched, **{kind: "oslo"})
         first = await ask("GET", f"/v1/{kind}s", 200, query="?limit=1&sort=-name")
         if first.json()["next_cursor"]:
