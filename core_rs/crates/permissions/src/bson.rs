@@ -194,7 +194,12 @@ impl<'de> Deserializer<'de> for Value<'de> {
                 elements: Elements(bytes),
                 value: None,
             }),
-            KIND_ARRAY => visitor.visit_seq(Items(Elements(bytes))),
+            KIND_ARRAY => {
+                let mut items = Items(Elements(bytes));
+                let read = visitor.visit_seq(&mut items)?;
+                // A type with named fields stops at its last one; what follows would go unread.
+                items.0.next().is_none().then_some(read).ok_or(Malformed)
+            }
             KIND_BOOLEAN => match bytes {
                 [0] => visitor.visit_bool(false),
                 [1] => visitor.visit_bool(true),
@@ -271,7 +276,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 
 struct Items<'de>(Elements<'de>);
 
-impl<'de> SeqAccess<'de> for Items<'de> {
+impl<'de> SeqAccess<'de> for &mut Items<'de> {
     type Error = Malformed;
 
     /// The names of an array's elements are their numbers; their order alone counts.

@@ -209,6 +209,21 @@ fn what_has_ended_is_left_out_and_what_is_anothers_is_refused() {
     );
 }
 
+/// A role told as a list of its fields, and one value too many: neither way reads half of it.
+#[test]
+fn a_list_with_more_than_the_fields_is_refused_both_ways() {
+    for (role, taken) in [
+        (json!(["auditor", null]), true),
+        (json!(["auditor", null, null]), false),
+        (json!(["auditor"]), false),
+    ] {
+        let mut images = headquarters("UTC");
+        images[4]["document"]["roles"] = json!([role]);
+        assert_eq!(loaded_as_json(&images).is_ok(), taken, "{role}");
+        assert_eq!(loaded_as_documents(&images).is_ok(), taken, "{role}");
+    }
+}
+
 #[test]
 fn a_batch_is_bounded() {
     let index = PermissionIndex::new();
