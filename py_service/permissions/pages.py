@@ -1,6 +1,8 @@
 """List objects of one kind in the order of their names: all, those whose name begins so, or those that name something (one filter).
 
-All of an organization is one range of `by_name`; a filter is one equality on `listed`, whose matches are put in order here.
+All of an organization is one range of `by_name`; a filter is one equality on `listed` beside such a range, both of one index: a page reads
+what it shows. A role that holds at several sites is one such read a site, merged. (A server that doesn't stop at the limit, as the embedded
+one, walks the rest of the range.)
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ OF_THE_PAGE = ("limit", "cursor", "sort", "name")
 CURSOR_KIND = "n1"
 CURSOR_CHARACTERS_MAX = 2_048
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
+LAST_CHARACTER = "\U0010ffff"  # in no name
+READS_MAX = 10  # for one page, where what is at several sites isn't all for the caller to see
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,18 @@ class ListObjects:
         """A page, and the cursor of the next one. Raises Problem 404 for a filter that names nothing of this organization, 503."""
         async with store_errors():
             await self._named(organization, asked)
-            if asked.filter is None and asked.sites is None:
-                page = await self._range(organization, kind, asked)
+            keys: list[str | None] = []
+            if kind == "site" and asked.sites is not None:
+                page, end = await self._sites(organization, asked), None
             else:
-                page = await self._matching(organization, kind, asked)
-        more = len(page) > asked.limit
-        page = page[: asked.limit]
-        return page, write_cursor(CURSOR_KIND, _place(organization, page[-1])) if more else None
+                keys = self._keys(organization, kind, asked)
+                page, end = await self._page(organization, kind, asked, keys)
+            if len(page) > asked.limit:
+                page = page[: asked.limit]
+                end = _place(page[-1])
+            if len(keys) > 1:
+                page = await self._whole(kind, asked, page)
+        return page, None if end is None else write_cursor(CURSOR_KIND, end[len(organization) + 1 :])
 
     async def _named(self, organization: str, asked: Asked) -> None:
         """A filter by something that isn't here is told apart from one by which nothing is listed."""
@@ -86,42 +95,62 @@ class ListObjects:
         if await read_object(self.mongo, organization, kind, identifier) is None:
             raise unknown(kind)
 
-    async def _range(self, organization: str, kind: str, asked: Asked) -> list[Document]:
-        low, high = f"{organization}:{folded(asked.begins)}", f"{organization}{AFTER_ALL_NAMES}"
-        if asked.begins:
-            high = low + "\U0010ffff"
-        bounds = {"$gte": low, "$lt": high}
-        if asked.after is not None:
-            place = f"{organization}:{asked.after}"
-            bounds = {"$gte": low, "$lt": min(place, high)} if asked.descending else {"$gt": max(place, low), "$lt": high}
-        found = self.mongo.database[OBJECT_COLLECTIONS[kind]].find({"by_name": bounds})
-        return await found.sort("by_name", -1 if asked.descending else 1).limit(asked.limit + 1).to_list()
+    async def _sites(self, organization: str, asked: Asked) -> list[Document]:
+        """Of a role that holds at some sites those themselves: as many as its roles name, put in order here."""
+        found = await find_by_ids(self.mongo.database, "sites", [f"{organization}:{site}" for site in asked.sites or []])
+        bounds = _bounds(organization, asked, None)
+        wanted = [one for one in found if one.get("by_name") is not None and _within(str(one["by_name"]), bounds) and _shown(one, asked)]
+        return sorted(wanted, key=_place, reverse=asked.descending)[: asked.limit + 1]
 
-    async def _matching(self, organization: str, kind: str, asked: Asked) -> list[Document]:
+    async def _page(self, organization: str, kind: str, asked: Asked, keys: list[str | None]) -> tuple[list[Document], str | None]:
+        """One more than asked for, if there are so many. Else, where too many in between are not for the caller to see, how far it came."""
+        page: list[Document] = []
+        after = None
+        for _ in range(READS_MAX):
+            found, after = await self._read(organization, kind, asked, keys, after)
+            page += [document for document in found if _shown(document, asked)]
+            if after is None or len(page) > asked.limit:
+                return page, None
+        return page, after
+
+    async def _whole(self, kind: str, asked: Asked, page: list[Document]) -> list[Document]:
+        """The documents of these places, as they are now: without one that was deleted or taken out of reach meanwhile."""
+        found = await find_by_ids(self.mongo.database, OBJECT_COLLECTIONS[kind], [str(document["_id"]) for document in page])
+        whole = {str(document["_id"]): document for document in found if document.get("by_name") is not None}
+        return [whole[document["_id"]] for document in page if document["_id"] in whole and _shown(whole[document["_id"]], asked)]
+
+    async def _read(
+        self, organization: str, kind: str, asked: Asked, keys: list[str | None], after: str | None
+    ) -> tuple[list[Document], str | None]:
+        """What comes next by any of the keys, in order, without a gap; and the last place up to which that is so, None at the end.
+
+        By several keys it is what a place is judged by, since most of it is read in vain.
+        """
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
-        places: dict[str, str] = {}
-        for key in self._keys(organization, kind, asked):
-            async for document in collection.find({"listed": key}, {"by_name": 1, "at_sites": 1}):
-                # What is at several sites is seen by who reaches all of them.
-                if asked.sites is None or set(asked.sites).issuperset(document.get("at_sites") or ()):
-                    places[document["_id"]] = document["by_name"]
-        if kind == "site" and asked.sites is not None:
-            found = await find_by_ids(self.mongo.database, "sites", [f"{organization}:{site}" for site in asked.sites])
-            places = {document["_id"]: document["by_name"] for document in found if document.get("by_name") is not None}
-        ordered = sorted(places.items(), key=lambda item: item[1], reverse=asked.descending)
-        begins = f"{organization}:{folded(asked.begins)}"
-        wanted = [name for name, place in ordered if place.startswith(begins) and _follows(organization, place, asked)]
-        page = wanted[: asked.limit + 1]
-        documents = {document["_id"]: document for document in await find_by_ids(self.mongo.database, collection.name, page)}
-        return [documents[name] for name in page if name in documents and documents[name].get("by_name") is not None]
+        bounds = _bounds(organization, asked, after)
+        fields = None if len(keys) == 1 else dict.fromkeys(("by_name", "at_sites", "name"), 1)
+        merged: dict[str, Document] = {}
+        ends: list[str] = []
+        for key in keys:
+            wanted = {"by_name": bounds} if key is None else {"listed": key, "by_name": bounds}
+            found = await collection.find(wanted, fields).sort("by_name", -1 if asked.descending else 1).limit(asked.limit + 1).to_list()
+            merged |= {str(document["_id"]): document for document in found}
+            if len(found) > asked.limit:
+                ends.append(_place(found[-1]))
+        ordered = sorted(merged.values(), key=_place, reverse=asked.descending)
+        if not ends:
+            return ordered, None
+        end = max(ends) if asked.descending else min(ends)  # beyond it, some key was not read any further
+        return [document for document in ordered if (_place(document) >= end if asked.descending else _place(document) <= end)], end
 
     @staticmethod
-    def _keys(organization: str, kind: str, asked: Asked) -> list[str]:
+    def _keys(organization: str, kind: str, asked: Asked) -> list[str | None]:
+        """Of `listed`, one of which is enough; None: all of the organization."""
         if kind == "pass" and asked.filter is not None and asked.filter[0] == "site":
             return [listed_key(organization, AT_SITE, asked.filter[1])]  # a pass names doors, and is at their sites
         if asked.filter is not None:
             return [listed_key(organization, *asked.filter)]
-        return [] if kind == "site" else [listed_key(organization, AT_SITE, site) for site in asked.sites or []]
+        return [None] if asked.sites is None else [listed_key(organization, AT_SITE, site) for site in dict.fromkeys(asked.sites)]
 
 
 def refuse_foreign_filter(chosen: tuple[str, str] | None, sites: list[str] | None) -> None:
@@ -135,12 +164,27 @@ def refuse_foreign_filter(chosen: tuple[str, str] | None, sites: list[str] | Non
         raise unknown("site")
 
 
-def _follows(organization: str, place: str, asked: Asked) -> bool:
-    if asked.after is None:
-        return True
-    after = f"{organization}:{asked.after}"
-    return place < after if asked.descending else place > after
+def _bounds(organization: str, asked: Asked, after: str | None) -> dict[str, str]:
+    """Of `by_name`, both of them. `after`: a whole place, further on than the one that was asked for."""
+    low = f"{organization}:{folded(asked.begins)}"
+    high = low + LAST_CHARACTER if asked.begins else f"{organization}{AFTER_ALL_NAMES}"
+    if after is None and asked.after is not None:
+        after = f"{organization}:{asked.after}"
+    if after is None:
+        return {"$gte": low, "$lt": high}
+    return {"$gte": low, "$lt": min(after, high)} if asked.descending else {"$gt": max(after, low), "$lt": high}
 
 
-def _place(organization: str, document: Document) -> str:
-    return str(document["by_name"])[len(organization) + 1 :]
+def _within(place: str, bounds: Mapping[str, str]) -> bool:
+    return place < bounds["$lt"] and (place > bounds["$gt"] if "$gt" in bounds else place >= bounds["$gte"])
+
+
+def _shown(document: Document, asked: Asked) -> bool:
+    """Its name begins so (the colon behind a name is no part of it), and all of its sites are within reach."""
+    if asked.begins and not folded(str(document.get("name") or "")).startswith(folded(asked.begins)):
+        return False
+    return asked.sites is None or set(asked.sites).issuperset(document.get("at_sites") or ())
+
+
+def _place(document: Document) -> str:
+    return str(document["by_name"])

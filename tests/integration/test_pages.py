@@ -1,0 +1,176 @@
+"""Lists, page by page: whatever is asked, the pages one after the other are what a plain sort of all objects gives, and come to an end.
+
+The store is the embedded server. What it can't show: that a server that stops at the limit reads no more than a page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from py_service.errors import Problem
+from py_service.paging import write_cursor
+from py_service.permissions.listing import folded, stored_object
+from py_service.permissions.pages import CURSOR_KIND, READS_MAX, Asked, ListObjects, read_query
+from py_service.stores.indexes import make_indexes
+from py_service.stores.mongo import Document, Mongo
+from tests.integration.identity_support import store_server
+
+SITES = ("a", "b", "c")
+NAMES = ("", "ada", "Ada", "ADA b", "ada:b", "ada;", "adé", "ß", "SS", "ﬁn", "\U0001f600", "b")
+ORGANIZATIONS = count(1)
+KNOWN: dict[str, Any] = dict.fromkeys(("limit", "cursor", "sort", "name", "group"), str)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The server, and the loop that its client belongs to."""
+
+    mongo: Mongo
+    runner: asyncio.Runner
+
+    def put(self, organization: str, kind: str, bodies: list[Document]) -> list[Document]:
+        documents = [stored_object(organization, kind, body) for body in bodies]
+        collection = self.mongo.database[{"person": "persons", "lockdown_plan": "lockdown_plans", "door": "doors"}[kind]]
+        if documents:
+            self.runner.run(_insert(collection, documents))
+        return documents
+
+    def pages(self, organization: str, kind: str, asked: Asked) -> list[list[str]]:
+        """All of them, by following the cursors as a client does."""
+        made: list[list[str]] = []
+        while True:
+            page, cursor = self.runner.run(_page(ListObjects(self.mongo), organization, kind, asked))
+            made.append([str(document["id"]) for document in page])
+            if cursor is None:
+                return made
+            following = read_query(KNOWN, {"cursor": cursor}, None).after
+            assert following is not None and following != asked.after
+            asked = replace(asked, after=following)
+
+
+async def _insert(collection: Any, documents: list[Document]) -> None:
+    await collection.insert_many(documents)
+
+
+async def _page(lists: ListObjects, organization: str, kind: str, asked: Asked) -> tuple[list[Document], str | None]:
+    return await lists(organization, kind, asked)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with store_server(tmp_path_factory.mktemp("pages-store")) as url, asyncio.Runner() as runner:
+        mongo = Mongo(url, "pages", 5_000)
+        runner.run(make_indexes(mongo.database))
+        yield Store(mongo, runner)
+        runner.run(mongo.close())
+
+
+def expected(documents: list[Document], asked: Asked, key: str | None) -> list[str]:
+    """The slow twin: every object is looked at."""
+    wanted = []
+    for document in documents:
+        begins = folded(str(document.get("name") or "")).startswith(folded(asked.begins))
+        sites = {listed.partition(":at=")[2] for listed in document["listed"] if ":at=" in listed}
+        reached = asked.sites is None or (bool(sites & set(asked.sites)) and sites <= set(asked.sites))
+        if "by_name" in document and begins and reached and (key is None or key in document["listed"]):
+            wanted.append(document)
+    return [str(one["id"]) for one in sorted(wanted, key=lambda one: str(one["by_name"]), reverse=asked.descending)]
+
+
+bodies = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.lists(st.sampled_from(SITES), unique=True, min_size=1), st.booleans(), st.booleans()),
+    min_size=10, max_size=40,
+)  # fmt: skip
+questions = st.builds(
+    Asked, st.integers(1, 4), st.none(), st.booleans(), st.sampled_from(("", "a", "A", "ada", "ada:", "S", "x")), st.none(),
+    st.none() | st.lists(st.sampled_from(SITES), unique=True),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bodies, questions)
+def test_pages_are_what_a_sort_gives(store: Store, made: list[tuple[str, list[str], bool, bool]], asked: Asked) -> None:
+    """Plans: of all, of several sites at once, by the beginning of their names; many with the same name."""
+    organization = f"o{next(ORGANIZATIONS)}"
+    rows = [
+        {"id": f"p{number}", "name": name, "at_sites": at_sites, **({"ended_at": 5} if ended and named else {})}
+        for number, (name, at_sites, ended, named) in enumerate(made)
+    ]
+    documents = store.put(organization, "lockdown_plan", rows)
+    pages = store.pages(organization, "lockdown_plan", asked)
+    assert [one for page in pages for one in page] == expected(documents, asked, None)
+    assert all(len(page) == asked.limit for page in pages[:-1])
+    # By a filter: those that name something, among others.
+    rows = [{"id": f"q{number}", "name": name, "groups": ["g"] if named else []} for number, (name, _, _, named) in enumerate(made)]
+    documents = store.put(organization, "person", [{"id": "other", "name": "ada", "groups": ["other"]}, *rows])
+    asked = replace(asked, filter=("state", "active"), sites=None, begins="")
+    documents += store.put(
+        organization, "person", [{"id": f"s{number}", "name": row["name"], "state": "active"} for number, row in enumerate(rows)]
+    )
+    pages = store.pages(organization, "person", asked)
+    assert [one for page in pages for one in page] == expected(documents, asked, f"{organization}:state=active")
+    assert all(len(page) == asked.limit for page in pages[:-1])
+
+
+def test_what_is_not_for_the_caller_is_passed_over_and_the_list_goes_on(store: Store) -> None:
+    """Where so much of it lies in between that a page is not filled, it is short, and its cursor goes on behind."""
+    rows = [{"id": f"p{number:03}", "name": "plan", "at_sites": ["a", "b"] if number % 50 else ["a"]} for number in range(200)]
+    store.put("far", "lockdown_plan", rows)
+    asked = Asked(2, None, False, "", None, ["a"])
+    pages = store.pages("far", "lockdown_plan", asked)
+    assert [one for page in pages for one in page] == ["p000", "p050", "p100", "p150"]
+    assert any(len(page) < asked.limit for page in pages[:-1])
+    assert len(pages) <= 4 + 200 // (READS_MAX * (asked.limit + 1))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_no_site_is_read_ahead_of_another(store: Store, descending: bool) -> None:
+    """What one site has further on waits until the other site has come so far, past what is not for the caller."""
+    organization = f"ahead-{descending}"
+    hidden = [{"id": f"h{number:02}", "name": f"m{number:02}", "at_sites": ["a", "c"]} for number in range(30)]
+    seen = [
+        {"id": name, "name": name, "at_sites": [site]} for name, site in (("m15", "a"), ("b1", "b"), ("b2", "b"), ("z1", "b"), ("z2", "b"))
+    ]
+    documents = store.put(organization, "lockdown_plan", [*hidden, *seen])
+    asked = Asked(1, None, descending, "", None, ["a", "b"])
+    pages = store.pages(organization, "lockdown_plan", asked)
+    assert [one for page in pages for one in page] == expected(documents, asked, None)
+    assert expected(documents, asked, None)[2] == "m15"
+
+
+def test_a_foreign_or_broken_cursor_shows_nothing_of_others(store: Store) -> None:
+    """A cursor's place is only ever compared within the organization's own range."""
+    for organization in ("acme", "acme-2"):
+        store.put(organization, "door", [{"id": f"{organization}-{name}", "name": name, "site": "a"} for name in ("x", "y")])
+    drawn = random.Random(7)
+    places = ["", ";", ":", "\x00", "\U0010ffff", "acme-2:x", *(chr(drawn.randrange(1, 0xD7FF)) for _ in range(10))]
+    for place in places:
+        after = read_query(KNOWN, {"cursor": write_cursor(CURSOR_KIND, place)}, None).after
+        for descending in (False, True):
+            for sites in (None, ["a"], ["a", "b"]):
+                found = store.pages("acme", "door", Asked(1, after, descending, "", None, sites))
+                assert {one for page in found for one in page} <= {"acme-x", "acme-y"}, place
+    with pytest.raises(Problem):
+        read_query(KNOWN, {"cursor": "bm9wZQ"}, None)
+
+
+def test_an_older_store_gets_the_index_beside_its_own(store: Store) -> None:
+    """As a version before left it: the index on `listed` alone."""
+    database = store.mongo.client.get_database("older")
+
+    async def upgraded() -> set[str]:
+        await database["grants"].create_index([("listed", 1)])
+        await database["grants"].insert_one(stored_object("o", "grant", {"id": "g", "door": "d"}))
+        await make_indexes(database)
+        return set(await database["grants"].index_information())
+
+    assert store.runner.run(upgraded()) >= {"listed_1", "listed_1_by_name_1", "by_name_1", "org_1"}
