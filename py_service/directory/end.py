@@ -43,7 +43,7 @@ class End:
             await keep_an_owner(view, {**document, "ended_at": view.at_ms})
         for other, field in kind.used_by:
             if await view.listed(other, listed_key(view.organization, field, self.identifier), 1):
-                raise Problem(409, "in_use", f"A {other} still names this {kind.name}.", members={"used_by": other})
+                raise Problem(409, "in_use", f"Something still names this {kind.name}: {other}.", members={"used_by": other})
         plan = view.ended(kind.name, document, f"{kind.name}_deleted")
         plan.cut_subject = self.identifier if kind.connects else None
         for other, changed in await kind.also(view, None, document):

@@ -1,8 +1,11 @@
-"""Every operation that changes one object, made from the document: an ETag of another state stops it, a PATCH touches what it names."""
+"""Every operation that changes one object, made from the document.
+
+An ETag of another state stops it, a PATCH touches what it names, and what something still names isn't deleted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +14,16 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.conformance import conformance_of
-from tests.e2e.described import Asking, Described, made_objects, operations, resolved
+from tests.e2e.described import Asking, Described, Place, kind_made_by, made_objects, operations, resolved
 from tests.e2e.evidence import projected, standing
-from tests.e2e.running import Service, running_service
+from tests.e2e.running import Service, random_key, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANOTHER_STATE = '"999999999"'
 OF_THE_CHANGE = {"revision", "changed_at"}  # not of the object
+# Pairs of which the first ends with the second, or goes on without it: a key that had one site only reaches none then.
+GO_ALONG = {("grant", "person"), ("api_key", "site")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +120,48 @@ async def shown(owner: Owner, good: Asking) -> dict[str, Any]:
     assert answer.status_code == 200, (good.path, answer.text)
     shown: dict[str, Any] = answer.json()
     return shown
+
+
+async def test_what_is_named_by_something_is_not_deleted(owner: Owner) -> None:
+    """Every place in which what is made names something else: that stays, until what names it is gone."""
+    makers = {kind: each for each in owner.operations if (kind := kind_made_by(each.document, each)) is not None and kind != "invitation"}
+    enders = {each.path.rpartition("/{")[2].rstrip("}"): each for each in owner.operations if each.method == "DELETE"}
+    tried = set()
+    for namer, maker in makers.items():
+        for place in maker.places():
+            if place.where != "body" or place.kind not in makers:
+                continue
+            named, naming = await pair(owner, makers, maker, place)
+            end, end_naming = (
+                enders[place.kind].good({**owner.known, place.kind: named}),
+                enders[namer].good({**owner.known, namer: naming}),
+            )
+            if (namer, place.kind) not in GO_ALONG:
+                refused = await owner.ask(end)
+                assert refused.status_code == 409, (namer, place, refused.text)
+                assert (refused.json()["code"], refused.json()["used_by"]) == ("in_use", namer)
+                assert (await shown(owner, end)).get("ended_at") is None, place
+                assert (await owner.ask(end_naming)).status_code == 200, (namer, place)
+            assert (await owner.ask(end)).status_code == 200, (namer, place)
+            assert (await shown(owner, end))["ended_at"] is not None
+            tried.add((namer, place.name))
+    assert len(tried) >= 22, sorted(tried)
+
+
+async def pair(owner: Owner, makers: dict[str, Described], maker: Described, place: Place) -> tuple[str, str]:
+    """Something new, and something that names it there; both by their identifiers."""
+    named = await made(owner, [makers[place.kind].good(owner.known)])
+    return named, await made(owner, maker.with_identifier(place, named, owner.known))
+
+
+async def made(owner: Owner, askings: Iterable[Asking]) -> str:
+    """By the first that is taken."""
+    refused = []
+    for asking in askings:
+        if "email" in asking.body:
+            asking.body["email"] = f"{random_key()}@nordlicht.example"  # an address is one person's
+        answer = await owner.ask(asking)
+        if answer.status_code == 201:
+            return answer.headers["location"].rpartition("/")[2]
+        refused.append(answer.text)
+    raise AssertionError(refused)
