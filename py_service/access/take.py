@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from py_service.access.place import site_of_grant
-from py_service.errors import unknown
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
 
@@ -23,9 +22,7 @@ class TakeGrant:
 
     async def plan(self, view: View) -> Plan:
         view.require_any("grants.write")
-        document = await view.find_ended_or_not("grant", self.grant)
-        if document is None:
-            raise unknown("grant")
+        document = await view.get_ended_or_not("grant", self.grant)
         view.require("grants.write", await site_of_grant(view.find, document))
         if document.get("ended_at") is not None:
             return Plan()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from py_service.directory.kinds import Kind
 from py_service.directory.owners import keep_an_owner
-from py_service.errors import Problem, unknown
+from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import listed_key
 from py_service.permissions.match import check_match
@@ -31,9 +31,7 @@ class End:
     async def plan(self, view: View) -> Plan:
         kind = self.kind
         view.require_any(kind.read)
-        document = await view.find_ended_or_not(kind.name, self.identifier)
-        if document is None:
-            raise unknown(kind.name)
+        document = await view.get_ended_or_not(kind.name, self.identifier)
         view.require(kind.write, kind.site_of(document))
         if document.get("ended_at") is not None:
             return Plan()

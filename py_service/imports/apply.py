@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from py_service.errors import Problem
 from py_service.imports.decide import Decided, decide
-from py_service.imports.document import counts, kept, over, result_key
+from py_service.imports.document import kept, result_key
 from py_service.imports.rows import Row, RowKind
 from py_service.imports.store import get_import
 from py_service.journal.event import Event
@@ -17,8 +17,6 @@ from py_service.permissions.image import Image, encode_images
 from py_service.stores.mongo import Document
 
 RESULTS_AT_ONCE = 250  # rows of one stored document, and of one event
-ALL_OR_NOTHING_ROWS_MAX = 2_000  # more holds the organization's other changes up for too long (docs/decisions/0008-imports.md)
-
 
 CheckGoesOn = Callable[[View], Awaitable[None]]
 """Raises Problem 401, 403 when whoever started the import couldn't go on with it now."""
@@ -41,56 +39,46 @@ class ApplyBatch:
         if document["state"] != "applying" or document["position"] != self.position:
             raise Problem(409, "conflict", "The import has moved on.")
         await self.check_goes_on(view)
-        decided = await decide(view, self.kind, self.rows)
-        nothing = bool(document["all_or_nothing"]) and any(each.problem is not None for each in decided)
-        applied = [] if nothing else [each for each in decided if each.problem is None]
+        decided = await decide(view, self.kind, self.rows, document.get("stage", 0))
+        applied = [each for each in decided if each.problem is None]
         after = {
             **document,
             "position": self.position + len(decided),
             "rows_applied": document["rows_applied"] + len(applied),
             "rows_refused": document["rows_refused"] + sum(each.problem is not None for each in decided),
         }
-        results = _results(view, after, decided, nothing)
-        plan = Plan(images=[image for each in applied for image in each.images], events=_events(view, after, applied), writes=results)
-        if nothing:
-            refused = Problem(409, "import_rows_refused", f"{after['rows_refused']} rows were refused, so nothing was applied.")
-            after, writes = over(view, after, "refused", refused)
-            plan.events.append(view.event("import_ended", self.identifier, detail=counts(after)))
-            plan.writes += writes
-        else:
-            plan.writes.append(kept(after))
-        plan.result = after
-        return plan
+        writes = _results(view, after, decided)
+        writes.append(kept(after))
+        return Plan([image for each in applied for image in each.images], _events(view, after, applied), after, writes=writes)
 
 
-def _results(view: View, document: Document, decided: Sequence[Decided], nothing: bool) -> list[Write]:
+def _results(view: View, document: Document, decided: Sequence[Decided]) -> list[Write]:
     """Numbered on from those before; `document` learns how many there are."""
     writes: list[Write] = []
     for start in range(0, len(decided), RESULTS_AT_ONCE):
         identifier = result_key(view.organization, document["id"], document["batches"])
-        rows = [_result(each, nothing) for each in decided[start : start + RESULTS_AT_ONCE]]
+        rows = [_result(each) for each in decided[start : start + RESULTS_AT_ONCE]]
         writes.append(Write("import_results", identifier, {"_id": identifier, "org": view.organization, "rows": rows}))
         document["batches"] += 1
     return writes
 
 
-def _result(decided: Decided, nothing: bool) -> Document:
+def _result(decided: Decided) -> Document:
     row, problem = decided.row, decided.problem
     if problem is not None:
         return {"row": row.number, "line": row.line, "outcome": "refused", "code": problem.code, "detail": problem.detail}
-    if nothing:
-        return {"row": row.number, "line": row.line, "outcome": "left_out"}
     return {"row": row.number, "line": row.line, "outcome": "created", "id": decided.identifier}
 
 
 def _events(view: View, document: Document, applied: Sequence[Decided]) -> list[Event]:
     """What the journal says of them: which objects, and the hash of what they are, which the change record has in the same order."""
     events: list[Event] = []
+    what = "staged" if "stage" in document else "imported"
     for start in range(0, len(applied), RESULTS_AT_ONCE):
         some = applied[start : start + RESULTS_AT_ONCE]
         images = [image for each in some for image in each.images]
         detail = {"rows": [each.row.number for each in some], "ids": [each.identifier for each in some], "sha256": images_digest(images)}
-        events.append(view.event(f"{document['kind']}_imported", document["id"], detail=detail))
+        events.append(view.event(f"{document['kind']}_{what}", document["id"], detail=detail))
     return events
 
 

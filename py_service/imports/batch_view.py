@@ -28,9 +28,9 @@ class BatchView(View):
     named: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, view: View) -> BatchView:
-        """On the same transaction."""
-        return cls(view.mongo, view.session, view.index, view.organization, view.actor, view.revision, view.at_ms)
+    def of(cls, view: View, stage: int) -> BatchView:
+        """On the same transaction. `stage`: of the import; 0: none."""
+        return cls(view.mongo, view.session, view.index, view.organization, view.actor, view.revision, view.at_ms, stage)
 
     async def fetch(self, kind: str, identifiers: Iterable[str]) -> None:
         """Objects of one kind, in as few reads as there are thousands of them."""
@@ -72,7 +72,7 @@ class BatchView(View):
     async def person_with(self, email: str) -> str:
         """The id of the one person who has this address. Raises Problem 404, 422."""
         found = await self.listed(PERSON, listed_key(self.organization, EMAIL, clean_email(email)), 1)
-        if not found:
+        if not found or not await self.shows(found[0]):
             raise unknown(PERSON)
         return str(found[0]["id"])
 
@@ -85,7 +85,8 @@ class BatchView(View):
             found = (
                 await self.mongo.database[OBJECT_COLLECTIONS[GROUP]].find({"by_name": bounds}, session=self.session).limit(100).to_list()
             )
-            self.named[wanted] = [str(group["id"]) for group in found if folded(str(group["name"])) == wanted]
+            groups = [group for group in found if folded(str(group["name"])) == wanted]
+            self.named[wanted] = [str(group["id"]) for group in groups if await self.shows(group)]
         if not self.named[wanted]:
             raise unknown(GROUP)
         if len(self.named[wanted]) > 1:

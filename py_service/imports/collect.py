@@ -14,15 +14,15 @@ from py_service.imports.document import (
     OPEN_MAX,
     UNDER_WAY,
     check_own,
-    counts,
     import_key,
     kept,
-    over,
     part_key,
+    problem_of,
     time_key,
 )
 from py_service.imports.operations import PERMISSIONS
 from py_service.imports.store import count_open, find_import, get_import
+from py_service.imports.undo import end_or_undo
 from py_service.permissions.change import Plan, View, Write
 from py_service.stores.mongo import Document
 
@@ -106,12 +106,7 @@ class Stop:
     async def plan(self, view: View) -> Plan:
         document = await get_import(view.mongo, view.organization, self.identifier, view.session)
         view.require_any(PERMISSIONS[document["kind"]])
-        if "open_of" not in document:
-            return Plan(result=document)
-        began = document["state"] != "collecting"
-        ended, writes = over(view, document, "stopped", Problem(409, "import_stopped", "Somebody stopped it."))
-        events = [view.event("import_ended", self.identifier, detail=counts(ended))] if began else []
-        return Plan(writes=writes, events=events, result=ended)
+        return end_or_undo(view, document, "stopped", problem_of(Problem(409, "import_stopped", "Somebody stopped it.")))
 
 
 async def _own(view: View, identifier: str, subject: str) -> Document:

@@ -1,18 +1,24 @@
-"""What the worker concludes of an import: that its file was read, and that it is over."""
+"""What the worker concludes of an import: that its file was read, that it goes live, that it is over."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from py_service.errors import Problem
-from py_service.imports.document import counts, kept, over
-from py_service.imports.store import get_import
+from py_service.imports.apply import CheckGoesOn
+from py_service.imports.document import counts, kept, over, problem_of
+from py_service.imports.store import find_staging, get_import
+from py_service.imports.undo import end_or_undo
 from py_service.permissions.change import Plan, View
+from py_service.permissions.stage import stages_live
 
 
 @dataclass(frozen=True, slots=True)
 class SayRead:
-    """How many rows the file has, and how many of them are good in form. From here on rows are applied."""
+    """How many rows the file has, and how many of them are good in form. From here on rows are applied.
+
+    All or nothing: they get a stage. One import of an organization has one at a time, so that the next number is free.
+    """
 
     identifier: str
     rows_read: int
@@ -20,11 +26,39 @@ class SayRead:
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
+        """Raises Problem 409 `conflict` while another import stages."""
         document = await get_import(view.mongo, view.organization, self.identifier, view.session)
         if document["state"] != "waiting":
             return Plan(result=document)
         read = {**document, "state": "applying", "rows_read": self.rows_read, "rows_valid": self.rows_valid}
+        if document["all_or_nothing"]:
+            if await find_staging(view.mongo, view.organization, view.session) is not None:
+                raise Problem(409, "conflict", "Another import that is all or nothing is under way.")
+            read["stage"] = stages_live(await view.get("organization", view.organization)) + 1
         return Plan(writes=[kept(read)], result=read)
+
+
+@dataclass(frozen=True, slots=True)
+class GoLive:
+    """Every row of a stage is settled: from this revision on all of it shows. Or, where one was refused, none of it ever does."""
+
+    identifier: str
+    check_goes_on: CheckGoesOn
+    takes_authority = False
+
+    async def plan(self, view: View) -> Plan:
+        """Raises Problem 409 `conflict` when the import has moved on, 401 and 403 when the caller doesn't stand any more."""
+        document = await get_import(view.mongo, view.organization, self.identifier, view.session)
+        if document["state"] != "applying" or document["position"] != document["rows_read"]:
+            raise Problem(409, "conflict", "The import has moved on.")
+        await self.check_goes_on(view)
+        if document["rows_refused"] > 0:
+            problem = Problem(409, "import_rows_refused", f"{document['rows_refused']} rows were refused, so nothing was applied.")
+            return end_or_undo(view, document, "refused", problem_of(problem))
+        organization = await view.get("organization", view.organization)
+        ended, writes = over(view, document, "ended", None)
+        image = view.image("organization", {**organization, "stages_live": document["stage"]})
+        return Plan([image], [view.event("import_ended", self.identifier, detail=counts(ended))], ended, writes=writes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +72,4 @@ class Conclude:
 
     async def plan(self, view: View) -> Plan:
         document = await get_import(view.mongo, view.organization, self.identifier, view.session)
-        applied = self.state == "refused" and document["position"] > 0  # what nobody was told of took effect after all
-        if "todo" not in document or applied:
-            return Plan(result=document)
-        ended, writes = over(view, document, self.state, self.problem)
-        event = view.event("import_ended", self.identifier, detail=counts(ended))
-        return Plan(writes=writes, events=[event], result=ended)
+        return end_or_undo(view, document, self.state, problem_of(self.problem))

@@ -31,9 +31,12 @@ class Decided:
     problem: Problem | None
 
 
-async def decide(view: View, kind: RowKind, rows: Sequence[Row]) -> list[Decided]:
-    """In the transaction of `view`. Raises Problem 401 and 503: those are no row's fault; pymongo errors."""
-    batch = BatchView.of(view)
+async def decide(view: View, kind: RowKind, rows: Sequence[Row], stage: int) -> list[Decided]:
+    """In the transaction of `view`. What rows make gets this stage (0: none).
+
+    Raises Problem 401 and 503: those are no row's fault; pymongo errors.
+    """
+    batch = BatchView.of(view, stage)
     values = [_with_identifier(kind, row.value) for row in rows]
     await _fetch(batch, kind, [value for value in values if value is not None])
     decided: list[Decided] = []
@@ -70,6 +73,8 @@ async def _decide(batch: BatchView, kind: RowKind, row: Row, value: Any) -> Deci
         return Decided(row, [], None, row.problem)
     try:
         plan = await kind.change(await _resolved(batch, kind, value)).plan(batch)
+        if batch.stage:
+            _stage(plan, batch.stage)
         _check_form(batch, plan)
     except Problem as problem:
         if problem.status == 401 or problem.status >= 500:
@@ -77,6 +82,14 @@ async def _decide(batch: BatchView, kind: RowKind, row: Row, value: Any) -> Deci
         return Decided(row, [], None, problem)
     batch.add(plan)
     return Decided(row, plan.images, None if plan.result is None else str(plan.result["id"]), None)
+
+
+def _stage(plan: Plan, stage: int) -> None:
+    """INVARIANT: a row makes one object and changes none, as a stage could neither hide nor undo that."""
+    (image,) = plan.images
+    if image["document"] is None or plan.result is None or image["id"] != plan.result["id"] or plan.writes:
+        raise RuntimeError("a row of an import did more than make an object")
+    image["document"]["staged"] = stage
 
 
 def _check_form(batch: BatchView, plan: Plan) -> None:

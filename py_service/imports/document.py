@@ -15,7 +15,7 @@ ROWS_MAX = 100_000
 OPEN_MAX = 4  # of an organization at once: what isn't over takes room, and the worker's time
 COLLECTING_KEPT_MS = 24 * 3_600_000
 OVER_KEPT_MS = 30 * 24 * 3_600_000
-UNDER_WAY = ("waiting", "applying")
+UNDER_WAY = ("waiting", "applying", "undoing")
 
 
 def import_key(organization: str, identifier: str) -> str:
@@ -43,10 +43,13 @@ def kept(document: Document) -> Write:
     return Write("imports", str(document["_id"]), document)
 
 
-def over(view: View, document: Document, state: str, problem: Problem | None) -> tuple[Document, list[Write]]:
-    """The import when it is over, and what is written: its parts, which hold what people are called, are thrown away."""
-    ended = {name: value for name, value in document.items() if name not in ("todo", "open_of", "actor")}
-    ended |= {"state": state, "ended_at": view.at_ms, "expires_at": view.at_ms + OVER_KEPT_MS, "problem": problem_of(problem)}
+def over(view: View, document: Document, state: str, problem: Document | None) -> tuple[Document, list[Write]]:
+    """The import when it is over, and what is written: its parts, which hold what people are called, are thrown away.
+
+    `problem`: as it is stored.
+    """
+    ended = {name: value for name, value in document.items() if name not in ("todo", "open_of", "actor", "stage", "undo", "then")}
+    ended |= {"state": state, "ended_at": view.at_ms, "expires_at": view.at_ms + OVER_KEPT_MS, "problem": problem}
     gone = [Write("import_parts", part_key(view.organization, document["id"], int(part)), None) for part in document["parts"]]
     return ended, [kept(ended), *gone]
 

@@ -12,7 +12,7 @@ from py_service.paging import NextCursor
 TEXT_CHARACTERS_MAX = 1_000_000
 ImportKind = Literal["persons", "groups", "grants"]
 ImportFormat = Literal["ndjson", "csv"]
-ImportState = Literal["collecting", "waiting", "applying", "ended", "refused", "stopped"]
+ImportState = Literal["collecting", "waiting", "applying", "undoing", "ended", "refused", "stopped"]
 Outcome = Literal["created", "refused", "left_out"]
 Text = Annotated[
     str,
@@ -49,6 +49,7 @@ class ImportProblem(msgspec.Struct):
 class Import(msgspec.Struct, kw_only=True):
     """An import and how far it is. `rows_read` and `rows_valid` (in form) are null until the file was read.
 
+    All or nothing: what `rows_applied` counts is invisible until it has `ended`, and is undone when it doesn't end so.
     `by`: who made it. `characters`: of all parts. What is over is kept until `expires_at`; one that was never started is thrown away then.
     """
 

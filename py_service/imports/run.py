@@ -15,19 +15,18 @@ from typing import Protocol
 import structlog
 
 from py_service.errors import Problem
-from py_service.imports.apply import ALL_OR_NOTHING_ROWS_MAX, ApplyBatch, CheckGoesOn
-from py_service.imports.conclude import Conclude, SayRead
+from py_service.imports.apply import ApplyBatch, CheckGoesOn
+from py_service.imports.conclude import Conclude, GoLive, SayRead
 from py_service.imports.parse import read_rows
 from py_service.imports.rows import Row, RowKind
-from py_service.imports.store import find_import, read_text, read_todo
+from py_service.imports.store import find_import, find_staging, read_text, read_todo
+from py_service.imports.undo import UndoBatch
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.stores.mongo import Document, Mongo
 
 ROWS_FIRST, ROWS_MIN, ROWS_MAX = 100, 50, 200
 SLOW_SECONDS, QUICK_SECONDS = 0.25, 0.12  # of a batch: more, and the next one is smaller; less, and it is larger
 READ_AT_ONCE = 250  # rows that are read before others have their turn
-TRIES_OF_ALL = 3
-TOO_SLOW = "The store did not take all rows in one change; nothing was applied."
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.01, 5.0
 SLOW_PAUSES = 3  # pauses as long as the batch, when that was slow
 
@@ -61,22 +60,29 @@ class ImportRunner:
         self._leads = leads
         self._running: dict[str, _Running] = {}
         self._rows_at_once = ROWS_FIRST
-        self._failed: dict[str, int] = {}  # how often all of an import came to nothing
 
     async def step(self) -> bool:
         """A batch of each import that isn't over; whether there was any. Raises Problem 503, pymongo errors: nothing is lost."""
         todo = await read_todo(self._mongo) if self._leads() else []
         names = {document["_id"] for document in todo}
         self._running = {name: running for name, running in self._running.items() if name in names}
-        self._failed = {name: failed for name, failed in self._failed.items() if name in names}
         for document in todo:
             if self._leads():
-                await self._advance(document)
+                await self._advance(await self._turn(document))
         return bool(todo)
+
+    async def _turn(self, document: Document) -> Document:
+        """Imports of an organization that are all or nothing go on one after the other: the one that has begun first."""
+        if not document["all_or_nothing"] or document["state"] != "waiting":
+            return document
+        return await find_staging(self._mongo, document["org"]) or document
 
     async def _advance(self, document: Document) -> None:
         identifier = str(document["_id"])
         try:
+            if document["state"] == "undoing":
+                await self._undo(document)
+                return
             running = self._running.get(identifier) or await self._open(document)
             if running is None:
                 return
@@ -86,26 +92,14 @@ class ImportRunner:
             self._running.pop(identifier, None)  # read again from where the store says that it stands
             if problem.code == "conflict":
                 return
-            if problem.status == 503 and not await self._given_up(document):
+            if problem.status == 503:  # the store was too slow: the next batch is smaller
+                self._rows_at_once = max(ROWS_MIN, self._rows_at_once // 2)
                 raise
-            if problem.status == 503:
-                return
             logger.warning("import_stopped", organization=document["org"], code=problem.code)
             await self._say(document, Conclude(document["id"], "stopped", problem))
         except BaseException:
             self._running.pop(identifier, None)
             raise
-
-    async def _given_up(self, document: Document) -> bool:
-        """The store was too slow: the next batch is smaller. What can't be made smaller isn't tried for ever, as others wait for it."""
-        self._rows_at_once = max(ROWS_MIN, self._rows_at_once // 2)
-        if not document["all_or_nothing"]:
-            return False
-        self._failed[document["_id"]] = self._failed.get(document["_id"], 0) + 1
-        if self._failed[document["_id"]] < TRIES_OF_ALL:
-            return False
-        await self._say(document, Conclude(document["id"], "refused", Problem(409, "import_too_large_for_one", TOO_SLOW)))
-        return True
 
     async def _open(self, document: Document) -> _Running | None:
         """Read the file, tell how long it is, and stand behind the last row that is settled. None: it is over, or has moved on."""
@@ -131,10 +125,6 @@ class ImportRunner:
                 await asyncio.sleep(0)
         except Problem as problem:
             return problem
-        if document["all_or_nothing"] and read > ALL_OR_NOTHING_ROWS_MAX:
-            return Problem(
-                409, "import_too_large_for_one", f"All or nothing is for {ALL_OR_NOTHING_ROWS_MAX} rows at most; this has {read}."
-            )
         await self._say(document, SayRead(document["id"], read, valid))
         return None
 
@@ -142,19 +132,30 @@ class ImportRunner:
         return read_rows(document["format"], self._kinds[document["kind"]].row, text)
 
     async def _apply(self, document: Document, running: _Running) -> None:
-        at_once = ALL_OR_NOTHING_ROWS_MAX if document["all_or_nothing"] else self._rows_at_once
-        rows = list(islice(running.rows, at_once))
+        rows = list(islice(running.rows, self._rows_at_once))
+        actor = None if document["actor"] is None else Actor(**document["actor"])
+        if not rows and document["all_or_nothing"]:
+            await self._lane.submit(document["org"], actor, GoLive(document["id"], self._check_goes_on))
+            return
         if not rows:
             await self._say(document, Conclude(document["id"], "ended", None))
             return
         began = time.monotonic()
-        actor = None if document["actor"] is None else Actor(**document["actor"])
         change = ApplyBatch(document["id"], self._kinds[document["kind"]], rows, running.position, self._check_goes_on)
         await self._lane.submit(document["org"], actor, change)
         running.position += len(rows)
         seconds = time.monotonic() - began
-        if not document["all_or_nothing"]:
-            self._suit(seconds)
+        self._suit(seconds)
+        await self._pause(seconds)
+
+    async def _undo(self, document: Document) -> None:
+        began = time.monotonic()
+        change = UndoBatch(document["id"], self._kinds[document["kind"]].name, document["undo"])
+        await self._lane.submit(document["org"], None, change)
+        await self._pause(time.monotonic() - began)
+
+    @staticmethod
+    async def _pause(seconds: float) -> None:
         # Half of the time belongs to others; more of it when commits are slow, as then others wait, too.
         pause_seconds = seconds * SLOW_PAUSES if seconds > SLOW_SECONDS else seconds
         await asyncio.sleep(min(max(pause_seconds, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service.errors import unknown
-from py_service.imports.document import KIND, import_key, part_key, result_key, time_key
+from py_service.imports.document import KIND, OPEN_MAX, import_key, part_key, result_key, time_key
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 TODO_AT_ONCE_MAX = 8
@@ -30,6 +30,12 @@ async def get_import(mongo: Mongo, organization: str, identifier: str, session: 
 async def count_open(mongo: Mongo, organization: str, limit: int, session: AsyncClientSession) -> int:
     """Imports of this organization that are not over, `limit` at most."""
     return len(await mongo.database["imports"].find({"open_of": organization}, {"_id": 1}, session=session).limit(limit).to_list())
+
+
+async def find_staging(mongo: Mongo, organization: str, session: AsyncClientSession | None = None) -> Document | None:
+    """The import of this organization that has a stage: there is one at most."""
+    found = await mongo.database["imports"].find({"open_of": organization}, session=session).limit(OPEN_MAX).to_list()
+    return next((document for document in found if "stage" in document), None)
 
 
 async def read_page(mongo: Mongo, organization: str, before: str | None, limit: int) -> list[Document]:

@@ -11,7 +11,8 @@ from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, not_standing, unknown
 from py_service.journal.event import Event, make_event
 from py_service.permissions.image import Image, body_of
-from py_service.permissions.store import read_object
+from py_service.permissions.stage import is_live, is_staged, read_live
+from py_service.permissions.store import read_stored
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
@@ -49,6 +50,7 @@ class Plan:
 
     `cut_subject`: this person's connections end (their tokens decided before the change no longer stand).
     `cut_organization`: every connection of the organization ends.
+    `erased`: kinds and ids of tombstones whose documents aren't kept, as nobody ever saw them.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -57,17 +59,22 @@ class Plan:
     cut_subject: str | None = None
     cut_organization: bool = False
     writes: list[Write] = field(default_factory=list)
+    erased: frozenset[tuple[str, str]] = frozenset()
 
     def join(self, other: Plan) -> None:
         """Carry out the other one's images, writes and events too."""
         self.images += other.images
         self.writes += other.writes
         self.events += other.events
+        self.erased |= other.erased
 
 
 @dataclass(slots=True)
 class View:
-    """What a plan may see: the store inside the transaction, and the permissions exactly as of the revision before it."""
+    """What a plan may see: the store inside the transaction, and the permissions exactly as of the revision before it.
+
+    `stage`: of the import whose batch this is; it sees what it staged itself. `live`: the stages that everybody sees, once they were read.
+    """
 
     mongo: Mongo
     session: AsyncClientSession
@@ -76,6 +83,8 @@ class View:
     actor: Actor | None
     revision: int
     at_ms: int
+    stage: int = 0
+    live: int | None = None
 
     def require(self, permission: str, site: str | None) -> None:
         """Raises Problem 401 or 403 when the caller may not (any more). A change of the service itself has no caller."""
@@ -109,13 +118,29 @@ class View:
         return self.actor is None or self.index.check_role(self.organization, self.actor.subject, "owner", None, self.at_ms).allowed
 
     async def find_ended_or_not(self, kind: str, identifier: str) -> Document | None:
-        """An object of this organization, also one that has ended; None when there is none, or it is another's."""
-        return await read_object(self.mongo, self.organization, kind, identifier, self.session)
+        """An object of this organization, also one that has ended, or whose stage isn't live: its id is taken. None when there is none, or
+        it is another's."""
+        return await read_stored(self.mongo, self.organization, kind, identifier, self.session)
+
+    async def shows(self, document: Document) -> bool:
+        """Whether its stage, if it came with one, is live, or is the own one."""
+        if not is_staged(document) or document["staged"] == self.stage:
+            return True
+        if self.live is None:
+            self.live = await read_live(self.mongo, self.organization, self.session)
+        return is_live(document, self.live)
 
     async def find(self, kind: str, identifier: str) -> Document | None:
         """An object of this organization that has not ended."""
         document = await self.find_ended_or_not(kind, identifier)
-        return None if document is None or document.get("ended_at") is not None else document
+        return None if document is None or document.get("ended_at") is not None or not await self.shows(document) else document
+
+    async def get_ended_or_not(self, kind: str, identifier: str) -> Document:
+        """Raises Problem 404."""
+        document = await self.find_ended_or_not(kind, identifier)
+        if document is None or not await self.shows(document):
+            raise unknown(kind)
+        return document
 
     async def get(self, kind: str, identifier: str) -> Document:
         """Raises Problem 404."""
@@ -126,18 +151,18 @@ class View:
 
     async def get_many(self, kind: str, identifiers: list[str]) -> list[Document]:
         """In the order of the identifiers. Raises Problem 404 when one isn't there."""
-        found = {str(document["id"]): document for document in await self.find_many(kind, identifiers)}
+        found = {str(document["id"]): document for document in await self.find_many(kind, identifiers) if await self.shows(document)}
         if any(name not in found or found[name].get("ended_at") is not None for name in identifiers):
             raise unknown(kind)
         return [found[name] for name in identifiers]
 
     async def find_many(self, kind: str, identifiers: list[str]) -> list[Document]:
-        """Those of them that there are, or were, in no order."""
+        """Those of them that there are, or were, whatever their stage, in no order."""
         ids = [f"{self.organization}:{identifier}" for identifier in identifiers]
         return await find_by_ids(self.mongo.database, OBJECT_COLLECTIONS[kind], ids, session=self.session)
 
     async def listed(self, kind: str, key: str, limit: int) -> list[Document]:
-        """Objects by one of their `listed` keys, in no order."""
+        """Objects by one of their `listed` keys, in no order, whatever their stage: what is staged has its address, and names others."""
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         return await collection.find({"listed": key}, session=self.session).limit(limit).to_list()
 

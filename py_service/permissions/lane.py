@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from pymongo import ReplaceOne, UpdateOne
+from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
@@ -26,7 +26,7 @@ from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MA
 from py_service.journal.log import Log, LogTaken
 from py_service.permissions.change import Actor, Change, Changed, Plan, View, Write
 from py_service.permissions.follower import PermissionFollower
-from py_service.permissions.image import Image, encode_images
+from py_service.permissions.image import encode_images
 from py_service.permissions.listing import object_key, stored_object
 from py_service.permissions.store import change_id
 from py_service.stores.bus import BUS_ERRORS, Bus
@@ -224,7 +224,7 @@ class ChangeLane:
                 continue
             written.update((waiting.organization, *named) for named in waiting.wrote)
             # Written at once, so that the next plan in this transaction sees it.
-            await self._write_images(session, waiting.organization, plan.images, at_ms)
+            await self._write_images(session, waiting.organization, plan, at_ms)
             for write in plan.writes:
                 await self._write_beside(session, write)
             waiting.plan = plan
@@ -255,17 +255,18 @@ class ChangeLane:
             return False
         return True
 
-    async def _write_images(self, session: AsyncClientSession, organization: str, images: list[Image], at_ms: int) -> None:
+    async def _write_images(self, session: AsyncClientSession, organization: str, plan: Plan, at_ms: int) -> None:
         """In their order for each kind, in few calls: a lockdown of hundreds of places is four round trips, and none takes so long
         that the store is given up."""
-        writes: dict[str, list[ReplaceOne[Document] | UpdateOne]] = {}
-        for image in images:
+        writes: dict[str, list[ReplaceOne[Document] | UpdateOne | DeleteOne]] = {}
+        for image in plan.images:
             kind, body = image["kind"], image["document"]
             found = {"_id": object_key(organization, kind, image["id"])}
-            if body is None:
-                write: ReplaceOne[Document] | UpdateOne = UpdateOne(
-                    found, {"$set": {"ended_at": at_ms, "listed": []}, "$unset": {"by_name": ""}}
-                )
+            write: ReplaceOne[Document] | UpdateOne | DeleteOne
+            if (kind, image["id"]) in plan.erased:
+                write = DeleteOne(found)
+            elif body is None:
+                write = UpdateOne(found, {"$set": {"ended_at": at_ms, "listed": []}, "$unset": {"by_name": ""}})
             else:
                 write = ReplaceOne(found, stored_object(organization, kind, body), upsert=True)
             writes.setdefault(kind, []).append(write)

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from py_service.errors import Problem, unknown
 from py_service.paging import read_limit, read_place, write_cursor
 from py_service.permissions.listing import AT_SITE, folded, listed_key
+from py_service.permissions.stage import STAGED_KINDS, is_live, read_live
 from py_service.permissions.store import read_object
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
@@ -24,7 +25,8 @@ CURSOR_KIND = "n1"
 CURSOR_CHARACTERS_MAX = 2_048
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
 LAST_CHARACTER = "\U0010ffff"  # in no name
-READS_MAX = 10  # for one page, where what is at several sites isn't all for the caller to see
+READS_MAX = 10  # for one page, where what is at several sites isn't all for the caller to see, or what is staged isn't there yet
+HIDDEN_AT_ONCE = 1_000  # read at once, where some of it was staged: an import may have 100,000 of them between two that show
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,15 @@ class ListObjects:
 
     async def _page(self, organization: str, kind: str, asked: Asked, keys: list[str | None]) -> tuple[list[Document], str | None]:
         """One more than asked for, if there are so many. Else, where too many in between are not for the caller to see, how far it came."""
+        live = await read_live(self.mongo, organization) if kind in STAGED_KINDS else 0
+        at_once = asked.limit + 1
         page: list[Document] = []
         after = None
         for _ in range(READS_MAX):
-            found, after = await self._read(organization, kind, asked, keys, after)
-            page += [document for document in found if _shown(document, asked)]
+            found, after = await self._read(organization, kind, asked, keys, after, at_once)
+            there = [document for document in found if is_live(document, live)]
+            page += [document for document in there if _shown(document, asked)]
+            at_once = asked.limit + 1 if len(there) == len(found) else HIDDEN_AT_ONCE
             if after is None or len(page) > asked.limit:
                 return page, None
         return page, after
@@ -120,7 +126,7 @@ class ListObjects:
         return [whole[document["_id"]] for document in page if document["_id"] in whole and _shown(whole[document["_id"]], asked)]
 
     async def _read(
-        self, organization: str, kind: str, asked: Asked, keys: list[str | None], after: str | None
+        self, organization: str, kind: str, asked: Asked, keys: list[str | None], after: str | None, at_once: int
     ) -> tuple[list[Document], str | None]:
         """What comes next by any of the keys, in order, without a gap; and the last place up to which that is so, None at the end.
 
@@ -128,14 +134,14 @@ class ListObjects:
         """
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         bounds = _bounds(organization, asked, after)
-        fields = None if len(keys) == 1 else dict.fromkeys(("by_name", "at_sites", "name"), 1)
+        fields = None if len(keys) == 1 else dict.fromkeys(("by_name", "at_sites", "name", "staged"), 1)
         merged: dict[str, Document] = {}
         ends: list[str] = []
         for key in keys:
             wanted = {"by_name": bounds} if key is None else {"listed": key, "by_name": bounds}
-            found = await collection.find(wanted, fields).sort("by_name", -1 if asked.descending else 1).limit(asked.limit + 1).to_list()
+            found = await collection.find(wanted, fields).sort("by_name", -1 if asked.descending else 1).limit(at_once).to_list()
             merged |= {str(document["_id"]): document for document in found}
-            if len(found) > asked.limit:
+            if len(found) == at_once:
                 ends.append(_place(found[-1]))
         ordered = sorted(merged.values(), key=_place, reverse=asked.descending)
         if not ends:

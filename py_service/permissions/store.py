@@ -8,6 +8,7 @@ from typing import cast
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service.permissions.listing import object_key
+from py_service.permissions.stage import is_live, is_staged, read_live
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
@@ -41,7 +42,17 @@ async def read_records(mongo: Mongo, organization: str, first: int, last: int) -
 async def read_object(
     mongo: Mongo, organization: str, kind: str, identifier: str, session: AsyncClientSession | None = None
 ) -> Document | None:
-    """An object of this organization, also one that has ended; None when there is none, or it is another's."""
+    """An object of this organization, also one that has ended; None when there is none, it is another's, or its stage isn't live."""
+    document = await read_stored(mongo, organization, kind, identifier, session)
+    if document is None or not is_staged(document) or is_live(document, await read_live(mongo, organization, session)):
+        return document
+    return None
+
+
+async def read_stored(
+    mongo: Mongo, organization: str, kind: str, identifier: str, session: AsyncClientSession | None = None
+) -> Document | None:
+    """The same, whatever its stage: whether its id is taken."""
     document = await mongo.database[OBJECT_COLLECTIONS[kind]].find_one({"_id": object_key(organization, kind, identifier)}, session=session)
     return None if document is None or document["org"] != organization else document
 

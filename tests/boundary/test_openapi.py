@@ -17,7 +17,7 @@ from tests.boundary.test_problem_codes import listed
 # The last is what `nexkey organization create` says.
 # Told of a row of an import, or of the whole of one, in an answer that is a success.
 OF_IMPORTS = {
-    (409, "import_stopped"), (409, "import_too_large_for_one"), (409, "import_rows_refused"), (409, "name_ambiguous"),
+    (409, "import_stopped"), (409, "import_rows_refused"), (409, "name_ambiguous"),
     (422, "import_file_invalid"), (422, "import_too_many_rows"), (422, "row_malformed"),
 }  # fmt: skip
 NOT_OF_AN_OPERATION = {(404, "route_unknown"), (405, "method_not_allowed"), (422, "password_weak"), *OF_IMPORTS}

@@ -1,4 +1,4 @@
-"""Who carries out imports, against a real store: two at once, answers that are never heard, a store that doesn't take all in one."""
+"""Who carries out imports, against a real store: two at once, answers that are never heard, what is all or nothing and comes to nothing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from py_service.identity.sessions import Session
 from py_service.imports import collect
 from py_service.imports.apply import ApplyBatch
 from py_service.imports.collect import Begin, PutPart
-from py_service.imports.run import TRIES_OF_ALL, ImportRunner
+from py_service.imports.conclude import GoLive, SayRead
+from py_service.imports.run import ImportRunner
+from py_service.imports.undo import UndoBatch
 from py_service.journal.log import Log
-from py_service.permissions.change import Actor, Change, Changed
+from py_service.permissions.change import Actor, Change, Changed, View
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.listing import stored_object
@@ -47,15 +49,16 @@ class SilentBus(Bus):
 
 @dataclass
 class Unheard:
-    """A lane whose answers to batches are lost: `after` they took effect, or before they began, the first `times`."""
+    """A lane whose answers to changes of this `kind` are lost: `after` they took effect, or before they began, the first `times`."""
 
     lane: ChangeLane
     times: int
     after: bool
+    kind: type = ApplyBatch
     batches: int = 0
 
     async def submit(self, organization: str, actor: Actor | None, change: Change) -> Changed:
-        if not isinstance(change, ApplyBatch):
+        if not isinstance(change, self.kind):
             return await self.lane.submit(organization, actor, change)
         self.batches += 1
         if self.batches <= self.times:
@@ -72,9 +75,12 @@ class Stage:
     mongo: Mongo
     lanes: tuple[ChangeLane, ChangeLane]
 
-    async def begun(self, rows: int, *, all_or_nothing: bool = False, prefix: str, actor: Actor | None = None) -> str:
-        """Groups, all of them good; started. Its id."""
+    async def begun(
+        self, rows: int, *, all_or_nothing: bool = False, prefix: str, actor: Actor | None = None, refused: bool = False
+    ) -> str:
+        """Groups, all of them good, or the last one `refused`; started. Its id."""
         text = "id,name\n" + "".join(f"{prefix}-{number},Group {number}\n" for number in range(rows))
+        text += f"{prefix}-0,The same again\n" if refused else ""
         asked: Document = {"kind": "groups", "format": "csv", "all_or_nothing": all_or_nothing}
         changed = await self.lanes[0].submit(ACME, actor, Begin(None, asked, text, MAKER))
         assert changed.result is not None
@@ -149,28 +155,91 @@ async def test_an_answer_that_was_not_heard_changes_nothing(stage: Stage, after:
     assert await stage.outcomes(identifier) == [(number, "created") for number in range(1, 301)]
 
 
-async def test_what_the_store_does_not_take_in_one_change_is_refused(stage: Stage) -> None:
-    """Not tried for ever: nobody else could change anything meanwhile. Batches go on."""
-    identifier = await stage.begun(20, all_or_nothing=True, prefix="refused")
-    lane = Unheard(stage.lanes[0], 99, False)
-    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": TRIES_OF_ALL - 1}
+async def nothing_is_left(stage: Stage, identifier: str, prefix: str, rows: int) -> None:
+    """Of an import that was refused for its last row: neither in the store, nor in the memory of a process that loads it now."""
     found = await stage.found(identifier)
-    assert (found["state"], found["problem"]["code"], found["rows_applied"]) == ("refused", "import_too_large_for_one", 0)
-    assert await stage.mongo.database["groups"].count_documents({"id": {"$regex": "^refused-"}}) == 0
-    identifier = await stage.begun(20, prefix="batches")
-    lane = Unheard(stage.lanes[0], TRIES_OF_ALL + 2, False)
-    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": TRIES_OF_ALL + 2}
-    assert (await stage.found(identifier))["rows_applied"] == 20
+    assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("refused", 0, 1)
+    expected = [(number, "left_out") for number in range(1, rows + 1)] + [(rows + 1, "refused")]
+    assert await stage.outcomes(identifier) == expected
+    assert await stage.mongo.database["groups"].count_documents({"id": {"$regex": f"^{prefix}-"}}) == 0
+    records = await stage.mongo.database["changes"].find({}).to_list()
+    last = {image["id"]: image["document"] for record in sorted(records, key=lambda each: each["revision"]) for image in record["images"]}
+    assert [last[f"{prefix}-{number}"] for number in range(rows)] == [None] * rows
 
 
-async def test_what_took_effect_is_never_told_as_refused(stage: Stage) -> None:
-    """All of it was applied, and no answer was ever heard."""
-    identifier = await stage.begun(20, all_or_nothing=True, prefix="applied")
-    runner = ImportRunner(stage.mongo, Unheard(stage.lanes[0], 1, True), IMPORTED, lambda: True, check_goes_on)
-    runner._failed[f"{ACME}:{identifier}"] = TRIES_OF_ALL - 1
-    await work(runner)
+@pytest.mark.parametrize("kind", [ApplyBatch, GoLive, UndoBatch])
+@pytest.mark.parametrize("after", [True, False])
+async def test_of_all_or_nothing_no_answer_has_to_be_heard(stage: Stage, kind: type, after: bool) -> None:
+    """Its last row is refused, so that it is staged, found wanting, and undone; at each step an answer is lost."""
+    prefix = f"undone-{kind.__name__}-{after}".lower()
+    identifier = await stage.begun(300, all_or_nothing=True, prefix=prefix, refused=True)
+    lane = Unheard(stage.lanes[0], 1, after, kind)
+    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": 1}
+    await nothing_is_left(stage, identifier, prefix, 300)
+
+
+async def test_what_comes_out_of_turn_is_a_conflict(stage: Stage) -> None:
+    """As from a worker that lost its lease and doesn't know: a second stage, going live too early, undoing what was undone."""
+    one, other = [await stage.begun(20, all_or_nothing=True, prefix=prefix) for prefix in ("turn-one", "turn-other")]
+    lane = stage.lanes[0]
+    await lane.submit(ACME, None, SayRead(one, 20, 20))
+
+    async def out_of_turn(change: Change) -> bool:
+        with pytest.raises(Problem) as refused:
+            await lane.submit(ACME, None, change)
+        return refused.value.code == "conflict"
+
+    assert await out_of_turn(SayRead(other, 20, 20))
+    assert await out_of_turn(GoLive(one, check_goes_on))
+    assert await out_of_turn(UndoBatch(one, "group", 0))
+    await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on))
+    assert [(await stage.found(identifier))["state"] for identifier in (one, other)] == ["ended", "ended"]
+    assert await out_of_turn(GoLive(one, check_goes_on))
+    undone = await stage.begun(20, all_or_nothing=True, prefix="turn-undone", refused=True)
+    await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on))
+    assert await out_of_turn(UndoBatch(undone, "group", 1))
+
+
+async def test_who_made_it_has_to_stand_when_it_goes_live(stage: Stage) -> None:
+    """Every row was staged with their right; that isn't enough."""
+    identifier = await stage.begun(20, all_or_nothing=True, prefix="late-stop")
+    asked: list[int] = []
+
+    async def stands_once(view: View) -> None:
+        asked.append(view.revision)
+        if len(asked) > 1:
+            raise Problem(403, "person_suspended", "Not any more.")
+
+    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True, stands_once))
     found = await stage.found(identifier)
-    assert (found["state"], found["problem"], found["rows_applied"]) == ("ended", None, 20)
+    assert (found["state"], found["problem"]["code"], found["rows_applied"]) == ("stopped", "person_suspended", 0)
+    assert await stage.mongo.database["groups"].count_documents({"id": {"$regex": "^late-stop-"}}) == 0
+
+
+async def test_two_at_once_undo_no_row_twice(stage: Stage) -> None:
+    identifier = await stage.begun(900, all_or_nothing=True, prefix="undone-by-two", refused=True)
+    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in stage.lanes))
+    await nothing_is_left(stage, identifier, "undone-by-two", 900)
+
+
+async def test_what_is_all_or_nothing_takes_turns(stage: Stage) -> None:
+    """Two at once would have one number, and the first to end would show the other's half: so one stages, and the other waits."""
+
+    async def live() -> int:
+        organization = await stage.mongo.database["organizations"].find_one({"_id": ACME})
+        assert organization is not None
+        return int(organization.get("stages_live", 0))
+
+    before = await live()
+    begun = [await stage.begun(250, all_or_nothing=True, prefix=f"turn-{number}", refused=number == 1) for number in range(3)]
+    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in stage.lanes))
+    assert [(await stage.found(identifier))["state"] for identifier in begun] == ["ended", "refused", "ended"]
+    assert await live() == before + 2
+    stages = [
+        {document["staged"] for document in await stage.mongo.database["groups"].find({"id": {"$regex": f"^turn-{number}-"}}).to_list()}
+        for number in (0, 2)
+    ]
+    assert sorted(stages, key=min) == [{before + 1}, {before + 2}]
 
 
 async def test_who_does_not_lead_does_nothing(stage: Stage) -> None:

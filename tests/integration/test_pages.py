@@ -20,7 +20,7 @@ from py_service.errors import Problem
 from py_service.paging import write_cursor
 from py_service.permissions.listing import folded, stored_object
 from py_service.permissions.pages import CURSOR_KIND, READS_MAX, Asked, ListObjects, read_query
-from py_service.stores.indexes import make_indexes
+from py_service.stores.indexes import OBJECT_COLLECTIONS, make_indexes
 from py_service.stores.mongo import Document, Mongo
 from tests.integration.identity_support import store_server
 
@@ -39,7 +39,7 @@ class Store:
 
     def put(self, organization: str, kind: str, bodies: list[Document]) -> list[Document]:
         documents = [stored_object(organization, kind, body) for body in bodies]
-        collection = self.mongo.database[{"person": "persons", "lockdown_plan": "lockdown_plans", "door": "doors"}[kind]]
+        collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         if documents:
             self.runner.run(_insert(collection, documents))
         return documents
@@ -130,6 +130,19 @@ def test_what_is_not_for_the_caller_is_passed_over_and_the_list_goes_on(store: S
     assert [one for page in pages for one in page] == ["p000", "p050", "p100", "p150"]
     assert any(len(page) < asked.limit for page in pages[:-1])
     assert len(pages) <= 4 + 200 // (READS_MAX * (asked.limit + 1))
+
+
+def test_a_stage_that_is_not_live_is_in_no_list(store: Store) -> None:
+    """However much of it lies between what shows: pages are as full as without it."""
+    store.put("stages", "organization", [{"id": "stages", "name": "Stages", "stages_live": 2}])
+    rows = [{"id": f"p{number:03}", "name": "ada", "state": "active", "staged": 3 if number % 50 else number % 4} for number in range(200)]
+    documents = store.put("stages", "person", rows)
+    shown = [one for one in documents if one["staged"] < 3]
+    for key, chosen in ((None, None), ("stages:state=active", ("state", "active"))):
+        asked = Asked(2, None, False, "", chosen, None)
+        pages = store.pages("stages", "person", asked)
+        assert [one for page in pages for one in page] == expected(shown, asked, key)
+        assert [len(page) for page in pages] == [2, 2]
 
 
 @pytest.mark.parametrize("descending", [False, True])

@@ -61,6 +61,12 @@ def text(document: Document, field: str) -> str | None:
     return value
 
 
+def number(document: Document, field: str) -> int:
+    value = document.get(field, 0)
+    assert isinstance(value, int)
+    return value
+
+
 def texts(document: Document, field: str) -> list[str]:
     value = document.get(field, [])
     assert isinstance(value, Sequence)
@@ -111,7 +117,8 @@ class Organization:
     """One organization as a bag of documents."""
 
     def __init__(self) -> None:
-        self.bag: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
+        self.stored: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
+        self.bag = self.stored  # of what is stored, what shows
         self.met: collections.Counter[str] = collections.Counter()
         self.own_only = False  # whether what another person shared doesn't count
         """What was decided by what: tells a test whether its organizations ask everything."""
@@ -121,14 +128,24 @@ class Organization:
             kind, identifier, document = text(image, "kind"), text(image, "id"), image["document"]
             assert kind is not None and identifier is not None
             if document is None:
-                self.bag[kind].pop(identifier, None)
+                self.stored[kind].pop(identifier, None)
             else:
                 assert isinstance(document, Mapping)
-                self.bag[kind][identifier] = document
+                self.stored[kind][identifier] = document
+        self.bag = {kind: {name: found for name, found in of_kind.items() if self.shows(found)} for kind, of_kind in self.stored.items()}
+
+    def shows(self, document: Document) -> bool:
+        """What came with a stage doesn't, until the organization says that the stage is live."""
+        live = max((number(organization, "stages_live") for organization in self.stored["organization"].values()), default=0)
+        shown = number(document, "staged") <= live
+        self.met["staged and live" if shown and number(document, "staged") else "staged" if not shown else "not staged"] += 1
+        return shown
 
     def images(self) -> list[Document]:
         """A snapshot that stands for everything applied so far."""
-        return [{"kind": kind, "id": identifier, "document": document} for kind in KINDS for identifier, document in self.bag[kind].items()]
+        return [
+            {"kind": kind, "id": identifier, "document": document} for kind in KINDS for identifier, document in self.stored[kind].items()
+        ]
 
     def check(self, person_id: str, door_id: str, now_ms: int) -> Answer:
         return self.judge(person_id, door_id, now_ms).answer

@@ -76,6 +76,7 @@ INSTANTS = st.one_of(st.builds(int.__add__, st.sampled_from(TRANSITIONS), AROUND
 
 YES_MOSTLY = st.sampled_from((True,) * 15 + (False,))
 NO_MOSTLY = st.sampled_from((False,) * 30 + (True,))
+STAGED = {"staged": st.sampled_from((0,) * 12 + (1, 2, 3, 4_294_967_295))}  # what came with an import of all or nothing
 BOUND = st.sampled_from((None,) * 40 + (*TRANSITIONS[:3], *TRANSITIONS[-3:]))
 CLOCK = st.sampled_from(CLOCKS)
 PLAIN_WINDOW = st.fixed_dictionaries({"start": CLOCK, "end": st.sampled_from((*CLOCKS, "24:00"))})
@@ -115,7 +116,8 @@ GRANT = st.builds(
     one_of_fields({"person": PERSONS[:3], "group": GROUPS}),
     one_of_fields({"door": DOORS, "area": AREAS, "site": SITES}),
     st.fixed_dictionaries(
-        {"effect": st.sampled_from(("allow",) * 5 + ("deny",)), "schedule": maybe(SCHEDULES), "valid_from": BOUND, "valid_until": BOUND}
+        {"effect": st.sampled_from(("allow",) * 5 + ("deny",)), "schedule": maybe(SCHEDULES), "valid_from": BOUND, "valid_until": BOUND},
+        optional=STAGED,
     ),
     st.one_of(st.none(), PASS),
 )
@@ -136,7 +138,10 @@ SCHEDULED_MODES: st.SearchStrategy[Json] = st.lists(
 )
 LIMIT: st.SearchStrategy[Json] = st.sampled_from((None, None, 0, 2))
 DOCUMENTS: dict[str, tuple[tuple[str, ...], st.SearchStrategy[Document]]] = {
-    "organization": (("acme",), st.fixed_dictionaries({"name": st.just("Acme"), "active": YES_MOSTLY})),
+    "organization": (
+        ("acme",),
+        st.fixed_dictionaries({"name": st.just("Acme"), "active": YES_MOSTLY}, optional={"stages_live": st.integers(0, 3)}),
+    ),
     "site": (SITES, st.fixed_dictionaries({"time_zone": st.sampled_from(ZONES * 3 + (UNKNOWN_ZONE,)), "locked_down": NO_MOSTLY})),
     "area": (
         AREAS,
@@ -178,7 +183,8 @@ DOCUMENTS: dict[str, tuple[tuple[str, ...], st.SearchStrategy[Document]]] = {
                 "groups": st.lists(st.sampled_from(GROUPS), min_size=1, max_size=3),
                 "roles": st.just([]),
                 "tokens_valid_after": st.just(0),
-            }
+            },
+            optional=STAGED,
         ),
     ),
     "group": (GROUPS, st.fixed_dictionaries({"name": st.just("A group"), "includes": st.lists(st.sampled_from(GROUPS), max_size=2)})),

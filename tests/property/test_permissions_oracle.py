@@ -50,6 +50,8 @@ DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
     "giver 5: too deep",
     "only limited grants hold",
     "open by its mode alone",
+    "staged",
+    "staged and live",
     "an unlimited grant before a smaller one",
     *(f"stateful {stateful}, allowed {allowed}" for stateful in (True, False) for allowed in (True, False)),
 }

@@ -44,6 +44,7 @@ pub fn take_in(
 ) {
     match image {
         Image::Organization(document) => {
+            next.stages_live = document.as_ref().map_or(0, |document| document.stages_live);
             next.active = document.is_some_and(|document| document.active);
         }
         Image::Site(id, document) => put_site(catalog, next, id, document, touched, zones),
@@ -287,6 +288,7 @@ fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document:
         roles,
         tokens_valid_after,
         pin,
+        staged,
     } = document;
     let groups = groups
         .iter()
@@ -298,6 +300,7 @@ fn put_person(catalog: &mut Catalog, next: &mut State, id: Identifier, document:
         rules: catalog.rules_of_person(id.as_str(), next),
         roles: roles.into(),
         pin,
+        staged,
         ..Extras::default()
     };
     let suspended = state == PersonState::Suspended;

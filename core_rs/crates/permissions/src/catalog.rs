@@ -263,6 +263,7 @@ impl Catalog {
             valid_from,
             valid_until,
             pass,
+            staged,
         } = document;
         let listed = ListedGrant {
             subject: match subject {
@@ -277,6 +278,7 @@ impl Catalog {
             validity: Validity::new(valid_from, valid_until),
             schedule: schedule.map(|id| self.schedule(&id, touched)),
             pass: pass.map(Arc::new),
+            staged,
         };
         (grant, listed)
     }

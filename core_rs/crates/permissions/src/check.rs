@@ -103,7 +103,8 @@ pub fn decide_by(
 /// The same of a person and a door that were found before.
 pub fn decide_found(state: &State, person: &Person, door: &Door, now_ms: i64) -> Decision {
     let mut needs = None;
-    let outcome = active_person(state, || Some(person), &mut Silent).and_then(|person| {
+    let shown = || Some(person).filter(|person| state.shows(person.staged()));
+    let outcome = active_person(state, shown, &mut Silent).and_then(|person| {
         outcome_of(
             state,
             person,
@@ -187,7 +188,7 @@ pub fn person_by_id<'a>(
     person: &str,
     listener: &mut impl Listener,
 ) -> Result<&'a Person, Outcome> {
-    active_person(state, || state.persons.get(person), listener)
+    active_person(state, || state.person(person), listener)
 }
 
 fn active_person<'a>(
@@ -252,7 +253,8 @@ pub fn person_stands(
     }
 }
 
-/// Every rule that concerns this person at this door: on the door, its area, its site. INVARIANT: each leads to a grant of the state.
+/// Every rule that concerns this person at this door: on the door, its area, its site, as far as it shows. INVARIANT: each leads to a grant
+/// of the state.
 pub fn for_each_rule<'a>(
     state: &'a State,
     person: &'a Person,
@@ -262,7 +264,8 @@ pub fn for_each_rule<'a>(
     let mut hear_of = |link: GrantLink| {
         let grant = state.grants.get(link.handle());
         debug_assert!(grant.is_some(), "a rule without its grant");
-        grant.into_iter().for_each(&mut heard);
+        let shown = grant.filter(|grant| state.shows(grant.staged));
+        shown.into_iter().for_each(&mut heard);
     };
     let area = state.area_of(door).map(|area| &*area.rules);
     let site = state.site_of(door).map(|site| &*site.rules);
@@ -431,7 +434,7 @@ impl<'a> Hearing<'a> {
         if self.rights == Rights::Own {
             return false;
         }
-        let Some(giver) = self.state.persons.get(giver.as_str()) else {
+        let Some(giver) = self.state.person(giver.as_str()) else {
             return false;
         };
         let id = giver.id.as_str();

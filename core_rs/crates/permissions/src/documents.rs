@@ -26,6 +26,9 @@ fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 pub struct OrganizationDocument {
     /// Whether anything is allowed in it.
     pub active: bool,
+    /// Stages up to this one are live: what was imported all or nothing shows from there on.
+    #[serde(default)]
+    pub stages_live: u32,
 }
 
 /// A site.
@@ -182,6 +185,9 @@ pub struct PersonDocument {
     /// A keyed hash of the PIN; without one no PIN is right.
     #[serde(default, deserialize_with = "pin")]
     pub pin: Option<[u8; 32]>,
+    /// The stage that it came with; 0: with none.
+    #[serde(default)]
+    pub staged: u32,
 }
 
 fn pin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>, D::Error> {
@@ -339,6 +345,8 @@ struct RawGrant {
     valid_until: Option<i64>,
     #[serde(default)]
     pass: Option<PassTerms>,
+    #[serde(default)]
+    staged: u32,
 }
 
 /// What narrows a grant that came out of a pass.
@@ -403,6 +411,8 @@ pub struct GrantDocument {
     pub valid_until: Option<i64>,
     /// What narrows it, when it came out of a pass.
     pub pass: Option<PassTerms>,
+    /// The stage that it came with; 0: with none.
+    pub staged: u32,
 }
 
 impl TryFrom<RawGrant> for GrantDocument {
@@ -426,6 +436,7 @@ impl TryFrom<RawGrant> for GrantDocument {
             valid_from,
             valid_until,
             pass,
+            staged,
             ..
         } = raw;
         if pass.as_ref().is_some_and(|pass| {
@@ -441,6 +452,7 @@ impl TryFrom<RawGrant> for GrantDocument {
             valid_from,
             valid_until,
             pass,
+            staged,
         })
     }
 }

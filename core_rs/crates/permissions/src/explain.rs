@@ -164,7 +164,7 @@ fn explain_decision(
 }
 
 fn rules_of(state: &State, person: &str, door: &str, now_ms: i64) -> Option<(Vec<Rule>, usize)> {
-    let (person, door) = (state.persons.get(person)?, state.doors.get(door)?);
+    let (person, door) = (state.person(person)?, state.doors.get(door)?);
     let hearing = Hearing::new(state, door, now_ms);
     let mut rules: BTreeMap<&Identifier, Rule> = BTreeMap::new();
     for_each_rule(state, person, door, |grant| {
@@ -233,7 +233,7 @@ pub fn doors_of(
     now_ms: i64,
     listed: Listed<'_>,
 ) -> Vec<(DoorRecord, Decision)> {
-    state.persons.get(person).map_or_else(Vec::new, |person| {
+    state.person(person).map_or_else(Vec::new, |person| {
         let doors = doors_with_allow_rule(state, person);
         decided(state, person, now_ms, doors, listed)
     })
@@ -247,7 +247,7 @@ pub fn doors_open_to(
     now_ms: i64,
     listed: Listed<'_>,
 ) -> Vec<(DoorRecord, Decision)> {
-    state.persons.get(person).map_or_else(Vec::new, |person| {
+    state.person(person).map_or_else(Vec::new, |person| {
         let mut doors = doors_with_allow_rule(state, person);
         state.doors.for_each(|door| {
             if is_unlocked(state, door, now_ms)
@@ -308,5 +308,13 @@ pub fn doors_with_allow_rule<'a>(
             doors.insert(&door.id, door);
         }
     }
+    doors.retain(|_, door| holds_allow_rule(state, person, door));
     doors
+}
+
+/// Of the rules that lead here some may not show.
+fn holds_allow_rule(state: &State, person: &Person, door: &Door) -> bool {
+    let mut allows = false;
+    for_each_rule(state, person, door, |grant| allows |= !grant.denies);
+    allows
 }

@@ -18,7 +18,7 @@ impl<'a> FoundPair<'a> {
     pub fn new(state: &'a State, person: &str, door: &str) -> Option<Self> {
         Some(Self {
             state,
-            person: state.persons.get(person)?,
+            person: state.person(person)?,
             door: state.doors.get(door)?,
         })
     }

@@ -321,7 +321,7 @@ impl PermissionIndex {
     /// The keyed hash of a person's PIN.
     #[must_use]
     pub fn pin(&self, organization: &str, person: &str) -> Option<[u8; 32]> {
-        self.read(organization, |state| state?.persons.get(person)?.pin())
+        self.read(organization, |state| state?.person(person)?.pin())
     }
 
     /// What `check` answers, with the way to it.

@@ -64,6 +64,8 @@ pub struct Grant {
     pub schedule: Option<u32>,
     /// Takes instead of gives.
     pub denies: bool,
+    /// The stage that it came with; 0: with none. `State::shows` says whether it counts.
+    pub staged: u32,
 }
 
 /// A grant as rules name it: its handle, and whether it denies.
@@ -234,7 +236,9 @@ pub struct State {
     pub revision: i64,
     /// Whether the organization exists and is active.
     pub active: bool,
-    /// Persons.
+    /// Stages up to this one are live.
+    pub stages_live: u32,
+    /// Persons, also those of a stage that isn't live: who asks of one asks `person`.
     pub persons: Map<Person>,
     /// Doors by identifier.
     pub doors: Map<Door>,
@@ -282,6 +286,22 @@ fn holder_number(handle: u32) -> Option<u32> {
 }
 
 impl State {
+    /// Whether what came with this stage counts: an import that is all or nothing shows as a whole, in one revision, or never.
+    #[inline]
+    #[must_use]
+    pub fn shows(&self, staged: u32) -> bool {
+        staged <= self.stages_live
+    }
+
+    /// A person who is there for everybody.
+    #[inline]
+    #[must_use]
+    pub fn person(&self, id: &str) -> Option<&Person> {
+        self.persons
+            .get(id)
+            .filter(|person| self.shows(person.staged()))
+    }
+
     /// What an area or a site is called that was ever named.
     #[must_use]
     pub fn place_name(&self, handle: u32) -> Option<&Identifier> {

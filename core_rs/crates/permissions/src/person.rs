@@ -24,6 +24,8 @@ pub struct Person {
     groups: Groups,
     /// Suspended persons pass nowhere.
     pub suspended: bool,
+    /// Came with a stage, which is beside the record.
+    is_staged: bool,
     extras: Option<Arc<Extras>>,
 }
 
@@ -40,6 +42,8 @@ pub struct Extras {
     pub roles: Box<[HeldRole]>,
     /// Keyed hash of the PIN.
     pub pin: Option<[u8; 32]>,
+    /// The stage that the person came with; 0: with none.
+    pub staged: u32,
     /// Sorted handles of direct groups, when they don't fit into the record.
     pub groups: Box<[u32]>,
 }
@@ -52,6 +56,7 @@ impl Default for Extras {
             rules: Box::default(),
             roles: Box::default(),
             pin: None,
+            staged: 0,
             groups: Box::default(),
         }
     }
@@ -66,7 +71,7 @@ impl Extras {
             self.roles.is_empty(),
             self.groups.is_empty(),
         ];
-        let any = bounds || self.pin.is_some() || lists.contains(&false);
+        let any = bounds || self.staged != 0 || self.pin.is_some() || lists.contains(&false);
         any.then(|| Arc::new(self))
     }
 }
@@ -89,6 +94,7 @@ impl Person {
             id,
             groups,
             suspended,
+            is_staged: extras.staged != 0,
             extras: extras.kept(),
         }
     }
@@ -158,6 +164,18 @@ impl Person {
             .as_ref()
             .map(|extras| &*extras.roles)
             .unwrap_or_default()
+    }
+
+    /// The stage that the person came with; 0: with none. `State::shows` says whether it counts.
+    #[inline]
+    #[must_use]
+    pub fn staged(&self) -> u32 {
+        if !self.is_staged {
+            return 0;
+        }
+        self.extras
+            .as_ref()
+            .map_or(u32::MAX, |extras| extras.staged)
     }
 
     /// Keyed hash of the PIN.

@@ -183,7 +183,7 @@ impl<'a> Comparison<'a> {
     fn ask_everywhere(&mut self, person: &Identifier, free: &BTreeSet<Identifier>) {
         let mut doors: BTreeSet<&Identifier> = free.iter().collect();
         for state in self.states {
-            if let Some(person) = state.persons.get(person.as_str()) {
+            if let Some(person) = state.person(person.as_str()) {
                 doors.extend(doors_with_allow_rule(state, person).into_keys());
             }
         }

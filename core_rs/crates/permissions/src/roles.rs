@@ -217,7 +217,7 @@ pub fn authenticate(
     if !state.active {
         return Some("organization_suspended");
     }
-    match state.persons.get(subject) {
+    match state.person(subject) {
         None => Some("person_unknown"),
         Some(person) if person.suspended => Some("person_suspended"),
         Some(person) if at_ms < person.tokens_valid_after_ms() => Some("token_revoked"),
