@@ -83,6 +83,7 @@ class Response:
 
 Handler = Callable[[Request], Awaitable[Response]]
 Quota = Literal["none", "sign-in", "open", "unlock", "request"]
+AnswerHeader = Literal["Content-Security-Policy", "Referrer-Policy", "Vary", "X-Content-Type-Options"]
 RequestHeader = Literal["If-Match", "If-None-Match", "Idempotency-Key", "Prefer", "X-Nexkey-Assertion"]
 
 
@@ -102,7 +103,8 @@ class Operation:
     `permission`: what a role of the caller's has to include (docs/protocols/documents.md); None: no role is asked for.
     `api_keys`: whether API keys may ask; None: where a role's permission is needed.
     `codes`: further problems, as "409 in_use". Those that follow from the route, the body and the parameters aren't repeated here.
-    `members`: by status, what else such a problem may tell. `etag`: its answers carry an ETag.
+    `members`: by status, what else such a problem may tell. `etag`: its answers carry an ETag. `tells`: further headers that
+    its answers always carry; those that follow from the route aren't repeated here.
     `example`: a body that is taken, where the examples of its fields don't make one; `shows`: likewise members of answers, by status.
     `detail`: what else a reader has to know.
     """
@@ -120,6 +122,7 @@ class Operation:
     members: Mapping[int, Any] = field(default_factory=dict)
     shows: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     etag: bool = False
+    tells: tuple[AnswerHeader, ...] = ()
     api_keys: bool | None = None
     example: Mapping[str, object] | None = None
     detail: str = ""

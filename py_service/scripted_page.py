@@ -6,9 +6,10 @@ import base64
 import hashlib
 from importlib import resources
 
-from py_service.exchange import Request, Response
+from py_service.exchange import AnswerHeader, Request, Response
 
 HTML = "text/html; charset=utf-8"
+PAGE_HEADERS: tuple[AnswerHeader, ...] = ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy")
 
 
 class ScriptedPage:

@@ -23,7 +23,7 @@ from py_service.errors import Problem
 from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
 
 _BODY_BYTES_MAX = 8_192
-_REFUSED = ("401 assertion_refused",)
+_REFUSED = ("401 assertion_refused", "403 organization_suspended")
 TOKEN = Operation("A token for the gateway", "Devices at work", {200: GatewayToken}, TokenBody, codes=_REFUSED)
 TIME = Operation("The time, signed for one lock", "Devices at work", {200: SignedTime}, TimeBody, codes=_REFUSED)
 CONFIGURATION = Operation(

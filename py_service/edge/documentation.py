@@ -12,13 +12,18 @@ import msgspec
 from py_service.edge.openapi.document import make_document
 from py_service.edge.openapi.page import SECURITY_POLICY, make_page
 from py_service.exchange import Media, Operation, Request, Response, Route
+from py_service.scripted_page import PAGE_HEADERS
 
 _TAG = "This document"
 DOCUMENT = Operation(
-    "The API as an OpenAPI 3.1 document", _TAG, {200: Media("application/json"), 304: None}, headers=("If-None-Match",), etag=True
-)
+    "The API as an OpenAPI 3.1 document", _TAG, {200: Media("application/json"), 304: None}, headers=("If-None-Match",), etag=True,
+    tells=("Vary",),
+)  # fmt: skip
 _HTML = "text/html; charset=utf-8"
-PAGE = Operation("The API as a page for people", _TAG, {200: Media(_HTML), 304: None}, headers=("If-None-Match",), etag=True)
+PAGE = Operation(
+    "The API as a page for people", _TAG, {200: Media(_HTML), 304: None}, headers=("If-None-Match",), etag=True,
+    tells=("Vary", *PAGE_HEADERS),
+)  # fmt: skip
 _CACHED = {"cache-control": "public, max-age=60", "vary": "accept-encoding"}
 _PAGE_HEADERS = {"content-security-policy": SECURITY_POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 

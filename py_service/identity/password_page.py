@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from py_service.exchange import Media, Operation, Route
-from py_service.scripted_page import HTML, ScriptedPage
+from py_service.scripted_page import HTML, PAGE_HEADERS, ScriptedPage
 
 PASSWORD_PAGE = ScriptedPage("py_service.identity", "password_page")
 _DETAIL = (
     "The token stands behind `#` and isn't sent with this request; the page's script sends it with the password that its reader chooses."
 )
-INVITED = Operation("The page behind the link of an invitation", "Sign-in", {200: Media(HTML)}, detail=_DETAIL)
-FORGOTTEN = Operation("The page behind the link to a new password", "Sign-in", {200: Media(HTML)}, detail=_DETAIL)
+INVITED = Operation("The page behind the link of an invitation", "Sign-in", {200: Media(HTML)}, tells=PAGE_HEADERS, detail=_DETAIL)
+FORGOTTEN = Operation("The page behind the link to a new password", "Sign-in", {200: Media(HTML)}, tells=PAGE_HEADERS, detail=_DETAIL)
 
 
 def page_routes() -> list[Route]:

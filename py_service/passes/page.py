@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from py_service.exchange import Media, Operation, Route
-from py_service.scripted_page import HTML, ScriptedPage
+from py_service.scripted_page import HTML, PAGE_HEADERS, ScriptedPage
 
 PASS_PAGE = ScriptedPage("py_service.passes", "page")
 PAGE = Operation(
-    "The page behind the link of a pass", "Passes", {200: Media(HTML)},
+    "The page behind the link of a pass", "Passes", {200: Media(HTML)}, tells=PAGE_HEADERS,
     detail="The token stands behind `#` and isn't sent with this request; the page's script accepts the pass, when its reader says so.",
 )  # fmt: skip
 

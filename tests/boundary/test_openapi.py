@@ -11,7 +11,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from py_service.edge.limits import Limits
 from py_service.stores.indexes import OBJECT_COLLECTIONS
-from tests.boundary.openapi_document import contents, document, operations, resolved, routes, validator
+from tests.boundary.openapi_document import Document, contents, document, operations, resolved, routes, validator
 from tests.boundary.test_problem_codes import listed
 
 # The last is what `nexkey organization create` says.
@@ -20,6 +20,7 @@ OF_IMPORTS = {
     (409, "import_stopped"), (409, "import_rows_refused"), (409, "name_ambiguous"),
     (422, "import_file_invalid"), (422, "import_too_many_rows"), (422, "row_malformed"),
 }  # fmt: skip
+PAGES = ("/docs", "/pass", "/accept-invitation", "/reset-password")
 NOT_OF_AN_OPERATION = {(404, "route_unknown"), (405, "method_not_allowed"), (422, "password_weak"), *OF_IMPORTS}
 
 
@@ -55,20 +56,60 @@ def test_every_parameter_of_a_path_is_described_and_every_operation_says_who_may
     assert any(one.operation["security"] for one in operations())
 
 
-def test_every_answer_names_the_request() -> None:
+def test_every_answer_says_which_headers_it_carries() -> None:
+    """By docs/protocols/http.md; `tests/e2e/conformance.py` holds what the running service answers against it."""
+    sometimes: set[tuple[str, str]] = set()
     for one in operations():
+        route, metered = one.route, one.route.quota != "none"
         for status, response in one.operation["responses"].items():
-            assert "X-Request-Id" in resolved(response)["headers"], (one.name, status)
-            if status in ("429", "503"):
-                assert "Retry-After" in resolved(response)["headers"], one.name
-            if one.route.quota != "none":
-                assert {"RateLimit", "RateLimit-Policy"} <= resolved(response)["headers"].keys(), (one.name, status)
+            headers = {name: resolved(found) for name, found in resolved(response)["headers"].items()}
+            codes = codes_in(response)
+            expected = {
+                "X-Request-Id": True,
+                "Cache-Control": True,
+                "RateLimit": metered,
+                "RateLimit-Policy": metered,
+                "Retry-After": status in ("429", "503") or "idempotency_key_in_flight" in codes,
+                "WWW-Authenticate": status == "401",
+                "ETag": route.about.etag and status < "400",
+                "Location": status == "201",
+                "Idempotent-Replayed": route.keyed and status < "400",
+                "Vary": one.path in ("/docs", "/v1/openapi.json") and status < "400",
+                **dict.fromkeys(
+                    ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"), one.path in PAGES and status < "400"
+                ),
+            }
+            assert headers.keys() == {name for name, there in expected.items() if there}, (one.name, status)
+            sometimes |= {(name, status) for name, found in headers.items() if not found["required"]}
+            if "Retry-After" in headers and status == "409":
+                assert headers["Retry-After"]["required"] == (codes == ["idempotency_key_in_flight"]), one.name
         assert ("429" in one.operation["responses"]) == (one.path not in Limits().always_open), one.name
         assert one.operation.get("x-nexkey-quota", "none") == one.route.quota
+    before_the_quota = {(name, status) for name in ("RateLimit", "RateLimit-Policy") for status in ("400", "403", "500", "503")}
+    replayed = {("Idempotent-Replayed", status) for status in ("200", "201", "202", "204")}
+    assert sometimes - replayed == {("Retry-After", "409"), *before_the_quota}
     quotas = {(one.route.access, one.route.quota) for one in operations()}
     assert quotas == {
         ("person", "request"), ("person", "unlock"), ("person", "sign-in"), ("anyone", "open"), ("anyone", "sign-in"), ("anyone", "none"),
     }  # fmt: skip
+
+
+def test_problems_of_the_same_codes_are_shared_only_with_the_same_headers() -> None:
+    """What isn't counted by a quota says nothing of one, though its codes are those of others."""
+    uncounted = resolved(document()["paths"]["/readyz"]["get"]["responses"]["413"])
+    counted = resolved(document()["paths"]["/docs"]["get"]["responses"]["413"])
+    assert codes_in(uncounted) == codes_in(counted)
+    assert counted["headers"].keys() - uncounted["headers"].keys() == {"RateLimit", "RateLimit-Policy"}
+
+
+def codes_in(response: Document) -> list[str]:
+    """Of a problem; of another answer none."""
+    for media in resolved(response).get("content", {}).values():
+        schema = media["schema"]
+        coded = schema["allOf"][0] if "allOf" in schema else schema
+        codes: list[str] = coded.get("properties", {}).get("code", {}).get("enum", [])
+        return codes
+    return []
 
 
 def test_every_example_fits_its_schema() -> None:
@@ -104,10 +145,7 @@ def test_the_codes_of_the_document_are_those_of_the_protocol() -> None:
     found: set[tuple[int, str]] = set()
     for one in operations():
         for status, response in one.operation["responses"].items():
-            for media in resolved(response).get("content", {}).values():
-                schema = media["schema"]
-                coded = schema["allOf"][0] if "allOf" in schema else schema
-                found |= {(int(status), code) for code in coded.get("properties", {}).get("code", {}).get("enum", [])}
+            found |= {(int(status), code) for code in codes_in(response)}
     kinds = {*OBJECT_COLLECTIONS, "attempt", "import", "part"} - {"door"}
     unknown = {(404, f"{kind}_unknown") for kind in kinds}
     assert found - unknown - (listed() - {(404, "<object>_unknown")}) == set(), "not in docs/protocols/http.md"

@@ -11,7 +11,8 @@ import jsonschema_rs
 from tests.e2e.running import Service
 
 Document = dict[str, Any]
-ALWAYS = {"ETag", "Location", "Retry-After", "RateLimit", "RateLimit-Policy"}
+OF_HTTP = {"content-type", "content-length", "content-encoding", "date", "server", "connection", "transfer-encoding"}  # and of its server
+OF_EVERY_ANSWER = {"x-request-id", "cache-control"}
 NOT_OF_AN_OPERATION = {404: "route_unknown", 405: "method_not_allowed"}
 
 
@@ -37,23 +38,39 @@ class Conformance:
         self.checked += 1
         request = answer.request
         name = f"{request.method} {request.url.path} -> {answer.status_code} {answer.text[:300]}"
-        assert re.fullmatch("[A-Za-z0-9_-]{1,64}", answer.headers.get("x-request-id", "")), name
         path = next((path for pattern, path in self._patterns if pattern.fullmatch(request.url.path)), None)
         methods = {} if path is None else self.document["paths"][path]
         operation = methods.get(request.method.lower())
         if path is None or operation is None:
             assert answer.json()["code"] == NOT_OF_AN_OPERATION.get(answer.status_code), name
+            own = OF_EVERY_ANSWER | ({"allow"} if answer.status_code == 405 else set())
+            assert set(answer.headers) - OF_HTTP == own, name
             return
         documented = operation["responses"].get(str(answer.status_code))
         if documented is None and answer.status_code == 404 and answer.json()["code"] == "route_unknown":
             return  # an id that makes another path of it
         assert documented is not None, f"not in the document: {name}"
         response = self.resolved(documented)
-        # What is left of a quota isn't told before it is known whose it is.
-        always = ALWAYS if answer.status_code < 400 else ALWAYS - {"RateLimit", "RateLimit-Policy"}
-        missing = {header for header in always if header in response["headers"] and header not in answer.headers}
-        assert not missing, f"without {missing}: {name}"
+        self._check_headers(response, answer, name)
         self._check_content(operation, response, answer, name)
+
+    def _check_headers(self, response: Document, answer: httpx.Response, name: str) -> None:
+        """Both ways: what has to be there is, nothing else is, and each says what it may say."""
+        described = {header.lower(): self.resolved(found) for header, found in response["headers"].items()}
+        missing = {header for header, found in described.items() if found["required"]} - set(answer.headers)
+        assert not missing, f"without {missing}: {name}"
+        untold = set(answer.headers) - OF_HTTP - described.keys()
+        assert not untold, f"the document doesn't know {untold}: {name}"
+        for header in described.keys() & set(answer.headers):
+            schema, sent = described[header]["schema"], answer.headers.get_list(header)
+            assert len(sent) == 1, f"{header} more than once: {name}"
+            value = int(sent[0]) if schema["type"] == "integer" else sent[0]
+            assert jsonschema_rs.is_valid(schema, value), f"{header}: {value} is not in the document: {name}"
+        # Where the document says "sometimes", the protocol (docs/protocols/http.md) says when.
+        if answer.status_code == 409:
+            in_flight = answer.json()["code"] == "idempotency_key_in_flight"
+            assert ("retry-after" in answer.headers) == in_flight, name
+        assert "idempotent-replayed" not in answer.headers or "idempotency-key" in answer.request.headers, name
 
     def _check_content(self, operation: Document, response: Document, answer: httpx.Response, name: str) -> None:
         content = response.get("content", {})

@@ -43,9 +43,12 @@ class Proxy(Protocol):
         ...
 
 
+Hook = Callable[[httpx.Response], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class Service:
-    """What a test needs of a running service."""
+    """What a test needs of a running service. `hook` sees every answer of every client that is made once it is set."""
 
     stack: Stack
     supervisor: Supervisor
@@ -57,6 +60,7 @@ class Service:
     notices: list[Notice]
     moves_file: Path
     fleet: Fleet | None = None
+    hook: Hook | None = None
 
     @property
     def url(self) -> str:
@@ -81,11 +85,12 @@ class Service:
         """The processes that Granian started to serve requests."""
         return children_of(self.supervisor.pid("api"))
 
-    def client(self, connections: int = 64, hook: Callable[[httpx.Response], Awaitable[None]] | None = None) -> httpx.AsyncClient:
-        """A client of the api. Its connections stay open for as long as the service lets them. `hook` sees every answer."""
+    def client(self, connections: int = 64, hook: Hook | None = None) -> httpx.AsyncClient:
+        """A client of the api. Its connections stay open for as long as the service lets them. `hook` takes the place of the service's."""
+        hooks = [found for found in (hook or self.hook,) if found is not None]
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=50.0)
         return httpx.AsyncClient(
-            base_url=self.url, timeout=15.0, limits=limits, trust_env=False, verify=False, event_hooks={"response": [hook] if hook else []}
+            base_url=self.url, timeout=15.0, limits=limits, trust_env=False, verify=False, event_hooks={"response": hooks}
         )  # http: no certificates to load
 
     @contextlib.asynccontextmanager

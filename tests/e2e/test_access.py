@@ -14,6 +14,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected, standing
 from tests.e2e.manager import DOOR, Manager, stranger, unlocks
 from tests.e2e.running import Service, running_service
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     async with running_service(tmp_path_factory.mktemp("access"), doors=6, strangers=8) as running:
+        running.hook = (await conformance_of(running)).hook
         yield running
         await projected(running)
         assert await faults_in_the_books(running) == []

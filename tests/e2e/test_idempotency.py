@@ -84,6 +84,7 @@ async def line(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Line]:
         MongoProxy() as mongo,
         running_service(folder, locks=False, strangers=2, mongo_through=mongo) as service,
     ):
+        service.hook = (await conformance_of(service)).hook
         async with service.client() as client:
             roles = {"roles": [{"role": "admin", "sites": None}]}
             made = await client.put(f"/v1/persons/{MANAGER}/roles", json=roles, headers=service.owner())

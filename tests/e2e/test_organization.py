@@ -25,6 +25,7 @@ from py_service.organizations import NewOrganization
 from py_service.simulators.fleet import FleetOptions, running_fleet
 from py_service.simulators.lock import LockIdentity
 from py_service.supervise.environment import API_FIELDS, settings_environment
+from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected, read_journal
 from tests.e2e.running import Service, running_service, until
 
@@ -37,6 +38,7 @@ SEED = bytes(range(32))
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     async with running_service(tmp_path_factory.mktemp("organization"), doors=2, locks=False) as running:
+        running.hook = (await conformance_of(running)).hook
         yield running
         await projected(running)
         assert await faults_in_the_books(running) == []

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from py_service.permissions.listing import stored_object
 from py_service.permissions.pass_tree import PASSES_BELOW_MAX
+from tests.e2e.conformance import conformance_of
 from tests.e2e.running import running_service, until
 from tests.e2e.sharing import NO_GRANT, OPENED, SITE, Passes, at, doors_of, refused
 
@@ -25,8 +26,10 @@ USED_UP = (403, "pass_used_up")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def passes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Passes]:
-    async with running_service(tmp_path_factory.mktemp("passed-on"), strangers=4, doors=20) as service, service.client() as http:
-        yield Passes(service, http, await doors_of(service, SITE))
+    async with running_service(tmp_path_factory.mktemp("passed-on"), strangers=4, doors=20) as service:
+        service.hook = (await conformance_of(service)).hook
+        async with service.client() as http:
+            yield Passes(service, http, await doors_of(service, SITE))
 
 
 async def passed_on(passes: Passes, given: dict[str, Any], holder: str, **terms: object) -> dict[str, Any]:

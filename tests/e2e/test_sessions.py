@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 from py_service.demo.organization import Role
 from py_service.identity.end_sessions import FORGOTTEN_AFTER_MS
 from py_service.identity.sessions import COLLECTION, Session
+from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected
 from tests.e2e.manager import DOOR
 from tests.e2e.running import TOKEN_MS, Service, running_service, until
@@ -33,6 +34,7 @@ REVOKED = (401, "token_revoked")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     async with running_service(tmp_path_factory.mktemp("sessions"), doors=2, locks=False) as running:
+        running.hook = (await conformance_of(running)).hook
         yield running
         await projected(running)
         assert await faults_in_the_books(running) == []

@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 
 from py_service.permissions.listing import stored_object
 from py_service.stores.mongo import Document
+from tests.e2e.conformance import conformance_of
 from tests.e2e.mute_lock import mute_lock, say
 from tests.e2e.running import Service, running_service, until
 
@@ -56,6 +57,7 @@ async def give_passes(database: AsyncDatabase[Document]) -> None:
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     folder = tmp_path_factory.mktemp("stateful")
     async with running_service(folder, strangers=len(GUESTS), doors=48, absent=1, prepare=give_passes) as running:
+        running.hook = (await conformance_of(running)).hook
         yield running
 
 

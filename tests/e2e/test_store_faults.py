@@ -22,6 +22,7 @@ import pytest_asyncio
 from py_service.journal.keeper import close_dead_logs
 from py_service.stores.mongo import Mongo
 from py_service.supervise.ready import workers_ready
+from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected, read_journal, read_projection, unauthorized_moves
 from tests.e2e.running import Service, random_key, running_service, until
 
@@ -72,6 +73,7 @@ async def _hold_successor(service: Service, name: str, dead: int) -> int:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     async with running_service(tmp_path_factory.mktemp("faults"), strangers=4, doors=6) as running:
+        running.hook = (await conformance_of(running)).hook
         yield running
 
 

@@ -36,12 +36,13 @@ ABSENT = 2
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     async with running_service(tmp_path_factory.mktemp("unlock"), strangers=4, absent=ABSENT) as running:
+        running.hook = (await conformance_of(running)).hook
         yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def phone(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with service.client(hook=(await conformance_of(service)).hook) as client:
+    async with service.client() as client:
         yield client
 
 

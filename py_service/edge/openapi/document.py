@@ -10,7 +10,8 @@ from zlib import crc32
 import msgspec
 
 from py_service._core_rs import __version__
-from py_service.edge.openapi.operation import ANSWER_HEADERS, PROBLEM_TYPE, REFERENCE, make_operation
+from py_service.edge.openapi.headers import components
+from py_service.edge.openapi.operation import PROBLEM_TYPE, REFERENCE, make_operation
 from py_service.edge.openapi.problems import PROBLEM
 from py_service.edge.openapi.schemas import Schemas
 from py_service.exchange import Media, Route
@@ -53,7 +54,7 @@ def make_document(routes: Sequence[Route]) -> dict[str, Any]:
         "components": {
             "schemas": {**schemas.components, "Problem": PROBLEM},
             "responses": _share_problems(paths),
-            "headers": {name: {"description": text, "schema": schema} for name, (schema, text) in ANSWER_HEADERS.items()},
+            "headers": components(),
             "securitySchemes": {"bearer": BEARER, "api_key": API_KEY},
         },
     }
@@ -84,7 +85,9 @@ def _share_problems(paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for (responses, status), text in zip(places, texts, strict=True):
         if often[text] > 1:
             name = _name(status, responses[status])
-            shared[name] = responses[status]
+            if shared.setdefault(name, responses[status]) != responses[status]:  # the same codes with other headers
+                name = f"{name}.{crc32(text):08x}"
+                shared[name] = responses[status]
             responses[status] = {"$ref": f"{REFERENCE}/responses/{name}"}
     return dict(sorted(shared.items()))
 

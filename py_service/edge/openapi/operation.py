@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from py_service.edge.openapi.examples import example_of
+from py_service.edge.openapi.headers import Headers, headers_of_answer, headers_of_problem
 from py_service.edge.openapi.problems import codes_of, problem_example
 from py_service.edge.openapi.schemas import Schema, Schemas
 from py_service.exchange import Media, Route
@@ -33,22 +34,6 @@ REQUEST_HEADERS: dict[str, tuple[Schema, bool, str]] = {
     ),
     "X-Nexkey-Assertion": ({"type": "string", "minLength": 1}, True, "The device's assertion (docs/protocols/tokens.md)."),
 }  # fmt: skip
-ANSWER_HEADERS: dict[str, tuple[Schema, str]] = {
-    "X-Request-Id": ({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "The request's own id if it sent a good one, else a new one."),
-    "ETag": ({"type": "string"}, "Of what was read or written, for `If-Match`."),
-    "Location": ({"type": "string"}, "Of what was made."),
-    "Retry-After": ({"type": "integer", "minimum": 0}, "Seconds after which another try makes sense."),
-    "RateLimit-Policy": (
-        {"type": "string", "examples": ['"request";q=1200;w=60']},
-        "The quota: `q` requests in `w` seconds, by draft-ietf-httpapi-ratelimit-headers-11.",
-    ),
-    "RateLimit": (
-        {"type": "string", "examples": ['"request";r=1199;t=1']},
-        "What is left of it: `r` requests; whole again in `t` seconds (with none left: the next one is taken in `t` seconds).",
-    ),
-    "WWW-Authenticate": ({"type": "string"}, "RFC 6750."),
-    "Idempotent-Replayed": ({"type": "string", "enum": ["true"]}, "This is the recorded answer of an earlier request with the same key."),
-}
 
 
 def operation_id(route: Route) -> str:
@@ -124,10 +109,7 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
     about = route.about
     made: dict[str, Any] = {}
     for status, answer in sorted(about.answers.items()):
-        names = ["X-Request-Id", *_metered(route), *(["ETag"] if about.etag else []), *(["Location"] if status == 201 else [])]
-        if route.keyed:
-            names.append("Idempotent-Replayed")
-        response: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
+        response: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": headers_of_answer(route, status)}
         if isinstance(answer, Media):
             response["content"] = {
                 answer.content_type: {"schema": {"type": "object" if answer.content_type.endswith("json") else "string"}}
@@ -139,18 +121,14 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
         made[str(status)] = response
     for status, codes in codes_of(route, schemas).items():
         members = schemas.of(about.members[status]) if status in about.members else None
-        response = _problem(schemas, status, codes, members, about.shows.get(status, {}))
-        response["headers"] |= _headers(_metered(route))
-        made[str(status)] = response
+        headers = headers_of_problem(route, status, codes)
+        made[str(status)] = _problem(schemas, status, codes, headers, members, about.shows.get(status, {}))
     return made
 
 
-def _metered(route: Route) -> list[str]:
-    return [] if route.quota == "none" else ["RateLimit-Policy", "RateLimit"]
-
-
-def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | None, known: Mapping[str, object]) -> dict[str, Any]:
-    names = ["X-Request-Id", *(["Retry-After"] if status in (429, 503) else []), *(["WWW-Authenticate"] if status == 401 else [])]
+def _problem(
+    schemas: Schemas, status: int, codes: list[str], headers: Headers, members: Schema | None, known: Mapping[str, object]
+) -> dict[str, Any]:
     schema: Schema = {"$ref": f"{REFERENCE}/schemas/Problem", "properties": {"code": {"enum": codes}}}
     more = {} if members is None else example_of(schemas, members, known)
     if members is not None:
@@ -159,8 +137,4 @@ def _problem(schemas: Schemas, status: int, codes: list[str], members: Schema | 
         schema = {"allOf": [schema, {"anyOf": [members, of_edge]} if PERSON_NEEDED in codes else members]}
     content = {"schema": schema, "example": problem_example(status, str(known.get("code", codes[0])), more)}
     described = ", ".join(f"`{code}`" for code in codes)
-    return {"description": f"{HTTPStatus(status).phrase}: {described}", "headers": _headers(names), "content": {PROBLEM_TYPE: content}}
-
-
-def _headers(names: list[str]) -> dict[str, Any]:
-    return {name: {"$ref": f"{REFERENCE}/headers/{name}"} for name in names}
+    return {"description": f"{HTTPStatus(status).phrase}: {described}", "headers": headers, "content": {PROBLEM_TYPE: content}}
