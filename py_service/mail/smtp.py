@@ -62,7 +62,13 @@ class SmtpMailer:
             raise _told(error.code, error) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             # Also a login or a sender that the server refuses: that is ours to mend, and the mail waits for it.
-            raise MailWaits(type(error).__name__) from None
+            raise MailWaits(_types_of(error)) from None
+
+
+def _types_of(error: Exception) -> str:
+    """With what lies behind it: that no connection was made says less than that the certificate was another host's."""
+    behind = error.__cause__
+    return type(error).__name__ if behind is None else f"{type(error).__name__}: {type(behind).__name__}"
 
 
 def _told(code: int, error: Exception) -> Exception:

@@ -35,6 +35,7 @@ from tests.unit.identity_support import NOW_MS, Clock
 
 __all__ = ["identity_store_url", "mongo"]
 
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # of the mail server, which has it from the start
 SENDER = "Nexkey <keys@nexkey.example>"
 MAIL = Mail("ada@acme.example", "Zutritt für Ada", "Hallo Ada,\n\nhttps://keys.example/x#secret\n")
 
@@ -243,10 +244,14 @@ async def test_no_line_is_smuggled_into_a_header(tmp_path: Path, mail: Mail) -> 
 
 
 class Server:
-    """A mail server that keeps what it takes, and refuses addresses that begin with `no` for good, with `later` for now."""
+    """A mail server that keeps what it takes, and refuses addresses that begin with `no` for good, with `later` for now.
+
+    `shown`: the passwords that it heard.
+    """
 
     def __init__(self) -> None:
         self.taken: list[tuple[bool, Envelope]] = []
+        self.shown: list[bytes] = []
 
     async def handle_RCPT(  # noqa: N802  aiosmtpd's name for it
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -259,29 +264,46 @@ class Server:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name for it
-        self.taken.append((session.ssl is not None, envelope))
+        self.taken.append((server.transport is not None and server.transport.get_extra_info("sslcontext") is not None, envelope))
         return "250 taken"
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
+    """For the name by which the server is asked."""
+    return certified(tmp_path_factory.mktemp("tls"), "localhost")
+
+
+@pytest.fixture(scope="module")
+def certificate_of_another(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return certified(tmp_path_factory.mktemp("other"), "mail.other.example")
+
+
+def certified(folder: Path, host: str) -> tuple[Path, Path]:
+    """A key and a certificate that vouches for itself."""
     key, made = folder / "key.pem", folder / "certificate.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subject = ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
     options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(made)]
     subprocess.run(["openssl", "req", *options, *subject], check=True, capture_output=True)
     return key, made
 
 
 @contextlib.contextmanager
-def mail_server(server: Server, tls: ssl.SSLContext | None, *, login: tuple[bytes, bytes] | None = None) -> Iterator[int]:
-    def authenticated(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
-        return AuthResult(success=(getattr(data, "login", b""), getattr(data, "password", b"")) == login)
+def mail_server(
+    keeper: Server, tls: ssl.SSLContext | None, *, login: tuple[bytes, bytes] | None = None, scheme: str = "smtp"
+) -> Iterator[int]:
+    """`tls`: what it offers by STARTTLS; as `smtps`, what it begins with."""
 
-    options: dict[str, Any] = {"tls_context": tls} if tls else {}
+    def authenticated(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
+        shown = (getattr(data, "login", b""), getattr(data, "password", b""))
+        keeper.shown.append(shown[1])
+        return AuthResult(success=shown == login, handled=False)  # `handled` would leave the refusal unsaid, and the client waiting for it
+
+    options: dict[str, Any] = {"ssl_context" if scheme == "smtps" else "tls_context": tls} if tls else {}
     if login:
-        options |= {"authenticator": authenticated, "auth_required": True}
-    controller = Controller(server, "localhost", free_port(), **options)
+        # It doesn't count what it begins with as encrypted.
+        options |= {"authenticator": authenticated, "auth_required": True, "auth_require_tls": scheme == "smtp"}
+    controller = Controller(keeper, "localhost", free_port(), **options)
     controller.start()
     try:
         yield controller.port
@@ -294,6 +316,10 @@ def trusted(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> 
     """The server's side; clients trust its certificate."""
     key, made = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    return served_with(key, made)
+
+
+def served_with(key: Path, made: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(made, key)
     return context
@@ -304,12 +330,15 @@ def _bytes(envelope: Envelope) -> bytes:
     return envelope.content
 
 
-async def test_a_mail_goes_out_over_starttls_with_a_login(trusted: ssl.SSLContext) -> None:
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_a_mail_goes_out_encrypted_with_a_login(trusted: ssl.SSLContext, scheme: str) -> None:
+    """By STARTTLS (RFC 3207), or with TLS from the first byte on (RFC 8314)."""
     server = Server()
-    with mail_server(server, trusted, login=(b"us er", b"p:w@d")) as port:
-        await SmtpMailer.at(f"smtp://us%20er:p%3Aw%40d@localhost:{port}", SENDER).send(MAIL)
-        with pytest.raises(MailWaits):
-            await SmtpMailer.at(f"smtp://user:wrong@localhost:{port}", SENDER).send(MAIL)
+    with mail_server(server, trusted, login=(b"us er", b"p:w@d"), scheme=scheme) as port:
+        await SmtpMailer.at(f"{scheme}://us%20er:p%3Aw%40d@localhost:{port}", SENDER).send(MAIL)
+        with pytest.raises(MailWaits, match="SMTPAuthenticationError"):
+            await SmtpMailer.at(f"{scheme}://user:wrong@localhost:{port}", SENDER).send(MAIL)
+    assert server.shown[0] == b"p:w@d" and set(server.shown[1:]) == {b"wrong"}
     [(encrypted, envelope)] = server.taken
     assert encrypted
     assert (envelope.mail_from, envelope.rcpt_tos) == ("keys@nexkey.example", ["ada@acme.example"])
@@ -330,14 +359,22 @@ async def test_without_starttls_nothing_goes_out_unless_it_was_said(certificate:
     assert [encrypted for encrypted, _ in server.taken] == [False]
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: tuple[Path, Path]) -> None:
-    key, made = certificate
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(made, key)
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+@pytest.mark.parametrize("wrong", ["nobody vouches", "another name"])
+async def test_a_server_that_is_not_proved_hears_neither_mail_nor_password(
+    certificate: tuple[Path, Path], certificate_of_another: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, scheme: str, wrong: str
+) -> None:
+    """Its certificate is trusted by nobody here, or trusted and of another host."""
+    key, made = certificate if wrong == "nobody vouches" else certificate_of_another
+    if wrong == "another name":
+        monkeypatch.setenv("SSL_CERT_FILE", str(made))
     server = Server()
-    with mail_server(server, context) as port, pytest.raises(MailWaits):
-        await SmtpMailer.at(f"smtp://localhost:{port}", SENDER).send(MAIL)
-    assert server.taken == []
+    with (
+        mail_server(server, served_with(key, made), login=(b"user", b"password"), scheme=scheme) as port,
+        pytest.raises(MailWaits, match="SSLCertVerificationError"),
+    ):
+        await SmtpMailer.at(f"{scheme}://user:password@localhost:{port}", SENDER).send(MAIL)
+    assert (server.shown, server.taken) == ([], [])
 
 
 @pytest.mark.parametrize(("to", "refusal"), [("nobody@acme.example", MailRefused), ("later@acme.example", MailWaits)])
