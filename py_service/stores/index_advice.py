@@ -17,11 +17,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from py_service.settings import Settings, need
 from py_service.stores.indexes import INDEXES
 from py_service.stores.mongo import Document, Mongo, store_errors
+from py_service.stores.queries import READ_WHOLE
+from py_service.stores.query_shape import Shape, scans, shape_of
 
 PROFILED_MAX = 20_000
-EQUAL = frozenset({"$eq", "$in"})
-COMPARED = frozenset({"$gt", "$gte", "$lt", "$lte", "$ne", "$nin", "$exists", "$regex"})
-READ_ON_PURPOSE = frozenset({("revisions", ())})  # at the start, to know the organizations
 What = Literal["missing", "undeclared", "unused", "scan"]
 
 
@@ -47,20 +46,6 @@ class Uses:
 
     count: int
     since: object
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a query looks for, without values."""
-
-    collection: str
-    equal: tuple[str, ...] = ()
-    order: tuple[str, ...] = ()
-    ranges: tuple[str, ...] = ()
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.equal, *self.order, *self.ranges)))
 
 
 @dataclass(slots=True)
@@ -128,7 +113,7 @@ async def _scans(database: AsyncDatabase[Document], report: Report, names: set[s
     if not seen:
         report.notes.append("The profiler has kept nothing: turn it on for a while (db.setProfilingLevel(2)), then ask again.")
     for shape, queries in seen.items():
-        if shape.collection not in names or (shape.collection, shape.fields) in READ_ON_PURPOSE:
+        if shape.collection not in names or shape in READ_WHOLE:
             continue
         scanned = queries.scanned if queries.scanned is not None else await _explained(database, shape, queries)
         if scanned:
@@ -176,41 +161,10 @@ def _queries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Document, Document
                 yield collection, dict(part["q"]), {}
 
 
-def shape_of(collection: str, wanted: Mapping[str, Any], sort: Mapping[str, Any]) -> Shape:
-    """The fields by what is asked of them. Conditions under `$or`, `$expr` and the like have no one index, and are left out."""
-    equal: list[str] = []
-    ranges: list[str] = []
-    for name, condition in _conditions(wanted):
-        operators = set(condition) if isinstance(condition, Mapping) and any(str(key).startswith("$") for key in condition) else set()
-        if operators <= EQUAL:
-            equal.append(name)
-        elif operators & COMPARED:
-            ranges.append(name)
-    order = [name for name in sort if not name.startswith("$")]
-    return Shape(collection, tuple(sorted(set(equal))), tuple(order), tuple(sorted(set(ranges) - set(equal))))
-
-
-def _conditions(wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, condition in wanted.items():
-        if name == "$and" and isinstance(condition, list):
-            for part in condition:
-                if isinstance(part, Mapping):
-                    yield from _conditions(part)
-        elif not name.startswith("$"):
-            yield name, condition
-
-
 async def _explained(database: AsyncDatabase[Document], shape: Shape, queries: Seen) -> bool:
     """An update or a delete is explained as the search that it begins with."""
     asked: Document = {"find": shape.collection, "filter": queries.filter, "sort": queries.sort}
     return scans(await database.command("explain", asked, verbosity="queryPlanner"))
-
-
-def scans(plan: object) -> bool:
-    """Whether a stage of the plan reads the whole collection."""
-    if isinstance(plan, Mapping):
-        return plan.get("stage") == "COLLSCAN" or any(scans(part) for part in plan.values())
-    return isinstance(plan, list) and any(scans(part) for part in plan)
 
 
 def _day(since: object) -> str:

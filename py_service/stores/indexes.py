@@ -1,4 +1,4 @@
-"""Every index, beside the query it serves. Made at start; a test explains each query and fails on a collection scan."""
+"""Every index, and what it is for. Made at start. Which query goes by which is in `queries.py`; an index that none goes by isn't here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from py_service.stores.mongo import Document
+from py_service.stores.queries import LOADED, NAMED, NAMING
 
 OBJECT_COLLECTIONS = {
     "site": "sites",
@@ -45,14 +46,16 @@ class Index:
     unique: bool = False
     sparse: bool = False
 
+    @property
+    def name(self) -> str:
+        """As the driver and the store call it."""
+        return "_".join(f"{field}_1" for field in self.fields)
+
 
 INDEXES = (
-    *(Index(name, ("org",), "snapshot load") for name in OBJECT_COLLECTIONS.values()),
-    *(Index(name, ("by_name",), "lists in the order of names", sparse=True) for name in OBJECT_COLLECTIONS.values()),
-    *(
-        Index(name, ("listed", "by_name"), "what names something, in the order of names; is it in use")
-        for name in OBJECT_COLLECTIONS.values()
-    ),
+    *(Index(name, ("org",), "snapshot load") for name in LOADED.split()),
+    *(Index(name, ("by_name",), "lists in the order of names", sparse=True) for name in NAMED.split()),
+    *(Index(name, ("listed", "by_name"), "what names something, in the order of names; is it in use") for name in NAMING.split()),
     Index("journal", ("keys",), "idempotency keys and report numbers", unique=True, sparse=True),
     Index("logs", ("state",), "logs that the worker still reads"),
     Index("logs", ("lane",), "a new log's predecessor"),

@@ -1,4 +1,5 @@
-"""Every query that the service sends is served by an index: what passes on the wire is explained by the store itself.
+"""Every query that the service sends is declared (py_service/stores/queries.py) and goes by the index that is declared for it: what passes
+on the wire is held against the table, and explained by the store itself.
 
 The flow below calls every route of the app (a new one makes this test fail until it is called here), and kills what must be cleaned
 up after.
@@ -8,21 +9,27 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import httpx
 import pytest
 import pytest_asyncio
 from pymongo.asynchronous.database import AsyncDatabase
 
+from py_service import worker as worker_module
 from py_service.directory.kinds import BY_NAME
 from py_service.mail.mailbox import read_mailbox
-from py_service.stores.index_advice import scans
-from py_service.stores.mongo import Document
+from py_service.stores.mongo import Document, now_ms
+from py_service.stores.queries import BY_SHAPE, Query
+from py_service.worker import Worker
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import projected
-from tests.e2e.recording import Query, RecordingProxy
+from tests.e2e.mute_lock import mute_lock
+from tests.e2e.query_judge import Key, complaints_about, complaints_about_table, example_of
+from tests.e2e.recording import RecordingProxy, Sent
 from tests.e2e.route_table import route_table
 from tests.e2e.running import Service, random_key, running_service, until
 
@@ -30,8 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DOOR, AREA, SITE = "berlin-main-entrance", "berlin-lobby", "berlin"
 EVERYBODY, SCHEDULE = "everyone", "night-shift"
-READ_WHOLE = {"revisions"}  # at the start, to know the organizations
-ONE_DOCUMENT = {"leases"}  # found by its id; that the rest of the filter makes the embedded server scan costs one read
+LONG_AFTER_MS = 10 * 365 * 86_400_000  # when everything is over, and the worker deletes it
 OF_A_LIST = {
     ("device", "kind"): "lock", ("person", "kind"): "guest", ("person", "state"): "active", ("person", "role"): "auditor",
 }  # fmt: skip
@@ -44,7 +50,7 @@ Asked = Callable[..., Awaitable[httpx.Response]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Service, dict[str, Query]]]:
+async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Service, list[Sent]]]:
     """Worked through once; what was asked of the store by then."""
     folder = tmp_path_factory.mktemp("plans")
     async with RecordingProxy() as proxy, running_service(folder, absent=1, strangers=1, mongo_through=proxy) as service:
@@ -71,9 +77,10 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
             await directory(ask)
             await unlocks(service, ask)
         await killed(service)
+        await swept(service, proxy)
         missing = {(route.method, route.pattern) for route in await route_table()} - called
         assert not missing, f"call these routes too: {sorted(missing)}"
-        yield service, dict(proxy.seen)
+        yield service, list(proxy.seen.values())
 
 
 async def sessions(service: Service, ask: Asked) -> None:
@@ -283,6 +290,8 @@ async def unlocks(service: Service, ask: Asked) -> None:
     await ask("POST", "/v1/doors/{door}/unlock", 200, door=DOOR, headers={"Prefer": "wait=3"} | key)
     absent = service.demo.locks[-1].door
     await ask("POST", "/v1/doors/{door}/unlock", 200, door=absent, headers={"Prefer": "wait=1"})
+    async with mute_lock(service, service.demo.locks[-1]):  # granted, and never answered: the worker has to close it
+        await ask("POST", "/v1/doors/{door}/unlock", 202, door=absent, headers={"Prefer": "wait=1"})
     await projected(service)
     await ask("GET", "/v1/attempts/{attempt}", 200, attempt=opened.json()["id"])
     first = await ask("GET", "/v1/events", 200, query="?limit=2")
@@ -297,36 +306,96 @@ async def killed(service: Service) -> None:
     os.kill(service.supervisor.pid("worker"), signal.SIGKILL)
 
     async def closed() -> bool:
-        return await service.database["logs"].count_documents({"state": "finished"}) >= 3
+        still_open = await service.database["open_attempts"].count_documents({})
+        return not still_open and await service.database["logs"].count_documents({"state": "finished"}) >= 3
 
     await until(closed, 60)
     await projected(service)
 
 
-async def test_every_query_is_served_by_an_index(seen: tuple[Service, dict[str, Query]]) -> None:
+async def swept(service: Service, proxy: RecordingProxy) -> None:
+    """What the worker does every minute, once, as if everything were over."""
+    settings = replace(service.stack.settings, mongo_url=proxy.aim(service.stack.settings.mongo_url or ""))
+    worker = Worker(settings)
+    worker._leading = True
+    with mock.patch.object(worker_module, "now_ms", return_value=now_ms() + LONG_AFTER_MS):
+        await worker.sweep_once()
+    await worker.close()
+
+
+async def test_every_query_is_declared_and_goes_by_its_index(seen: tuple[Service, list[Sent]]) -> None:
     service, queries = seen
-    assert len(queries) > 30, sorted(queries)  # the recorder recorded
-    assert {query.command for query in queries.values()} == {"find", "update", "delete"}
-    judged = [query for query in queries.values() if query.collection not in ONE_DOCUMENT and not read_whole(query)]
-    scanning = [query for query in judged if scans(await explained(service.database, query))]
-    assert not scanning, "\n".join(f"{query.command} {query.collection} {query.filter}" for query in scanning)
-    assert await service.database["leases"].count_documents({}) == 1
+    found = [complaint for sent in queries for complaint in await complaints(service, sent)]
+    for key, row in BY_SHAPE.items():
+        if row.unseen:
+            found += await complaints(service, example_of(key))
+    found += complaints_about_table(queries, organizations(service))
+    assert not found, "\n".join(sorted(set(found)))
+    assert await service.database["leases"].count_documents({}) == 1  # of which the embedded server reads every one
 
 
-def read_whole(query: Query) -> bool:
-    """Read whole on purpose."""
-    return not query.filter and query.command == "find" and query.collection in READ_WHOLE
+def organizations(service: Service) -> set[str]:
+    return {service.demo.id, service.neighbour.id}
 
 
-async def test_a_query_without_an_index_is_seen(seen: tuple[Service, dict[str, Query]]) -> None:
+async def complaints(service: Service, sent: Sent, table: Mapping[Key, Query] = BY_SHAPE) -> list[str]:
+    return complaints_about(sent, await explained(service.database, sent), organizations(service), table)
+
+
+OF_NORDLICHT = {"$gte": "nordlicht:", "$lt": "nordlicht;"}
+BREACHES: list[tuple[Query | None, Sent, list[str]]] = [
+    (None, Sent("persons", "find", {"org": "nordlicht", "kind": "guest"}, {}, False), ["isn't declared"]),
+    (None, Sent("persons", "find", {"org": {"$ne": "nordlicht"}}, {}, False),
+        ["no index is known to serve org ['$ne']", "isn't declared"]),
+    (None, Sent("groups", "find", {"by_name": {"$gte": "nordlicht:"}}, {}, False),
+        ["the range of by_name has one end", "looks over all organizations"]),
+    (None, Sent("persons", "find", {"by_name": {"$gte": "a", "$lt": "z"}}, {"by_name": 1}, True), ["looks over all organizations"]),
+    (None, Sent("persons", "find", {"org": {"$in": ["nordlicht", "other"]}}, {}, False), ["looks over all organizations"]),
+    (None, Sent("persons", "find", {"listed": "email=a", "by_name": OF_NORDLICHT}, {"by_name": 1}, True), ["looks over all organizations"]),
+    (Query("find", "persons", "name", "", "", "by_name_1", across="for once"),
+        Sent("persons", "find", {"name": "Ada"}, {}, False), ["reads the whole collection"]),
+    (Query("find", "persons", "org", "", "", "listed_1_by_name_1", across="for once"),
+        Sent("persons", "find", {"org": "nordlicht"}, {}, False), ["goes by org_1, and listed_1_by_name_1 is declared"]),
+    (Query("find", "persons", "org", "name", "", "org_1"),
+        Sent("persons", "find", {"org": "nordlicht"}, {"name": 1}, True), ["sorts what it found"]),
+    (Query("find", "persons", "org", "", "", "org_1", embedded="SORT"),
+        Sent("persons", "find", {"org": "nordlicht"}, {}, False), ["the embedded server needs no SORT for it"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "sent", "expected"), BREACHES, ids=[breach[2][0] for breach in BREACHES])
+async def test_a_query_that_breaks_a_rule_is_told(
+    seen: tuple[Service, list[Sent]], row: Query | None, sent: Sent, expected: list[str]
+) -> None:
+    """`row`: declared for it; None: the table as it is."""
     service, _ = seen
-    assert scans(await explained(service.database, Query("persons", "find", {"name": "Stranger 0"}, {}, False)))
-    assert not scans(await explained(service.database, Query("persons", "find", {"org": service.demo.id}, {}, False)))
+    declared = {} if row is None else {(row.command, shape): row for shape in row.shapes()}
+    found = await complaints(service, sent, {**BY_SHAPE, **declared})
+    assert len(found) == len(expected), found
+    for complaint, part in zip(found, expected, strict=True):
+        assert part in complaint
 
 
-async def explained(database: AsyncDatabase[Document], query: Query) -> Document:
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        (Query("find", "doors", "lock", "", "", "lock_1"), "declared, and never sent"),
+        (Query("find", "doors", "org", "", "", "org_1", across="why not"), "may look over all organizations, and never does"),
+    ],
+)
+async def test_a_row_that_nothing_bears_out_is_told(seen: tuple[Service, list[Sent]], row: Query, complaint: str) -> None:
+    service, queries = seen
+    (shape,) = row.shapes()
+    found = complaints_about_table(queries, organizations(service), {**BY_SHAPE, (row.command, shape): row})
+    assert len(found) == 1 and complaint in found[0], found
+    assert not complaints_about_table(
+        queries, organizations(service), {**BY_SHAPE, (row.command, shape): replace(row, across="", unseen="rare")}
+    )
+
+
+async def explained(database: AsyncDatabase[Document], sent: Sent) -> Document:
     """The plan for finding what the query looks for. The embedded server explains updates and deletes as scans whatever they look for."""
-    limit = {"limit": 1} if query.limited else {}
-    asked: Document = {"find": query.collection, "filter": query.filter, "sort": query.sort, **limit}
+    limit = {"limit": 1} if sent.limited else {}
+    asked: Document = {"find": sent.collection, "filter": sent.filter, "sort": sent.sort, **limit}
     answer: Document = await database.command("explain", asked, verbosity="queryPlanner")
     return answer

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from py_service.stores.index_advice import Advice, Report, Shape, Uses, advise, judge_indexes, shape_of
+from py_service.stores.index_advice import Advice, Report, Uses, advise, judge_indexes
 from py_service.stores.indexes import INDEXES, make_indexes
 from py_service.stores.mongo import Mongo
+from py_service.stores.query_shape import Shape, shape_of
 from tests.integration.identity_support import store_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
