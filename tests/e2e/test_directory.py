@@ -359,6 +359,49 @@ async def test_there_is_always_an_owner(owner: Manager, service: Service, http: 
     await stayed("PUT", f"/v1/persons/{own}/roles", 200, {"roles": [{"role": "owner", "sites": None}]})
 
 
+async def test_an_owner_who_is_put_out_or_ends_counts_no_more(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    own, second = owner.person, Manager(service, http, stranger(2))
+    owns: dict[str, object] = {"roles": [{"role": "owner", "sites": None}]}
+    none: dict[str, object] = {"roles": []}
+    held = (await owner("GET", "/v1/persons?role=owner&limit=200", 200))["items"]
+    assert isinstance(held, list)
+    for person in held:
+        if person["id"] != own:
+            await owner("PUT", f"/v1/persons/{person['id']}/roles", 200, none)
+    await owner("POST", f"/v1/persons/{own}/suspend", 409, None, "conflict")  # it isn't the last owner's alone: nobody can
+
+    path = f"/v1/persons/{second.person}"
+    await owner("PUT", f"{path}/roles", 200, owns)
+    put_out: list[tuple[tuple[str, str, object], tuple[str, str, object]]] = [
+        (("PATCH", path, {"valid_until": "2099-01-01T00:00:00Z"}), ("PATCH", path, {"valid_until": None})),
+        (("PATCH", path, {"valid_from": "2099-01-01T00:00:00Z"}), ("PATCH", path, {"valid_from": None})),
+        (("POST", f"{path}/suspend", None), ("POST", f"{path}/resume", None)),
+    ]
+    for (method, where, body), (back, there, before) in put_out:
+        await owner(method, where, 200, body)
+        await owner("PUT", f"/v1/persons/{own}/roles", 409, none, "last_owner")
+        await owner("DELETE", f"/v1/persons/{own}", 409, None, "last_owner")
+        if body == {"valid_until": "2099-01-01T00:00:00Z"}:  # until then they are one, and may do whatever leaves another
+            await second("POST", f"/v1/persons/{own}/suspend", 409, None, "last_owner")
+        await owner(back, there, 200, before)
+    await owner("PUT", f"/v1/persons/{own}/roles", 200, none)  # while the second stands, the first may go
+    await second("PUT", f"/v1/persons/{own}/roles", 200, owns)
+
+    both = [owner, second]
+
+    async def puts_out(manager: Manager, other: Manager) -> httpx.Response:
+        return await http.post(f"/v1/persons/{other.person}/suspend", headers=service.headers(manager.person))
+
+    for _ in range(3):
+        answers = await asyncio.gather(puts_out(owner, second), puts_out(second, owner))
+        won = [answer.status_code == 200 for answer in answers]
+        assert sum(won) == 1, [answer.text for answer in answers]
+        stays, lost = both[won.index(True)], both[won.index(False)]
+        assert answers[won.index(False)].json()["code"] in ("person_suspended", "token_revoked", "last_owner")
+        await stays("POST", f"/v1/persons/{lost.person}/resume", 200)
+    await owner("PUT", f"{path}/roles", 200, none)
+
+
 async def test_a_manager_of_a_site_sees_and_changes_what_is_there(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
     manager = Manager(service, http, stranger(4))
     await owner("PUT", f"/v1/persons/{manager.person}/roles", 200, {"roles": [{"role": "site_manager", "sites": ["berlin"]}]})

@@ -205,11 +205,30 @@ def test_the_standard_header(header: str, expected: str) -> None:
     assert networks.of("192.0.2.1:5", {"forwarded": header}) == "192.0.2.1"
 
 
-@given(peer=st.text(max_size=40), header=st.text(max_size=200), name=st.sampled_from(["x-forwarded-for", "forwarded"]))
+# What a header is made of, besides any text at all: addresses of both kinds, with what may stand around them, and what separates them.
+PARTS = st.sampled_from([
+    "198.51.100.1", "10.2.0.1", "2001:db8:1:2::3", "[2001:db8:1:2::3]:80", "::ffff:198.51.100.1", "fe80::1%eth0", ":4711", '"', "for=",
+    "for=_hidden", ", ", ";", "999.1.1.1", "\u0661.1.1.1", "nonsense",
+])  # fmt: skip
+CHAINS = st.text(max_size=200) | st.lists(PARTS, max_size=12).map("".join)
+PEERS = st.text(max_size=40) | st.lists(PARTS, max_size=3).map("".join)
+
+
+@given(peer=PEERS, header=CHAINS, name=st.sampled_from(["x-forwarded-for", "forwarded"]))
 def test_whatever_is_sent_names_somebody(peer: str, header: str, name: str) -> None:
+    """Of a peer with an address it is always an IPv4 address or a /64, wherever it was read; of another one what the server calls it."""
     everywhere = [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
-    ClientNetworks(everywhere, name).of(peer, {name: header})
-    ClientNetworks(everywhere, name).of("10.0.0.1:5", {name: header})
+    for networks in (ClientNetworks(everywhere, name), ClientNetworks(NETWORKS, name)):
+        for at in ("10.0.0.1:5", "[2001:db8:ffff::1]:5"):
+            assert names_one_client(networks.of(at, {name: header}))
+        said = networks.of(peer, {name: header})
+        assert isinstance(said, str)
+        assert said == peer.rpartition(":")[0].strip("[]") or names_one_client(said)
+
+
+def names_one_client(said: str) -> bool:
+    network = ipaddress.ip_network(said)
+    return network.prefixlen == (32 if network.version == 4 else 64)
 
 
 async def test_the_edge_asks_the_proxy() -> None:
