@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from py_service.access.place import PLACES, SUBJECTS, site_of_grant
-from py_service.access.validity import check_validity
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
+from py_service.permissions.validity import check_validity
 from py_service.stores.mongo import Document
 
 FIXED = (*SUBJECTS, *PLACES)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from py_service.access.messages import GrantRequest, to_ms
 from py_service.access.place import SUBJECTS, one_of, site_of_grant
-from py_service.access.validity import check_validity
 from py_service.permissions.change import Plan, View
+from py_service.permissions.validity import check_validity
 from py_service.stores.mongo import Document
 
 

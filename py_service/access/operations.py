@@ -33,12 +33,13 @@ LIST = Operation(
 )  # fmt: skip
 GIVE = Operation(
     "Give access: a grant", GRANTS, {201: GrantChanged}, GrantRequest, permission="grants.write", etag=True,
+    codes=("422 validity_invalid",),
     example={"group": "everyone", "door": "berlin-main-entrance", "schedule": "night-shift", "valid_until": "2027-12-31T22:00:00Z"},
 )  # fmt: skip
 READ = Operation("Read a grant", GRANTS, {200: Grant}, permission="grants.write", etag=True)
 CHANGE = Operation(
     "Change when a grant holds", GRANTS, {200: GrantChanged}, GrantPatch, headers=("If-Match",), permission="grants.write", etag=True,
-    codes=("422 field_fixed",), example={"valid_until": "2027-12-31T22:00:00Z"},
+    codes=("422 field_fixed", "422 validity_invalid"), example={"valid_until": "2027-12-31T22:00:00Z"},
 )  # fmt: skip
 TAKE = Operation("Take access back: end a grant", GRANTS, {200: ChangeResult}, headers=("If-Match",), permission="grants.write")
 

@@ -19,6 +19,7 @@ from py_service.exchange import Request, Response, Route, decoded, encoded, mome
 from py_service.permissions.change import Actor, Change
 from py_service.permissions.image import encode_images
 from py_service.permissions.trial import Captured, Trial, TryChanges, of_change
+from py_service.permissions.validity import check_moment
 from py_service.stores.mongo import now_ms, store_errors
 
 PERMISSION = "persons.read"
@@ -52,6 +53,7 @@ class AccessPreview:
         asked = decoded(_PREVIEW, request.body)
         changes = [await self._change(request, number, proposed) for number, proposed in enumerate(asked.changes)]
         at_ms = now_ms() if asked.at is None else int(asked.at.timestamp() * 1_000)
+        check_moment(at_ms)
         if self._waiting >= WAITING_MAX:
             raise Problem(503, "overloaded", "Too many previews wait.", retry_after_seconds=1)
         self._waiting += 1

@@ -19,6 +19,7 @@ from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, encoded
 from py_service.paging import read_limit
 from py_service.permissions.states import STATES, record_of, state_name
+from py_service.permissions.validity import is_moment
 from py_service.stores.mongo import Document, Mongo, find_by_ids, now_ms, store_errors
 
 PERMISSION = "persons.read"
@@ -26,7 +27,6 @@ NO_SESSION = ""  # nobody shows a token here: only whether the person is known i
 IDENTIFIER_CHARACTERS_MAX = 64
 NOW_MS = 5_000  # `at` as near as this is now: clocks differ
 ROUNDS_MAX = 6
-MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,6 @@ def _moment(text: str | None) -> int:
         moment = msgspec.convert(text, datetime.datetime)
     except msgspec.ValidationError:
         raise Problem(400, "query_invalid", "at is an RFC 3339 moment with its offset.") from None
-    if moment.tzinfo is None or not 0 <= moment.timestamp() * 1_000 < MOMENT_MS_MAX:
-        raise Problem(400, "query_invalid", "at is an RFC 3339 moment with its offset, from 1970 on.")
+    if moment.tzinfo is None or not is_moment(moment.timestamp() * 1_000):
+        raise Problem(400, "query_invalid", "at is an RFC 3339 moment with its offset, of 1970 to 9999.")
     return int(moment.timestamp() * 1_000)

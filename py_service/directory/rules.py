@@ -8,9 +8,8 @@ from py_service.errors import Problem
 from py_service.permissions.change import View
 from py_service.permissions.listing import listed_key
 from py_service.permissions.text import clean_email
+from py_service.permissions.validity import check_validity
 from py_service.stores.mongo import Document
-
-MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
 
 
 async def check_site(view: View, after: Document, before: Document | None) -> None:
@@ -49,16 +48,6 @@ async def check_person(view: View, after: Document, before: Document | None) -> 
         if before is None or before.get("email") != after["email"]:
             await _nobody_else_has(view, str(after["email"]), str(after["id"]))
     after["groups"] = sorted(set(after["groups"]))
-
-
-def check_validity(document: Document) -> None:
-    """Raises Problem 422 `validity_invalid`."""
-    begins, ends = document.get("valid_from"), document.get("valid_until")
-    for moment in (begins, ends):
-        if moment is not None and not 0 <= moment < MOMENT_MS_MAX:
-            raise Problem(422, "validity_invalid", "A moment lies outside 1970 to 9999.")
-    if begins is not None and ends is not None and ends <= begins:
-        raise Problem(422, "validity_invalid", "valid_until must come after valid_from.")
 
 
 async def _nobody_else_has(view: View, email: str, person: str) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 from py_service.errors import Problem
 from py_service.permissions.change import View
 from py_service.permissions.text import clean_email, clean_name
+from py_service.permissions.validity import check_validity
 from py_service.stores.mongo import Document
 
 DAY_MS = 86_400_000
 WINDOW_MS_MAX = 366 * DAY_MS
-MOMENT_MS_MAX = 253_402_300_800_000  # the year 10000
 
 LEFT_OUT = ("doors", "valid_until", "schedule", "uses")  # may be, of what is passed on
 
@@ -37,13 +37,9 @@ def drafted(view: View, values: Document, parent: Terms | None) -> Document:
 
 
 def check_window(terms: Terms) -> None:
-    """Raises Problem 422 `validity_invalid`."""
-    begins, ends = int(terms["valid_from"]), int(terms["valid_until"])
-    if not 0 <= begins < MOMENT_MS_MAX or not 0 <= ends < MOMENT_MS_MAX:
-        raise Problem(422, "validity_invalid", "A moment lies outside 1970 to 9999.")
-    if ends <= begins:
-        raise Problem(422, "validity_invalid", "valid_until must come after valid_from.")
-    if ends - begins > WINDOW_MS_MAX:
+    """Of a pass both ends are there. Raises Problem 422 `validity_invalid`."""
+    check_validity(terms)
+    if terms["valid_until"] - terms["valid_from"] > WINDOW_MS_MAX:
         raise Problem(422, "validity_invalid", "A pass holds for 366 days at most.")
 
 
