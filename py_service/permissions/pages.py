@@ -16,6 +16,7 @@ from py_service.paging import read_limit, read_place, write_cursor
 from py_service.permissions.listing import AT_SITE, folded, listed_key
 from py_service.permissions.stage import STAGED_KINDS, is_live, read_live
 from py_service.permissions.store import read_object
+from py_service.permissions.text import spelled_email
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
@@ -48,7 +49,7 @@ def read_query(known: Mapping[str, Any], query: Mapping[str, str], sites: list[s
     """
     if query.keys() - known.keys():
         raise Problem(400, "query_invalid", f"Known here: {', '.join(sorted(known))}.")
-    filters = [(name, query[name]) for name in known if name in query and name not in OF_THE_PAGE]
+    filters = [(name, _as_stored(name, query[name])) for name in known if name in query and name not in OF_THE_PAGE]
     if len(filters) > 1 or (filters and "name" in query):
         raise Problem(400, "query_invalid", "One filter at a time.")
     for name, value in filters:
@@ -64,6 +65,11 @@ def read_query(known: Mapping[str, Any], query: Mapping[str, str], sites: list[s
         read_limit(query.get("limit")), after, sort == "-name", query.get("name", ""),
         filters[0] if filters else None, sites,
     )  # fmt: skip
+
+
+def _as_stored(name: str, value: str) -> str:
+    """What somebody types is looked for in the form in which it is kept."""
+    return spelled_email(value) if name == "email" else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,17 @@ def clean_name(text: str, field: str = "name") -> str:
     return name
 
 
+def spelled_email(text: str) -> str:
+    """As an address is stored and compared, if it is one."""
+    return text.strip().lower()
+
+
 def clean_email(text: str) -> str:
     """Lower case, ASCII only: addresses that look alike are then the same, or refused. Raises Problem 422 `email_invalid`.
 
     A domain in another script is given in its ASCII form (RFC 5891).
     """
-    email = text.strip().lower()
+    email = spelled_email(text)
     local, at, domain = email.rpartition("@")
     labels = domain.split(".")
     plausible = at and len(labels) > 1 and len(email) <= EMAIL_CHARACTERS_MAX and email.isascii()

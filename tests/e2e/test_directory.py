@@ -498,6 +498,10 @@ async def test_what_makes_no_sense_is_refused_with_its_code(owner: Manager, path
 async def test_an_address_belongs_to_one_person_however_it_is_spelled(owner: Manager) -> None:
     await owner("POST", "/v1/persons", 201, {"id": "nora", "name": "Nora", "email": "Nora@Nordlicht.example"})
     assert (await owner("GET", "/v1/persons/nora", 200))["email"] == "nora@nordlicht.example"
+    for spelled in ("nora@nordlicht.example", "NORA@Nordlicht.Example", "%20Nora@nordlicht.example%09"):
+        assert await owner.names(f"/v1/persons?email={spelled}") == ["Nora"]
+    for another in ("ora@nordlicht.example", "nora", "%20"):
+        assert await owner.names(f"/v1/persons?email={another}") == []
     await owner("POST", "/v1/persons", 409, {"name": "Nora too", "email": "nora@nordlicht.EXAMPLE"}, "email_taken")
     await owner("PATCH", f"/v1/persons/{stranger(6)}", 409, {"email": " NORA@nordlicht.example"}, "email_taken")
     await owner("DELETE", "/v1/persons/nora", 200)
