@@ -43,7 +43,7 @@ from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
 from py_service.settings import Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
-from py_service.stores.cuts import Cuts
+from py_service.stores.cuts import KEPT_SECONDS, Cuts
 from py_service.stores.indexes import make_indexes
 from py_service.stores.lease import Lease
 from py_service.stores.mongo import Document, Mongo, now_ms
@@ -66,6 +66,7 @@ CUTTING = {
     "management.person_changed", "management.device_changed", "management.device_deleted",
 }  # fmt: skip
 SUSPENDED = "management.organization_suspended"
+CHANGES_LANE = "changes"
 IMPORTED = {
     "persons": RowKind("person", PersonRow, create_person, {"groups": "group"}, by_name={"group_names": "groups"}),
     "groups": RowKind("group", GroupRow, create_group, {"includes": "group"}),
@@ -128,6 +129,7 @@ class Worker:
         self.postman = Postman(self.outbox, make_mailer(settings), writers, lambda: self._leading, now_ms)
         self._logs: list[Document] = []
         self._leading = False
+        self._recalled = False
 
     async def start(self) -> None:
         """Connect, load, begin a log for what the worker itself concludes."""
@@ -141,7 +143,7 @@ class Worker:
         self.settled = CommitGroup(self.mongo, self._settled_log, self.follower, limits, self._give_up, step=SettleStates(self.mongo))
         self.reports = LateReports(self.mongo, self.bus, self.follower.index, self.group.submit, self.settled.submit, self.follower.current)
         self.closing = Closing(self.mongo, self.group.submit)
-        self.changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self._give_up)
+        self.changes = ChangeLane(self.mongo, await Log.birth(self.mongo, CHANGES_LANE, self.name), self.follower, self.bus, self._give_up)
         self.imports = ImportRunner(self.mongo, self.changes, IMPORTED, lambda: self._leading, check_goes_on)
         logger.info("worker_started", process=self.name)
 
@@ -150,6 +152,8 @@ class Worker:
         while True:
             try:
                 began_ms = now_ms()
+                if self._leading and not self._recalled:
+                    await self._recall()
                 events = await self.projection.step(self._logs) if self._leading else None
                 for event in events or []:
                     self._cut_connections(event)
@@ -192,6 +196,7 @@ class Worker:
                 was_leading, self._leading = self._leading, self.lease.fresh or await self.lease.take()
                 if self._leading and not was_leading:
                     self.projection.forget()
+                    self._recalled = False
                     logger.info("worker_leads", process=self.name)
                 await self._log.beat()
                 await self._settled_log.beat()
@@ -233,6 +238,12 @@ class Worker:
         if any(count for count, _ in swept.values()):
             logger.info("swept", **{what: count for what, (count, _) in swept.items()})
         return AWAY_SECONDS if any(count == at_once_max for count, at_once_max in swept.values()) else SWEEP_SECONDS
+
+    async def _recall(self) -> None:
+        """A worker before this one may have died with words that it owed: what is projected is never read again for them."""
+        for event in await self.projection.recall(CHANGES_LANE, now_ms() - int(KEPT_SECONDS * 1_000)):
+            self._cut_connections(event)
+        self._recalled = True
 
     def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways, or that Redis didn't hear."""

@@ -21,6 +21,7 @@ from py_service.stores.mongo import Document, Mongo, find_by_ids, is_conflict, n
 READER = "events"
 WINDOW_DOCUMENTS = 16
 BATCH_EVENTS_MAX = 512
+RECALLED_DOCUMENTS = 64  # of a log, at once
 ENDED = ("unlocked", "unlocked.failed", "not_commanded")
 
 logger = structlog.get_logger(__name__)
@@ -64,6 +65,21 @@ class Projection:
         self.lag_ms = max(0, now_ms() - min(document["at"] for _, _, document in documents))
         await self._publish(batch)
         return [item.event for item in batch]
+
+    async def recall(self, lane: str, since_ms: int) -> list[Event]:
+        """Events of a lane that were committed since then and are projected, by whatever worker. Raises pymongo errors."""
+        marks = await self._read_marks()
+        events: list[Event] = []
+        for log in await self._mongo.database["logs"].find({"lane": lane}).to_list():
+            last = int(log["closed"]["seq"]) if log["state"] == "finished" else marks.get(log["_id"], 0)
+            while last > 0:
+                first = max(1, last + 1 - RECALLED_DOCUMENTS)
+                names = [journal_id(log["_id"], seq) for seq in range(first, last + 1)]
+                found = await find_by_ids(self._mongo.database, "journal", names)
+                late = [document for document in found if document["at"] >= since_ms]
+                events += [event for document in late for event in document["events"]]
+                last = first - 1 if late else 0
+        return events
 
     def forget(self) -> None:
         """After a failure the marks are read again."""

@@ -27,7 +27,7 @@ from py_service.organizations import set_organization_state
 from py_service.stores.mongo import Document, now_ms
 from tests.e2e.manager import Manager, stranger
 from tests.e2e.proxy import MongoProxy, RedisProxy
-from tests.e2e.running import Service, running_service
+from tests.e2e.running import Service, running_service, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -137,14 +137,14 @@ async def service(tmp_path_factory: pytest.TempPathFactory, bus: RedisProxy, sto
         folder,
         doors=2,
         locks=False,
-        strangers=len(TAKEN) + 2,
+        strangers=len(TAKEN) + 3,
         sign_ins_per_minute_max=1_000,
         redis_through=bus,
         mongo_through=store,
     ) as running:
         accounts: list[Document] = [
             {"_id": f"{stranger(number)}@example.test", "org": running.demo.id, "person": stranger(number), "password": password}
-            for number in range(len(TAKEN) + 2)
+            for number in range(len(TAKEN) + 3)
         ]
         await running.database["accounts"].insert_many(accounts)
         yield running
@@ -201,15 +201,28 @@ async def test_a_connection_ends_within_a_second(service: Service, http: httpx.A
             await watcher.organization(active=True)
 
 
-async def test_a_connection_ends_although_redis_was_away_for_a_moment(service: Service, http: httpx.AsyncClient, bus: RedisProxy) -> None:
-    """The word of it can't be said when the call returns, and Redis is back before the gateway gives up everybody's connections."""
-    watcher = await watching(service, http, len(TAKEN))
+@pytest.mark.parametrize("worker_dies", [False, True])
+async def test_a_connection_ends_although_redis_was_away_for_a_moment(
+    service: Service, http: httpx.AsyncClient, bus: RedisProxy, worker_dies: bool
+) -> None:
+    """The word of it can't be said when the call returns, and Redis is back before the gateway gives up everybody's connections.
+
+    Nor can the worker say it that has read it in the journal, and then dies: its successor looks back.
+    """
+    watcher = await watching(service, http, len(TAKEN) + 2 * worker_dies)
+    suspended = {"org": service.demo.id, "subject": watcher.person, "kind": "management.person_suspended"}
+
+    async def projected() -> bool:
+        return await service.database["events"].find_one(suspended) is not None
+
     line, said = await connected(service, watcher.gateway_token)
     async with line:
         assert said["type"] == "authenticated", said
         bus.away()
         await TAKEN["suspended"](watcher)
-        await asyncio.sleep(0.3)
+        await (until(projected) if worker_dies else asyncio.sleep(0.3))
+        if worker_dies:
+            os.kill(service.supervisor.pid("worker"), signal.SIGKILL)
         await bus.back()
         await asyncio.wait_for(line.wait_closed(), 5)
     await stays_out(service, http, watcher)
