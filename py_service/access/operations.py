@@ -27,7 +27,7 @@ GRANTS, ACCESS, LOCKDOWN = "Grants", "Who may open what", "Lockdown"
 LIST = Operation(
     "List grants", GRANTS, {200: GrantPage}, permission="grants.write",
     query={
-        "limit": Limit, "cursor": Cursor, "sort": Sort, "name": str, "person": PersonId, "group": GroupId, "door": DoorId, "area": AreaId,
+        "limit": Limit, "cursor": Cursor, "sort": Sort, "person": PersonId, "group": GroupId, "door": DoorId, "area": AreaId,
         "site": SiteId, "schedule": ScheduleId, "effect": Literal["allow", "deny"], "pass": PassId,
     },
 )  # fmt: skip

@@ -1,6 +1,7 @@
-"""Every operation that changes one object, made from the document.
+"""Every list, and every operation that changes one object, made from the document.
 
-An ETag of another state stops it, a PATCH touches what it names, and what something still names isn't deleted.
+A filter shows what it says of the whole list. An ETag of another state stops a change, a PATCH touches what it names, and what something
+still names isn't deleted.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import pytest_asyncio
 
 from tests.e2e.conformance import conformance_of
 from tests.e2e.described import Asking, Described, Place, kind_made_by, made_objects, operations, resolved
+from tests.e2e.described_lists import Item, Known, filters_of, folded, is_list
 from tests.e2e.evidence import projected, standing
-from tests.e2e.running import Service, random_key, running_service
+from tests.e2e.running import Service, random_key, running_service, until
+from tests.e2e.sharing import Passes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,6 +53,113 @@ async def owner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Owner
             await made_objects(http, described, headers, known)
             await projected(service)
             yield Owner(service, http, described, headers, known)
+
+
+ONE_OF_ITS_KIND = {("/v1/devices", "kind")}  # all there are is locks: nothing is dropped
+VALUES_MAX = 6  # of a filter, that are asked for
+FILTERS = 45
+HOLDER = "a-employee"
+
+
+async def test_a_filter_shows_what_it_says_of_the_whole_list_in_its_order(owner: Owner) -> None:
+    imports = [await imported(owner, all_or_nothing) for all_or_nothing in (False, True)]
+    await differ(owner)
+    known = Known()
+    known.sites_of_doors = {door["id"]: door["site"] for door in await listed(owner, "/v1/doors")}
+    known.parents = {each["id"]: each["parent"] for each in await listed(owner, "/v1/passes")}
+    tried = set()
+    for described in filter(is_list, owner.operations):
+        paths = [described.path.replace("{import}", each) for each in imports] if "{import}" in described.path else [described.path]
+        headers = owner.service.headers(HOLDER) if "/me/" in described.path else owner.headers
+        for of_list in filters_of(described):
+            items: list[Item] = []
+            told = set[str]()
+            for path in paths:
+                items = await listed(owner, path, headers)
+                kept = {value: of_list.kept(items, value, known) for value in of_list.candidates(items, known)}
+                telling = [value for value in kept if 0 < len(kept[value]) < len(items)]
+                for value in [*telling, *(value for value in kept if value not in telling)][:VALUES_MAX]:
+                    assert await listed(owner, path, headers, **{of_list.name: value}) == kept[value], (of_list, value)
+                told |= set(telling)
+            assert told or (of_list.path, of_list.name) in ONE_OF_ITS_KIND, f"{of_list} keeps nothing, or drops nothing: {items}"
+            assert of_list.name != "outcome" or told == set(of_list.values), told
+            tried.add((of_list.path, of_list.name))
+    assert len(tried) == FILTERS, sorted(tried)
+
+
+async def imported(owner: Owner, all_or_nothing: bool) -> str:
+    """Of two rows, one of which is wrong."""
+    text = '{"name":"Good"}\n{"id":"Not an id","name":"Bad"}\n'
+    body = {"kind": "groups", "format": "ndjson", "all_or_nothing": all_or_nothing, "text": text}
+    identifier = await post(owner, "/v1/imports", body)
+
+    async def over() -> bool:
+        answer = await owner.http.get(f"/v1/imports/{identifier}", headers=owner.headers)
+        return answer.json()["ended_at"] is not None
+
+    await until(over)
+    return identifier
+
+
+async def differ(owner: Owner) -> None:
+    """Of every kind another that names something else, or nothing, so that each filter has something to keep and something to drop."""
+    for kind in ("employee", "visitor"):
+        await post(owner, "/v1/persons", {"id": f"a-{kind}", "name": f"Zita {kind}", "kind": kind})
+    site = await post(owner, "/v1/sites", {"name": "Zurich", "time_zone": "Europe/Zurich"})
+    floor = await post(owner, "/v1/floors", {"name": "Zeroth", "site": site})
+    area = await post(owner, "/v1/areas", {"name": "Zone", "site": site, "floor": floor})
+    door = await post(owner, "/v1/doors", {"name": "Zigzag", "site": site, "area": area})
+    group = await post(owner, "/v1/groups", {"name": "Zealots", "includes": ["everyone"]})
+    schedule = await post(owner, "/v1/schedules", {"name": "Zenith", "windows": [{"days": ["mon"], "start": "06:00", "end": "12:00"}]})
+    await post(owner, "/v1/calendars", {"name": "Zodiac", "dates": ["2027-12-25"]})
+    await post(owner, "/v1/api-keys", {"name": "Zapper", "scopes": ["persons.read"]})
+    await post(owner, "/v1/invitations", {"name": "Zoltan", "email": "zoltan@nordlicht.example"})
+    for name, places in (("Zulu", {"doors": [door]}), ("Zero", {"areas": [area]}), ("Zest", {"sites": [site]})):
+        await post(owner, "/v1/lockdown-plans", {"name": name, **places})
+    await post(owner, "/v1/grants", {"person": HOLDER, "site": site, "effect": "deny"})
+    await post(owner, "/v1/grants", {"group": group, "area": area, "schedule": schedule})
+    passes = Passes(owner.service, owner.http, [door])
+    given = await passes.give(name="Zoo", schedule=schedule, passes_on_max=2)
+    await passes.held(given, HOLDER)
+    await passes.held(await passes.give(name="Attic"), HOLDER)
+    passed_on = await passes.give(HOLDER, f"/v1/passes/{given['id']}/pass-on", name="Zebra", passes_on_max=1)
+    await passes.held(passed_on, "a-visitor")
+    await passes.give("a-visitor", f"/v1/passes/{passed_on['id']}/pass-on", name="Zither")
+    suspended = await owner.http.post(f"/v1/persons/{await post(owner, '/v1/persons', {'name': 'Zed'})}/suspend", headers=owner.headers)
+    assert suspended.status_code == 200, suspended.text
+
+
+async def post(owner: Owner, path: str, body: object) -> str:
+    """What was made, by its identifier."""
+    answer = await owner.http.post(path, json=body, headers=owner.headers)
+    assert answer.status_code == 201, (path, body, answer.text)
+    return answer.headers["location"].rpartition("/")[2]
+
+
+async def test_a_list_is_in_the_order_of_names_either_way(owner: Owner) -> None:
+    tried = 0
+    for described in filter(is_list, owner.operations):
+        if any(parameter["name"] == "sort" for parameter in described.operation["parameters"]):
+            items = await listed(owner, described.path, sort="name")
+            assert items == await listed(owner, described.path)
+            assert items[::-1] == await listed(owner, described.path, sort="-name"), described.name
+            names = [folded(item.get("name")) for item in items]
+            assert names == sorted(names), described.name
+            tried += 1
+    assert tried == 15
+
+
+async def listed(owner: Owner, path: str, headers: dict[str, str] | None = None, **query: str) -> list[Item]:
+    """Every page. What is asked for with a query comes in pages of a few."""
+    found: list[Item] = []
+    asked = {"limit": "3" if query else "200", **query}
+    while True:
+        answer = await owner.http.get(path.format(**owner.known), params=asked, headers=headers or owner.headers)
+        assert answer.status_code == 200, (path, query, answer.text)
+        found += answer.json()["items"]
+        if answer.json()["next_cursor"] is None:
+            return found
+        asked["cursor"] = answer.json()["next_cursor"]
 
 
 def takes_etag(described: Described) -> bool:
