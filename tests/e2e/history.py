@@ -6,7 +6,7 @@ All moments are nanoseconds of this machine's monotonic clock. What doesn't live
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -77,12 +77,6 @@ class History:
         return sum(
             operation.kind == kind and outcome in (None, operation.outcome) and decision in (None, operation.decision)
             for operation in self.operations
-        )
-
-    def reasons(self, way: str) -> Counter[str]:
-        """Why asks in this way were refused."""
-        return Counter(
-            str(operation.reason) for operation in self.operations if operation.decision == "refused" and way_of(operation.cell) == way
         )
 
     def with_journal(

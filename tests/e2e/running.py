@@ -29,7 +29,7 @@ from py_service.simulators.moves import MoveLine, read_moves
 from py_service.stores.mongo import Document
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.stack import Stack, plan_stack, service_specs, start_stores
-from py_service.supervise.supervisor import Notice, Supervisor
+from py_service.supervise.supervisor import Supervisor
 
 TOKEN_MS = 300_000
 QUOTA = 10_000_000  # a test asks more often than a person: metered as always, and never refused
@@ -57,7 +57,6 @@ class Service:
     neighbour: DemoOrganization
     database: AsyncDatabase[Document]
     ring: KeyRing
-    notices: list[Notice]
     moves_file: Path
     fleet: Fleet | None = None
     hook: Hook | None = None
@@ -155,10 +154,9 @@ async def running_service(
     quotas = {"unlocks_per_minute_max": QUOTA, "requests_per_minute_max": QUOTA, "open_requests_per_minute_max": QUOTA}
     settings = replace(Settings(), api_port=0, gateway_port=0, data_folder=folder / "data", **(quotas | changed))  # type: ignore[arg-type]
     data = DataFolder.open(settings.data_folder)
-    notices: list[Notice] = []
     try:
         stack = plan_stack(settings, data)
-        async with Supervisor(data.logs, notices.append) as supervisor:
+        async with Supervisor(data.logs, lambda notice: None) as supervisor:
             await start_stores(stack, supervisor)
             client: AsyncMongoClient[Document] = AsyncMongoClient(stack.settings.mongo_url, timeoutMS=20_000)
             try:
@@ -175,7 +173,7 @@ async def running_service(
                 for spec in service_specs(served):
                     await supervisor.start(spec)
                 demo, neighbour = made.organizations()
-                service = Service(stack, supervisor, made, demo, neighbour, database, KeyRing(bytes(32)), notices, folder / "moves.jsonl")
+                service = Service(stack, supervisor, made, demo, neighbour, database, KeyRing(bytes(32)), folder / "moves.jsonl")
                 service.ring = await loaded_ring(database, stack.settings)
                 if not locks:
                     yield service

@@ -44,7 +44,6 @@ class Watcher:
     session: Document  # the answer to the sign-in
     gateway_token: str
     owner: Manager
-    itself: Manager
 
     async def signs_out(self) -> None:
         answer = await self.owner.http.post("/v1/sign-out", json={"refresh_token": self.session["refresh_token"]})
@@ -164,7 +163,7 @@ async def watching(service: Service, http: httpx.AsyncClient, number: int) -> Wa
     session = signed_in.json()
     issued = await http.post("/v1/me/realtime-token", headers={"Authorization": f"Bearer {session['access_token']}"})
     assert f"organizations/{service.demo.id}/events" in issued.json()["topics"]
-    return Watcher(stranger(number), session, issued.json()["token"], owner, Manager(service, http, stranger(number)))
+    return Watcher(stranger(number), session, issued.json()["token"], owner)
 
 
 async def connected(service: Service, token: str) -> tuple[ClientConnection, dict[str, object]]:
