@@ -201,11 +201,12 @@ def list_organizations(as_json: Annotated[bool, typer.Option("--json", help="One
 
 @indexes.command("advise")
 def advise(as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False) -> None:
-    """Indexes that are missing, undeclared or unused, and queries that read a whole collection. Status 1: one is missing, or a scan."""
+    """Indexes that are missing, different, undeclared or unused; queries that read a whole collection; and which read most for what it
+    found. Status 1: an index is missing or different, or there is a scan."""
     import msgspec
     from rich.table import Table
 
-    from py_service.stores.index_advice import advise_indexes
+    from py_service.stores.index_advice import URGENT, advise_indexes
 
     report = _operate(advise_indexes)
     if as_json:
@@ -215,9 +216,11 @@ def advise(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
         for one in report.advice:
             table.add_row(one.what, one.collection, ", ".join(one.fields), one.detail)
         Console().print(table if report.advice else "every declared index is there, and no query scans")
+        if report.worst is not None:
+            Console().print(f"worst: {report.worst.collection} ({', '.join(report.worst.fields)}): {report.worst}")
         for note in report.notes:
             Console().print(f"note: {note}")
-    sys.exit(1 if {"missing", "scan"} & {one.what for one in report.advice} else 0)
+    sys.exit(1 if URGENT & {one.what for one in report.advice} else 0)
 
 
 def _operate(work: Callable[[Settings], Coroutine[object, object, Answer]]) -> Answer:

@@ -1,13 +1,13 @@
-"""Which indexes are missing, unused or undeclared, and which queries read a whole collection: from what the store itself has counted.
+"""Which indexes are missing, different, unused or undeclared, and which queries read far more than they find: from the store's own counts.
 
-Sources: `$indexStats` (uses since the server's start), `system.profile` (queries while the profiler was on) and `explain`, as in MongoDB's
-manual. Only the shapes of queries are told, never a value.
+Sources: `listIndexes`, `$indexStats` (uses since the server's start), `system.profile` (queries while the profiler was on) and `explain`,
+as in MongoDB's manual. Only the shapes of queries are told, never a value.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,13 +15,16 @@ import msgspec
 from pymongo.asynchronous.database import AsyncDatabase
 
 from py_service.settings import Settings, need
-from py_service.stores.indexes import INDEXES
+from py_service.stores.indexes import INDEXES, Index
 from py_service.stores.mongo import Document, Mongo, store_errors
 from py_service.stores.queries import READ_WHOLE
 from py_service.stores.query_shape import Shape, scans, shape_of
 
 PROFILED_MAX = 20_000
-What = Literal["missing", "undeclared", "unused", "scan"]
+# What makes another index of the same fields: what it refuses, what it holds, whether the planner may use it, whether it deletes.
+OPTIONS = ("unique", "sparse", "partialFilterExpression", "expireAfterSeconds", "collation", "hidden")
+What = Literal["missing", "differs", "undeclared", "unused", "scan"]
+URGENT = frozenset({"missing", "differs", "scan"})
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -33,19 +36,43 @@ class Advice(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Report(msgspec.Struct, frozen=True):
-    """`notes`: what could not be judged here, and why."""
+class Read(msgspec.Struct, frozen=True):
+    """One query: how many documents it read and how many it found."""
+
+    collection: str
+    fields: tuple[str, ...]
+    documents_read: int
+    documents_found: int
+
+    @property
+    def ratio(self) -> float:
+        """Documents read for each that was found; one that finds nothing counts as if it found one."""
+        return self.documents_read / max(self.documents_found, 1)
+
+    def __str__(self) -> str:
+        return f"{self.documents_read} documents read for {self.documents_found} found"
+
+
+class Report(msgspec.Struct):
+    """`notes`: what could not be judged here, and why. `worst`: the query that read most for what it found, if the profiler said."""
 
     advice: list[Advice]
     notes: list[str]
+    worst: Read | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Uses:
-    """Of one index, since the server's start."""
+class Present:
+    """An index in the store. A field that isn't in ascending order has its kind behind it. `options`: those of `OPTIONS` that it has.
 
-    count: int
-    since: object
+    `uses`, `since`: of this server, since its start.
+    """
+
+    collection: str
+    fields: tuple[str, ...]
+    options: frozenset[str] = frozenset()
+    uses: int = 0
+    since: object = None
 
 
 @dataclass(slots=True)
@@ -57,6 +84,7 @@ class Seen:
     filter: Document = field(default_factory=dict)
     sort: Document = field(default_factory=dict)
     scanned: bool | None = None
+    worst: Read | None = None
 
 
 async def advise_indexes(settings: Settings) -> Report:
@@ -81,31 +109,61 @@ async def advise(database: AsyncDatabase[Document]) -> Report:
 async def _indexes(database: AsyncDatabase[Document], report: Report) -> set[str]:
     """The collections that there are."""
     names = {name for name in await database.list_collection_names() if not name.startswith("system.")}
-    present: dict[tuple[str, tuple[str, ...]], Uses] = {}
+    present: list[Present] = []
     for name in sorted(names):
+        options = {str(index["name"]): index async for index in await database[name].list_indexes()}
         async for stats in await database[name].aggregate([{"$indexStats": {}}]):
-            accesses = stats["accesses"]
-            present[name, tuple(stats["key"])] = Uses(int(accesses["ops"]), accesses["since"])
+            own, accesses = options.get(stats["name"], {}), stats["accesses"]
+            kinds = frozenset(option for option in OPTIONS if own.get(option) is not None and own[option] is not False)
+            present.append(Present(name, _fields(stats["key"]), kinds, int(accesses["ops"]), accesses["since"]))
     judge_indexes(present, report)
     return names
 
 
-def judge_indexes(present: Mapping[tuple[str, tuple[str, ...]], Uses], report: Report) -> None:
-    """Declared against present, and present against used."""
-    declared: dict[tuple[str, tuple[str, ...]], str] = {(index.collection, index.fields): index.serves for index in INDEXES}
-    for (name, fields), serves in declared.items():
-        if (name, fields) not in present:
-            report.advice.append(Advice("missing", name, fields, f"declared for: {serves}"))
-    counted = any(uses.count for uses in present.values())
-    for (name, fields), uses in present.items():
-        if fields == ("_id",):
+def _fields(key: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name if kind == 1 else f"{name}:{kind:g}" if isinstance(kind, float) else f"{name}:{kind}" for name, kind in key.items())
+
+
+def judge_indexes(present: Collection[Present], report: Report) -> None:
+    """Declared against present, and present against used.
+
+    Of indexes of the same fields (a store may have several, with different options) one as declared is enough. A unique index is never
+    unused: it refuses what must not be there, whether a query goes by it or not.
+    """
+    declared = {(index.collection, index.fields): index for index in INDEXES}
+    counted = any(index.uses for index in present)
+    as_declared = {(index.collection, index.fields) for index in present if index.options == _declared(declared, index)}
+    there = {(index.collection, index.fields) for index in present}
+    for (name, fields), wanted in declared.items():
+        if (name, fields) not in there:
+            report.advice.append(Advice("missing", name, fields, f"declared for: {wanted.serves}"))
+    for index in present:
+        key = index.collection, index.fields
+        wanted_options = _declared(declared, index)
+        if index.fields == ("_id",):
             continue
-        if (name, fields) not in declared:
-            report.advice.append(Advice("undeclared", name, fields, "no query of the service is declared for it"))
-        elif counted and not uses.count:
-            report.advice.append(Advice("unused", name, fields, f"not used once since {_day(uses.since)}; it is paid for at every write"))
+        if key not in declared or (key in as_declared and index.options != wanted_options):
+            used = f"; used {index.uses} times since {_day(index.since)}" if counted else ""
+            unique = "; it is unique, and refuses what the service may write" if "unique" in index.options else ""
+            report.advice.append(Advice("undeclared", *key, f"no query of the service is declared for it{used}{unique}"))
+        elif index.options != wanted_options:
+            told = f"declared {_named(wanted_options)}, and is {_named(index.options)}: drop it, and the next start makes it again"
+            report.advice.append(Advice("differs", *key, told))
+        elif counted and not index.uses and "unique" not in index.options:
+            report.advice.append(Advice("unused", *key, f"not used once since {_day(index.since)}; it is paid for at every write"))
     if not counted:
         report.notes.append("The server counts no use of any index (the embedded store never does): what is unused can't be told.")
+
+
+def _declared(declared: Mapping[tuple[str, tuple[str, ...]], Index], index: Present) -> frozenset[str]:
+    found = declared.get((index.collection, index.fields))
+    if found is None:
+        return frozenset()
+    return frozenset(name for name, wanted in (("unique", found.unique), ("sparse", found.sparse)) if wanted)
+
+
+def _named(options: Collection[str]) -> str:
+    return " and ".join(sorted(options)) or "neither unique nor sparse"
 
 
 async def _scans(database: AsyncDatabase[Document], report: Report, names: set[str]) -> None:
@@ -118,9 +176,16 @@ async def _scans(database: AsyncDatabase[Document], report: Report, names: set[s
         scanned = queries.scanned if queries.scanned is not None else await _explained(database, shape, queries)
         if scanned:
             detail = f"read whole {queries.count} times, {queries.milliseconds} ms in all"
+            if queries.worst is not None:
+                detail += f"; at worst {queries.worst}"
             if not shape.fields:
                 detail += "; it looks for nothing that an index could serve"
             report.advice.append(Advice("scan", shape.collection, shape.fields, detail))
+    reads = [queries.worst for queries in seen.values() if queries.worst is not None]
+    if reads:
+        report.worst = max(reads, key=lambda read: (read.ratio, read.documents_read))
+    elif seen:
+        report.notes.append("The profiler says of no query how much it read (the embedded store's never does): the worst can't be told.")
 
 
 async def profiled(database: AsyncDatabase[Document]) -> dict[Shape, Seen]:
@@ -130,13 +195,25 @@ async def profiled(database: AsyncDatabase[Document]) -> dict[Shape, Seen]:
         for collection, wanted, sort in _queries(entry):
             if collection.startswith("system."):
                 continue
-            known = seen.setdefault(shape_of(collection, wanted, sort), Seen())
+            shape = shape_of(collection, wanted, sort)
+            known = seen.setdefault(shape, Seen())
             known.count += 1
             known.milliseconds += int(entry.get("millis") or 0)
             known.filter, known.sort = wanted, sort
+            read = _read(shape, entry)
+            if read is not None and (known.worst is None or read.ratio > known.worst.ratio):
+                known.worst = read
             if "planSummary" in entry:
                 known.scanned = bool(known.scanned) or "COLLSCAN" in str(entry["planSummary"])
     return seen
+
+
+def _read(shape: Shape, entry: Mapping[str, Any]) -> Read | None:
+    """What an entry says of reading: a search has found what it returned, an update what it matched, a delete what it deleted."""
+    if "docsExamined" not in entry:
+        return None
+    found = next((int(entry[name]) for name in ("nreturned", "nMatched", "ndeleted") if name in entry), 0)
+    return Read(shape.collection, shape.fields, int(entry["docsExamined"]), found)
 
 
 def _queries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Document, Document]]:
