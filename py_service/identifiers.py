@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import msgspec
 
 KIND = "x-nexkey-kind"
-PATTERN = r"^[a-z0-9_-]{1,64}\Z"  # not `$`: it lets a line feed through
+IDENTIFIER_CHARACTERS_MAX = 64
+PATTERN = rf"^[a-z0-9_-]{{1,{IDENTIFIER_CHARACTERS_MAX}}}\Z"  # not `$`: it lets a line feed through
 
 
 def naming(kind: str, example: str) -> msgspec.Meta:

@@ -17,6 +17,7 @@ from py_service.access.messages import Entries, Entry
 from py_service.access.operations import EXPLAIN, WHAT, WHO
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, encoded
+from py_service.identifiers import IDENTIFIER_CHARACTERS_MAX
 from py_service.paging import read_limit
 from py_service.permissions.states import STATES, record_of, state_name
 from py_service.permissions.validity import is_moment
@@ -24,7 +25,6 @@ from py_service.stores.mongo import Document, Mongo, find_by_ids, now_ms, store_
 
 PERMISSION = "persons.read"
 NO_SESSION = ""  # nobody shows a token here: only whether the person is known is asked
-IDENTIFIER_CHARACTERS_MAX = 64
 NOW_MS = 5_000  # `at` as near as this is now: clocks differ
 ROUNDS_MAX = 6
 
@@ -131,7 +131,7 @@ def _query(request: Request, needed: set[str], more: set[str]) -> Mapping[str, s
     for name in sorted(needed - query.keys()):
         raise Problem(400, "query_invalid", f"{name} is needed.")
     if any(len(query.get(name, "")) > IDENTIFIER_CHARACTERS_MAX for name in ("person", "door", "cursor")):
-        raise Problem(400, "query_invalid", "An identifier has 64 characters at most.")
+        raise Problem(400, "query_invalid", f"An identifier has {IDENTIFIER_CHARACTERS_MAX} characters at most.")
     return query
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from py_service.errors import Problem, unknown
 from py_service.permissions.change import Plan, View
-from py_service.permissions.listing import folded, listed_key
+from py_service.permissions.listing import folded, listed_key, name_place
 from py_service.permissions.text import clean_email, clean_name
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document
@@ -78,9 +78,10 @@ class BatchView(View):
 
     async def group_named(self, name: str) -> str:
         """The id of the one group of this name, whatever its case. Raises Problem 404, 409 when there are several, 422."""
-        wanted = folded(clean_name(name))
+        asked = clean_name(name)
+        wanted = folded(asked)
         if wanted not in self.named:
-            begins = f"{self.organization}:{wanted}"
+            begins = f"{self.organization}:{name_place(asked)}"
             bounds = {"$gte": f"{begins}:", "$lt": f"{begins};"}
             found = (
                 await self.mongo.database[OBJECT_COLLECTIONS[GROUP]].find({"by_name": bounds}, session=self.session).limit(100).to_list()

@@ -1,6 +1,6 @@
 """What objects are listed by: fields that exist only so that one index serves each list (docs/protocols/documents.md, query law).
 
-`by_name` is `<organization>:<folded name>:<id>`: one list in the order of names is one range of it.
+`by_name` is `<organization>:<beginning of the folded name>:<id>`: one list in the order of names is one range of it.
 `listed` holds `<organization>:<field>=<value>` for each reference and state: "all of this group", "is this schedule in use", one equality.
 """
 
@@ -28,14 +28,24 @@ MANY = {
     "pass": {"doors": "door", "at_sites": AT_SITE, "above": "pass", "concerns": "person"},
 }
 
+PLACE_BYTES_MAX = 1_024  # more than 200 characters of any script have, as long as folding makes no more of them
+
 
 def folded(name: str) -> str:
     """For sorting and comparing: without case and width (Unicode NFKC case folding)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
+def name_place(name: str) -> str:
+    """By what a name stands in its order: the beginning of it, folded. Two names that only differ further on are in the order of their ids.
+
+    One character can be eighteen (U+FDFA), so a name of 200 could be 6,600 bytes, and no cursor of that fits into a URL.
+    """
+    return folded(name).encode()[:PLACE_BYTES_MAX].decode(errors="ignore")  # the half of a character at the end is left out
+
+
 def name_key(organization: str, name: str, identifier: str) -> str:
-    return f"{organization}:{folded(name)}:{identifier}"
+    return f"{organization}:{name_place(name)}:{identifier}"
 
 
 def listed_key(organization: str, field: str, value: str) -> str:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from py_service.errors import Problem, unknown
+from py_service.identifiers import IDENTIFIER_CHARACTERS_MAX
 from py_service.paging import read_limit, read_place, write_cursor
-from py_service.permissions.listing import AT_SITE, folded, listed_key
+from py_service.permissions.listing import AT_SITE, PLACE_BYTES_MAX, folded, listed_key, name_place
 from py_service.permissions.stage import STAGED_KINDS, is_live, read_live
 from py_service.permissions.store import read_object
 from py_service.permissions.text import spelled_email
@@ -23,7 +24,7 @@ from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 Sort = Literal["name", "-name"]
 OF_THE_PAGE = ("limit", "cursor", "sort", "name")
 CURSOR_KIND = "n1"
-CURSOR_CHARACTERS_MAX = 2_048
+CURSOR_CHARACTERS_MAX = -(-4 * (len(CURSOR_KIND) + PLACE_BYTES_MAX + IDENTIFIER_CHARACTERS_MAX + 2) // 3)  # two colons; in base64
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
 LAST_CHARACTER = "\U0010ffff"  # in no name
 READS_MAX = 10  # for one page, where what is at several sites isn't all for the caller to see, or what is staged isn't there yet
@@ -178,7 +179,7 @@ def refuse_foreign_filter(chosen: tuple[str, str] | None, sites: list[str] | Non
 
 def _bounds(organization: str, asked: Asked, after: str | None) -> dict[str, str]:
     """Of `by_name`, both of them. `after`: a whole place, further on than the one that was asked for."""
-    low = f"{organization}:{folded(asked.begins)}"
+    low = f"{organization}:{name_place(asked.begins)}"
     high = low + LAST_CHARACTER if asked.begins else f"{organization}{AFTER_ALL_NAMES}"
     if after is None and asked.after is not None:
         after = f"{organization}:{asked.after}"

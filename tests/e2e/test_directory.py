@@ -459,6 +459,13 @@ async def test_lists_are_in_the_order_of_names_and_pages_meet(owner: Manager) ->
     assert set(forward) >= set(names) and len(forward) == len(backward)
     assert [name.casefold() for name in backward] == [name.casefold() for name in reversed(forward)]
     assert sorted(await owner.names("/v1/calendars?name=APP")) == ["Apple", "apple"]
+    ligatures, faces = "\ufdfa" * 200, "\U0001f600" * 200  # the first is 3,600 characters when it is folded, the second 2,400 in a query
+    for number, name in enumerate((ligatures, ligatures, ligatures, faces, faces, faces)):
+        await owner("POST", "/v1/calendars", 201, {"id": f"{number}".rjust(64, "l"), "name": name})
+    for sort in ("name", "-name"):
+        assert len(await owner.names(f"/v1/calendars?sort={sort}")) == len(forward) + 6
+        for name in (ligatures, faces):
+            assert await owner.names(f"/v1/calendars?sort={sort}&name={name}") == [name] * 3
     people = await owner("GET", "/v1/persons?role=owner", 200)
     items = people["items"]
     assert isinstance(items, list) and owner.person in [person["id"] for person in items]

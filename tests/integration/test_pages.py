@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from py_service.errors import Problem
 from py_service.paging import write_cursor
-from py_service.permissions.listing import folded, stored_object
-from py_service.permissions.pages import CURSOR_KIND, READS_MAX, Asked, ListObjects, read_query
+from py_service.permissions.listing import PLACE_BYTES_MAX, folded, stored_object
+from py_service.permissions.pages import CURSOR_CHARACTERS_MAX, CURSOR_KIND, READS_MAX, Asked, ListObjects, read_query
+from py_service.permissions.text import clean_name
 from py_service.stores.indexes import OBJECT_COLLECTIONS, make_indexes
 from py_service.stores.mongo import Document, Mongo
 from tests.integration.identity_support import store_server
@@ -119,6 +120,45 @@ def test_pages_are_what_a_sort_gives(store: Store, made: list[tuple[str, list[st
     pages = store.pages(organization, "person", asked)
     assert [one for page in pages for one in page] == expected(documents, asked, f"{organization}:state=active")
     assert all(len(page) == asked.limit for page in pages[:-1])
+
+
+LIGATURE = "\ufdfa"  # 18 characters when it is folded, 33 bytes: no other is longer
+
+
+def test_no_character_grows_more_when_it_is_folded() -> None:
+    """Of those that a name may have: what the tests of long names are made of is the worst there is."""
+    grown = dict[str, int]()
+    for code in (*range(0xD800), *range(0xE000, 0x110000)):
+        try:
+            grown[chr(code)] = len(folded(clean_name(chr(code))).encode())
+        except Problem:
+            continue
+    assert (max(grown, key=grown.__getitem__), grown[LIGATURE]) == (LIGATURE, 33)
+    assert 200 * 4 < PLACE_BYTES_MAX < 200 * 33
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_list_goes_on_behind_the_longest_names(store: Store, descending: bool) -> None:
+    """Names that differ before the place ends, after it, and not at all; the longest cursor there can be is among them."""
+    organization = f"long-{descending}"
+    names = [
+        "a" + LIGATURE * 199,
+        "a" + LIGATURE * 198 + "x",
+        LIGATURE * 200,
+        LIGATURE * 200,
+        LIGATURE * 199 + "y",
+        "a",
+        "\U0001f600" * 200,
+    ]
+    rows = [{"id": f"{number}".rjust(64, "i"), "name": clean_name(name)} for number, name in enumerate(names)]
+    documents = store.put(organization, "lockdown_plan", rows)
+    for begins, found in (("", 7), ("a", 3), ("a" + LIGATURE * 40, 2), ("a" + LIGATURE * 199, 1), (LIGATURE * 200, 2), (LIGATURE, 3)):
+        asked = Asked(1, None, descending, begins, None, None)
+        pages = store.pages(organization, "lockdown_plan", asked)
+        assert [one for page in pages for one in page] == expected(documents, asked, None)
+        assert sum(map(len, pages)) == found
+    places = [str(document["by_name"]).removeprefix(f"{organization}:") for document in documents]
+    assert max(len(write_cursor(CURSOR_KIND, place)) for place in places) == CURSOR_CHARACTERS_MAX
 
 
 def test_what_is_not_for_the_caller_is_passed_over_and_the_list_goes_on(store: Store) -> None:
