@@ -7,6 +7,7 @@ with the roles of its maker. Keys are managed by persons only: no key can have t
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from py_service.errors import Problem, unknown
@@ -42,7 +43,7 @@ class MakeKey:
             "expires_at": view.at_ms + LIFE_MS_DEFAULT if expires_at is None else expires_at,
             "created_by": None if view.actor is None else view.actor.subject,
         }  # fmt: skip
-        await _settle(view, document)
+        await _settle(view, document, known_sites=())
         return _with_new_secret(view, document, "api_key_created")
 
 
@@ -60,7 +61,7 @@ class ChangeKey:
         before = await view.get(KIND, self.key)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        await _settle(view, after)
+        await _settle(view, after, known_sites=before["sites"] or ())
         if after == before:
             return Plan(result=before)
         return view.written(KIND, after, "api_key_changed", changed=sorted(self.values))
@@ -106,14 +107,17 @@ class RevokeKey:
         return view.ended(KIND, document, "api_key_revoked")
 
 
-async def _settle(view: View, document: Document) -> None:
-    """Puts it in order. Raises Problem 403 for more than the caller may do, 404 for sites that aren't here, 422."""
+async def _settle(view: View, document: Document, known_sites: Collection[str]) -> None:
+    """Puts it in order. Raises Problem 403 for more than the caller may do, 404 for sites that aren't here, 422.
+
+    `known_sites` are those of the key before: one that was deleted since gives nothing, and keeps nobody from changing the key.
+    """
     document["name"] = clean_name(str(document["name"]))
     document["scopes"] = sorted(set(document["scopes"]))
     sites: list[str] | None = document["sites"]
     if sites is not None:
         document["sites"] = sites = sorted(set(sites))
-        await view.get_many("site", sites)
+        await view.get_many("site", [site for site in sites if site not in known_sites])
     if not view.at_ms < document["expires_at"] <= view.at_ms + LIFE_MS_MAX:
         raise Problem(422, "validity_invalid", "An API key expires after now, and within five years.")
     for scope in document["scopes"]:

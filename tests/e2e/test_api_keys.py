@@ -100,6 +100,23 @@ async def test_a_key_of_some_sites_sees_and_changes_only_what_is_there(owner: Ma
     await owner("POST", "/v1/api-keys", 404, {**wanted, "sites": ["elsewhere"]}, code="site_unknown")
 
 
+async def test_a_site_that_was_deleted_keeps_nobody_from_changing_a_key(owner: Manager, http: httpx.AsyncClient) -> None:
+    for site in ("bergen", "tromso"):
+        await owner("POST", "/v1/sites", 201, {"id": site, "name": site, "time_zone": "Europe/Oslo"})
+    made = await owner("POST", "/v1/api-keys", 201, {"name": "North", "scopes": ["doors.read"], "sites": ["tromso", "berlin"]})
+    path = f"/v1/api-keys/{made['id']}"
+    await owner("DELETE", "/v1/sites/tromso", 200)
+    assert (await owner("PATCH", path, 200, {"name": "Of the north"}))["sites"] == ["berlin", "tromso"]
+    assert (await owner("PATCH", path, 200, {"scopes": ["doors.read", "events.read"]}))["sites"] == ["berlin", "tromso"]
+    await owner("PATCH", path, 404, {"sites": ["tromso", "elsewhere"]}, "site_unknown")
+    assert (await owner("PATCH", path, 200, {"sites": ["bergen", "tromso"]}))["sites"] == ["bergen", "tromso"]
+    assert await ask(http, made["key"], "GET", "/v1/doors") == (200, "")
+    assert (await owner("PATCH", path, 200, {"active": False}))["active"] is False
+    await owner("PATCH", path, 200, {"sites": ["berlin"]})
+    await owner("PATCH", path, 404, {"sites": ["berlin", "tromso"]}, "site_unknown")  # it has left, and there is none to come back to
+    await owner("POST", "/v1/api-keys", 404, {"name": "North", "scopes": ["doors.read"], "sites": ["tromso"]}, code="site_unknown")
+
+
 async def test_nobody_gives_a_key_what_they_do_not_have(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
     await owner("PUT", "/v1/persons/stranger-1/roles", 200, {"roles": [{"role": "site_manager", "sites": None}]})
     await Manager(service, http, "stranger-1")("POST", "/v1/api-keys", 403, READS, code="role_missing")
