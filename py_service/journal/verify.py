@@ -9,6 +9,7 @@ from py_service.journal.log import FIRST_HASH, document_hash
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 WINDOW = 256
+GROWN = "grown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Verified:
 
 
 async def verify_log(mongo: Mongo, log: str) -> Verified:
-    """Reads it whole."""
+    """Reads it whole. It may grow meanwhile."""
     previous, seq, events = FIRST_HASH, 0, 0
     while True:
         ids = [journal_id(log, seq + offset) for offset in range(1, WINDOW + 1)]
@@ -30,13 +31,23 @@ async def verify_log(mongo: Mongo, log: str) -> Verified:
         for identifier in ids:
             document = found.get(identifier)
             if document is None:
-                # Behind the end nothing may stand: a later number means that one was cut out.
-                fault = f"a gap at {identifier}" if any(later in found for later in ids if later > identifier) else None
-                return Verified(log, seq, events, fault)
+                break
             fault = fault_of(document, previous)
             if fault is not None:
                 return Verified(log, seq, events, fault)
             previous, seq, events = bytes(document["hash"]), seq + 1, events + len(document["events"])
+        missing = journal_id(log, seq + 1)
+        if missing in ids and (fault := await _fault_behind(mongo, log, missing)) != GROWN:
+            return Verified(log, seq, events, fault)
+
+
+async def _fault_behind(mongo: Mongo, log: str, missing: str) -> str | None:
+    """Behind the end nothing may stand, however far: a later number means that one was cut out. `GROWN`: it was written meanwhile."""
+    journal = mongo.database["journal"]
+    later = await journal.find_one({"_id": {"$gt": missing, "$lt": f"{log};"}}, {"_id": 1})
+    if await journal.find_one({"_id": missing}, {"_id": 1}) is not None:
+        return GROWN
+    return None if later is None else f"a gap at {missing}"
 
 
 def fault_of(document: Document, previous: bytes) -> str | None:
