@@ -6,6 +6,7 @@ What the identifiers name is made through the API too, from the document's own e
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from py_service.stores.mongo import now_ms
 from tests.e2e.conformance import Conformance, conformance_of
 from tests.e2e.described import NO_KIND, Asking, Described, Place, kind_made_by, made_objects, operations, stands
 from tests.e2e.evidence import projected, standing
-from tests.e2e.running import TOKEN_MS, Service, running_service
+from tests.e2e.running import TOKEN_MS, Service, running_service, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -159,6 +160,85 @@ async def test_a_body_that_names_only_what_is_anothers_is_refused(sides: Sides, 
         assert answer.status_code == 404 and answer.json()["code"].endswith("_unknown"), (described.name, answer.text)
         tried += 1
     assert tried > 45
+
+
+async def previewed(sides: Sides, asking: Asking, side: Side) -> httpx.Response:
+    change = {"method": asking.method, "path": asking.path.format(**asking.identifiers)}
+    body = {"changes": [change if asking.body is None else {**change, "body": asking.body}]}
+    return await sides.http.post("/v1/access/preview", headers=side.headers, json=body)
+
+
+async def test_a_preview_of_what_names_anothers_is_refused_as_the_change_is(sides: Sides, unchanged: None) -> None:
+    """Every place in every change that can be previewed, both ways."""
+    tried: dict[str, int] = {}
+    for described in sides.operations:
+        if described.method == "GET" or not described.of_persons:
+            continue
+        if (await previewed(sides, described.good(sides.own.identifiers), sides.own)).json().get("code") == "not_previewable":
+            continue
+        for place in described.places():
+            for own, foreign in ((sides.own, sides.foreign), (sides.foreign, sides.own)):
+                nobodys = NOBODYS_OTHERWISE.get(place.kind, NOBODYS)
+                right = 0
+                for with_theirs, with_nobodys in zip(
+                    described.with_identifier(place, foreign.identifiers[place.kind], own.identifiers),
+                    described.with_identifier(place, nobodys, own.identifiers),
+                    strict=True,
+                ):
+                    answers = [await previewed(sides, asking, own) for asking in (with_theirs, with_nobodys)]
+                    assert in_words(answers[0]) == in_words(answers[1]), (described.name, place)
+                    assert 400 <= answers[0].status_code < 500, (described.name, place, answers[0].text)
+                    right += refusal_is_right(described, place, answers[0])
+                assert right, f"{described.name}: {place} is never asked for"
+            tried[place.where] = tried.get(place.where, 0) + 1
+    assert tried["path"] > 25 and tried["body"] > 20, tried
+
+
+IMPORTED = {"persons", "groups", "grants"}
+NOT_IN_ROWS = ("id", "email")  # of an example: taken by what the example has made
+
+
+async def test_rows_of_an_import_that_name_what_is_anothers_are_refused_each(sides: Sides) -> None:
+    """A row has the fields of the single operation: each place of it in a row of its own, both ways. No row makes anything."""
+    before = await imported_objects(sides)
+    for kind in sorted(IMPORTED):
+        described = next(each for each in sides.operations if each.name == f"POST /v1/{kind}")
+        for own, foreign in ((sides.own, sides.foreign), (sides.foreign, sides.own)):
+            places = [place for place in described.places() if place.where == "body"]
+            rows: list[dict[str, object]] = []
+            of_place: list[Place] = []
+            for place in places:
+                for identifier in (foreign.identifiers[place.kind], NOBODYS):
+                    for asking in described.with_identifier(place, identifier, own.identifiers):
+                        rows.append({name: value for name, value in asking.body.items() if name not in NOT_IN_ROWS})
+                        of_place.append(place)
+            told = await results_of(sides, own, kind, rows)
+            assert {row["outcome"] for row in told} == {"refused"} and len(told) == len(rows), told
+            for place in places:
+                codes = [str(row["code"]) for row, place_of_row in zip(told, of_place, strict=True) if place_of_row == place]
+                theirs, nobodys = codes[: len(codes) // 2], codes[len(codes) // 2 :]
+                assert theirs == nobodys and f"{place.kind}_unknown" in theirs, (kind, place, codes)
+    assert await imported_objects(sides) == before
+
+
+async def imported_objects(sides: Sides) -> dict[str, list[dict[str, object]]]:
+    database = sides.service.database
+    return {kind: await database[kind].find({}).sort("_id", 1).to_list() for kind in sorted(IMPORTED)}
+
+
+async def results_of(sides: Sides, side: Side, kind: str, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """What became of each row, when the import is over."""
+    text = "\n".join(json.dumps(row) for row in rows)
+    made = await sides.http.post("/v1/imports", headers=side.headers, json={"kind": kind, "format": "ndjson", "text": text})
+    assert made.status_code == 201, made.text
+    path = f"/v1/imports/{made.json()['id']}"
+
+    async def over() -> bool:
+        return (await sides.http.get(path, headers=side.headers)).json()["ended_at"] is not None
+
+    await until(over, 30)
+    told: list[dict[str, object]] = (await sides.http.get(f"{path}/results?limit=200", headers=side.headers)).json()["items"]
+    return told
 
 
 def is_in(asking: Asking, place: Place) -> bool:
