@@ -77,7 +77,8 @@ class ChangePlan:
         require_everywhere(view, before)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        after["name"] = clean_name(str(after["name"]))
+        if "name" in self.values:
+            after["name"] = clean_name(str(after["name"]))
         await _placed(view, after)
         require_everywhere(view, after)
         if before["engaged"] and places_of(before) != places_of(after):

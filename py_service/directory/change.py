@@ -48,7 +48,7 @@ class Patch:
         after = {**before, **self.values}
         await kind.place(view, after)
         view.require(kind.write, kind.site_of(after))
-        cleaned(after)
+        cleaned(after, self.values)
         await check_references(view, kind, after, before)
         await kind.check(view, after, before)
         if all(after.get(name) == before.get(name) for name in self.values):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -44,10 +45,10 @@ def shown(kind_type: type[msgspec.Struct], document: Document) -> msgspec.Struct
     return kind_type(**found)
 
 
-def cleaned(document: Document) -> None:
-    """Names in their normal form. Raises Problem 422."""
+def cleaned(document: Document, sent: Collection[str] = TYPED) -> None:
+    """Names in their normal form, of those that were sent: one that is stored was good when it was. Raises Problem 422."""
     for name in TYPED:
-        if isinstance(document.get(name), str):
+        if name in sent and isinstance(document.get(name), str):
             document[name] = clean_name(document[name], name)
 
 

@@ -71,7 +71,8 @@ class ChangeOrganization:
         before = await view.get("organization", view.organization)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        after["name"] = clean_name(str(after["name"]))
+        if "name" in self.values:
+            after["name"] = clean_name(str(after["name"]))
         if after == before:
             return Plan(result=before)
         return view.written("organization", after, "organization_changed", changed=sorted(self.values))

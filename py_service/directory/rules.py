@@ -43,7 +43,7 @@ async def _same_site(view: View, document: Document, kind: str, field: str | Non
 async def check_person(view: View, after: Document, before: Document | None) -> None:
     """A validity that ends after it begins, and an address that nobody else here has."""
     check_validity(after)
-    if after.get("email") is not None:
+    if after.get("email") is not None and (before is None or before.get("email") != after["email"]):
         after["email"] = clean_email(str(after["email"]))
         if before is None or before.get("email") != after["email"]:
             await _nobody_else_has(view, str(after["email"]), str(after["id"]))

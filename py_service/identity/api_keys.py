@@ -43,6 +43,7 @@ class MakeKey:
             "expires_at": view.at_ms + LIFE_MS_DEFAULT if expires_at is None else expires_at,
             "created_by": None if view.actor is None else view.actor.subject,
         }  # fmt: skip
+        document["name"] = clean_name(str(document["name"]))
         await _settle(view, document, known_sites=())
         return _with_new_secret(view, document, "api_key_created")
 
@@ -61,6 +62,8 @@ class ChangeKey:
         before = await view.get(KIND, self.key)
         check_match(before, self.if_match)
         after = {**before, **self.values}
+        if "name" in self.values:
+            after["name"] = clean_name(str(after["name"]))
         await _settle(view, after, known_sites=before["sites"] or ())
         if after == before:
             return Plan(result=before)
@@ -112,7 +115,6 @@ async def _settle(view: View, document: Document, known_sites: Collection[str]) 
 
     `known_sites` are those of the key before: one that was deleted since gives nothing, and keeps nobody from changing the key.
     """
-    document["name"] = clean_name(str(document["name"]))
     document["scopes"] = sorted(set(document["scopes"]))
     sites: list[str] | None = document["sites"]
     if sites is not None:

@@ -29,7 +29,8 @@ class ChangePass:
             raise unknown(KIND)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        after["name"] = clean_name(str(after["name"]))
+        if "name" in self.values:
+            after["name"] = clean_name(str(after["name"]))
         check_window(after)
         if after == before:
             return Plan(result=before)

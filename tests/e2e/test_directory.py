@@ -91,6 +91,24 @@ async def test_an_etag_that_was_read_guards_a_change(owner: Manager) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, *[412] * 7]
 
 
+async def test_a_name_from_before_a_stricter_rule_is_in_nobodys_way(service: Service, owner: Manager) -> None:
+    """It was good when it was stored: only who sends a name hears that it isn't any more."""
+    old = "Blank\u3164"
+    key = await owner("POST", "/v1/api-keys", 201, {"name": "Old", "scopes": ["persons.read"]})
+    await owner("POST", "/v1/persons", 201, {"id": "old-name", "name": "Old"})
+    await owner("POST", "/v1/lockdown-plans", 201, {"id": "old-plan", "name": "Old", "doors": ["berlin-main-entrance"]})
+    changes: list[tuple[str, str, str, dict[str, object]]] = [
+        ("persons", "old-name", "/v1/persons/old-name", {"kind": "guest"}),
+        ("lockdown_plans", "old-plan", "/v1/lockdown-plans/old-plan", {"sites": ["berlin"]}),
+        ("api_keys", str(key["id"]), f"/v1/api-keys/{key['id']}", {"active": False}),
+    ]
+    for collection, identifier, path, change in changes:
+        found = {"_id": f"{service.demo.id}:{identifier}"}
+        assert (await service.database[collection].update_one(found, {"$set": {"name": old}})).matched_count == 1
+        assert (await owner("PATCH", path, 200, change))["name"] == old
+        await owner("PATCH", path, 422, {"name": old}, "name_invalid")
+
+
 async def test_membership_validity_and_schedule_decide_at_once(service: Service, http: httpx.AsyncClient, owner: Manager) -> None:
     person = stranger(0)
     await owner("POST", "/v1/groups", 201, {"id": "inner", "name": "Inner"})
