@@ -31,6 +31,8 @@ key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
 application.add_typer(key, name="key")
 organization = typer.Typer(no_args_is_help=True, help="Your organization: show, change. For the operator: create, suspend, resume, list.")
 application.add_typer(organization, name="organization")
+journal = typer.Typer(no_args_is_help=True, help="The journal of all decisions and changes.")
+application.add_typer(journal, name="journal")
 indexes = typer.Typer(no_args_is_help=True, help="The indexes of the store.")
 application.add_typer(indexes, name="indexes")
 
@@ -197,6 +199,25 @@ def list_organizations(as_json: Annotated[bool, typer.Option("--json", help="One
     for one in found:
         table.add_row(one.id, one.name, one.state, str(one.revision))
     Console().print(table)
+
+
+@journal.command("verify")
+def verify(as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs.")] = False) -> None:
+    """Read every log from its first document: none may be missing, altered or cut off. Status 1: one is."""
+    import msgspec
+    from rich.table import Table
+
+    from py_service.journal.verify import verify_journal
+
+    found = _operate(verify_journal)
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        table = Table("log", "documents", "events", "fault")
+        for one in found:
+            table.add_row(one.log, str(one.documents), str(one.events), one.fault or "")
+        Console().print(table)
+    sys.exit(1 if any(one.fault is not None for one in found) else 0)
 
 
 @indexes.command("advise")

@@ -1,12 +1,14 @@
-"""Verify a log from its first document: gapless, chained, unaltered."""
+"""Verify the journal: each log from its first document, gapless, chained, unaltered, as long as it was; and what it says it came after."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from py_service.journal.event import journal_id
 from py_service.journal.log import FIRST_HASH, document_hash
-from py_service.stores.mongo import Document, Mongo, find_by_ids
+from py_service.settings import Settings, need
+from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 WINDOW = 256
 GROWN = "grown"
@@ -20,6 +22,49 @@ class Verified:
     documents: int
     events: int
     fault: str | None
+
+
+async def verify_journal(settings: Settings) -> list[Verified]:
+    """Every log, for the operator's command. Raises SettingsError, Problem 503."""
+    mongo = Mongo(need(settings.mongo_url, "NEXKEY_MONGO_URL"), settings.mongo_database, settings.store_timeout_ms)
+    try:
+        async with store_errors():
+            return await verify_logs(mongo)
+    finally:
+        await mongo.close()
+
+
+async def verify_logs(mongo: Mongo) -> list[Verified]:
+    """In the order of their names. What was cut off behind a log's end is told as far as somebody noted how long it was: who closed it, who
+    projected it, or who followed it. Raises pymongo errors."""
+    logs = await mongo.database["logs"].find({}).to_list()
+    projected: dict[str, int] = {}
+    for reader in await mongo.database["projections"].find({}).to_list():
+        projected |= reader["logs"]
+    found = [await verify_log(mongo, str(log["_id"])) for log in sorted(logs, key=lambda log: str(log["_id"]))]
+    of_log = {log["_id"]: log for log in logs}
+    return [
+        verified
+        if verified.fault is not None
+        else replace(verified, fault=await _fault_of_ends(mongo, of_log[verified.log], verified.documents, projected))
+        for verified in found
+    ]
+
+
+async def _fault_of_ends(mongo: Mongo, log: Document, documents: int, projected: Mapping[str, int]) -> str | None:
+    """What is wrong at the two ends of a log that holds in itself."""
+    closed, predecessor = log.get("closed"), log.get("predecessor")
+    known = max(projected.get(log["_id"], 0), 0 if closed is None else int(closed["seq"]))
+    if documents < known:
+        return f"it ends at {documents}, and was {known} long"
+    if closed is not None and documents > closed["seq"]:
+        return f"it goes on behind {closed['seq']}, where it was closed"
+    if predecessor is not None and predecessor["seq"] > 0:
+        name = journal_id(str(predecessor["log"]), int(predecessor["seq"]))
+        before = await mongo.database["journal"].find_one({"_id": name})
+        if before is None or bytes(before["hash"]) != bytes(predecessor["hash"]):
+            return f"it follows {name}, which isn't as it was"
+    return None
 
 
 async def verify_log(mongo: Mongo, log: str) -> Verified:

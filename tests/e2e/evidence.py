@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import bson
 
 from py_service.journal.event import event_id
-from py_service.journal.verify import verify_log
+from py_service.journal.verify import verify_logs
 from py_service.stores.mongo import Document, Mongo
 from tests.e2e.running import Service, until
 
@@ -73,10 +73,7 @@ async def faults_in_the_books(service: Service) -> list[str]:
     faults: list[str] = []
     mongo = Mongo(service.stack.settings.mongo_url or "", service.stack.settings.mongo_database, 10_000)
     try:
-        for log in await service.database["logs"].find({}).to_list():
-            verified = await verify_log(mongo, log["_id"])
-            if verified.fault is not None:
-                faults.append(f"{log['_id']}: {verified.fault}")
+        faults += [f"{verified.log}: {verified.fault}" for verified in await verify_logs(mongo) if verified.fault is not None]
     finally:
         await mongo.close()
     journal, projection = await read_journal(service), await read_projection(service)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
+import msgspec
 import pytest
+from bson.binary import Binary
 
 from py_service.journal.event import journal_id
 from py_service.journal.log import FIRST_HASH, Head, next_document
-from py_service.journal.verify import WINDOW, verify_log
+from py_service.journal.verify import WINDOW, verify_log, verify_logs
 from py_service.stores.mongo import Document, Mongo
 from tests.integration.identity_support import store_server
 
@@ -55,6 +60,79 @@ def test_a_document_that_is_gone_is_missed(store: tuple[asyncio.Runner, Mongo], 
         return verified.documents, verified.fault
 
     assert runner.run(told()) == (gone - 1, f"a gap at {journal_id(log, gone)}")
+
+
+@pytest.mark.parametrize(
+    ("seq", "more", "marks", "fault"),
+    [
+        (DOCUMENTS, {"closed": {"seq": DOCUMENTS}}, {"ends": DOCUMENTS}, None),
+        (DOCUMENTS, {"closed": {"seq": DOCUMENTS + 1}}, {}, f"it ends at {DOCUMENTS}, and was {DOCUMENTS + 1} long"),
+        (DOCUMENTS, {"closed": None}, {"ends": DOCUMENTS + 2}, f"it ends at {DOCUMENTS}, and was {DOCUMENTS + 2} long"),
+        (DOCUMENTS, {"closed": {"seq": 5}}, {}, "it goes on behind 5, where it was closed"),
+        (DOCUMENTS, {"predecessor": "as it was"}, {}, None),
+        (DOCUMENTS, {"predecessor": "altered"}, {}, f"it follows {journal_id('before', 3)}, which isn't as it was"),
+        (DOCUMENTS, {"predecessor": "gone"}, {}, f"it follows {journal_id('before', 9)}, which isn't as it was"),
+    ],
+)
+def test_ends_are_held_against_what_was_noted_of_them(
+    store: tuple[asyncio.Runner, Mongo], seq: int, more: Document, marks: dict[str, int], fault: str | None
+) -> None:
+    """How long a log was is known to whoever closed, projected or followed it."""
+    runner, mongo = store
+
+    async def told() -> str | None:
+        for collection in ("journal", "logs", "projections"):
+            await mongo.database[collection].delete_many({})
+        before = written("before")[:3]
+        await mongo.database["journal"].insert_many([*before, *written("ends")[:seq]])
+        last = {"as it was": (3, before[-1]["hash"]), "altered": (3, Binary(b"x" * 32)), "gone": (9, Binary(b"x" * 32))}
+        if "predecessor" in more:
+            number, digest = last[more["predecessor"]]
+            more["predecessor"] = {"log": "before", "seq": number, "hash": digest}
+        await mongo.database["logs"].insert_many([{"_id": "before", "closed": None}, {"_id": "ends", **more}])
+        await mongo.database["projections"].insert_one({"_id": "events", "logs": marks})
+        whole, one = await verify_logs(mongo)
+        assert (whole.log, whole.documents, whole.fault) == ("before", 3, None)
+        return one.fault
+
+    assert runner.run(told()) == fault
+
+
+def test_the_command_tells_what_is_wrong(store: tuple[asyncio.Runner, Mongo]) -> None:
+    runner, mongo = store
+
+    def verify(*words: str) -> tuple[int, str]:
+        host, port = runner.run(_address(mongo))
+        known = {name: value for name, value in os.environ.items() if not name.startswith("NEXKEY_")}
+        known |= {"NEXKEY_MONGO_URL": f"mongodb://{host}:{port}/?directConnection=true", "NEXKEY_MONGO_DATABASE": "verify"}
+        done = subprocess.run(
+            [sys.executable, "-m", "py_service", "journal", "verify", *words],
+            env=known,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    async def write(gone: int | None) -> None:
+        await mongo.database["logs"].delete_many({})
+        await mongo.database["journal"].delete_many({})
+        await mongo.database["logs"].insert_one({"_id": "told", "closed": None})
+        await mongo.database["journal"].insert_many([one for one in written("told")[:9] if one["_id"] != journal_id("told", gone or 0)])
+
+    runner.run(write(None))
+    status, printed = verify("--json")
+    assert (status, msgspec.json.decode(printed)) == (0, [{"log": "told", "documents": 9, "events": 9, "fault": None}])
+    runner.run(write(4))
+    status, printed = verify()
+    assert status == 1 and "a gap at" in printed
+
+
+async def _address(mongo: Mongo) -> tuple[str, int]:
+    address = await mongo.client.address
+    assert address is not None
+    return str(address[0]), int(address[1] or 0)
 
 
 @pytest.mark.parametrize("altered", [1, WINDOW, DOCUMENTS])
