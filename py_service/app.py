@@ -74,7 +74,7 @@ from py_service.passes.handlers import PassHandlers
 from py_service.passes.read import ReadPasses
 from py_service.permissions.change import Actor
 from py_service.permissions.follower import PermissionFollower
-from py_service.permissions.lane import ChangeLane
+from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.pin import Pins
 from py_service.permissions.trial import CapturingLane, TryChanges
 from py_service.readiness import Readiness
@@ -177,7 +177,7 @@ class Process:
         )
 
     async def _rooms(self) -> list[Route]:
-        changes = ChangeLane(self.mongo, await Log.birth(self.mongo, "changes", self.name), self.follower, self.bus, self.give_up)
+        changes = ChangeLane(self.mongo, await Log.birth(self.mongo, CHANGES_LANE, self.name), self.follower, self.bus, self.give_up)
         self._spawn(changes.run)
         unlock = await self._unlock()
         self._spawn(lambda: self._beat([changes.log, *unlock[1]]))

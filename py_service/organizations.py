@@ -27,7 +27,7 @@ from py_service.identity.store import Account, IdentityStore
 from py_service.journal.log import Log
 from py_service.permissions.change import Change, Changed
 from py_service.permissions.follower import PermissionFollower
-from py_service.permissions.lane import ChangeLane
+from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.store import read_object, read_organizations, read_revisions
 from py_service.permissions.text import clean_email
 from py_service.settings import Secret, Settings, need
@@ -148,7 +148,9 @@ async def _carried_out(settings: Settings, mongo: Mongo, organization: str, chan
     taken = asyncio.Event()
     follower = PermissionFollower(mongo, bus)
     await follower.load(organization)  # before the log: a large one takes long, and a silent log is closed
-    lane = ChangeLane(mongo, await Log.birth(mongo, "changes", f"operator-{os.getpid()}-{secrets.token_hex(4)}"), follower, bus, taken.set)
+    lane = ChangeLane(
+        mongo, await Log.birth(mongo, CHANGES_LANE, f"operator-{os.getpid()}-{secrets.token_hex(4)}"), follower, bus, taken.set
+    )
     running = asyncio.create_task(lane.run())
     try:
         changed = await lane.submit(organization, None, change)

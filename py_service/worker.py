@@ -40,7 +40,7 @@ from py_service.passes import letters
 from py_service.passes.letters import WritePassMail
 from py_service.passes.link import LINKS_AT_ONCE_MAX, delete_forgotten
 from py_service.permissions.follower import PermissionFollower
-from py_service.permissions.lane import ChangeLane
+from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.settings import Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.cuts import KEPT_SECONDS, Cuts
@@ -66,7 +66,6 @@ CUTTING = {
     "management.person_changed", "management.device_changed", "management.device_deleted",
 }  # fmt: skip
 SUSPENDED = "management.organization_suspended"
-CHANGES_LANE = "changes"
 IMPORTED = {
     "persons": RowKind("person", PersonRow, create_person, {"groups": "group"}, by_name={"group_names": "groups"}),
     "groups": RowKind("group", GroupRow, create_group, {"includes": "group"}),

@@ -192,7 +192,7 @@ OTHERS = (
     Verb("import", "rows", "GET", "/v1/imports/{import}/results", "What became of each row.",
         Shape((), "items", ("row", "line", "outcome", "id", "code", "detail")),
         (which("import"), *PAGE, asked_by("outcome", "Only created, refused or left_out."))),
-    Verb("import", "stop", "POST", "/v1/imports/{import}/stop", "Stop an import: what was applied stays, no further row is.", IMPORT,
+    Verb("import", "stop", "POST", "/v1/imports/{import}/stop", "Stop an import; all or nothing: with nothing of it.", IMPORT,
         (which("import"),)),
     Verb("event", "attempt", "GET", "/v1/attempts/{attempt}", "What became of an attempt to open a door.", takes=(which("attempt"),)),
     Verb("event", "list", "GET", "/v1/events", "List events, newest first.",

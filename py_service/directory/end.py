@@ -50,7 +50,9 @@ class End:
             # The tombstones travel in one change record: what names more than this is taken apart first.
             gone = await view.listed(other, listed_key(view.organization, field, self.identifier), TAKEN_ALONG_MAX + 1)
             if len(gone) > TAKEN_ALONG_MAX:
-                raise Problem(409, "in_use", f"More than {TAKEN_ALONG_MAX} objects name this {kind.name}.", members={"used_by": other})
+                hidden = "" if all([await view.shows(named) for named in gone]) else " An import that is under way makes some of them."
+                detail = f"More than {TAKEN_ALONG_MAX} objects name this {kind.name}.{hidden}"
+                raise Problem(409, "in_use", detail, members={"used_by": other})
             if other == "pass":
                 plan.join(await end_passes(view, gone, "pass_taken"))
                 continue

@@ -16,7 +16,7 @@ from py_service.journal.event import Event, command_expires_at_ms, event_body, e
 from py_service.journal.keeper import finish_log
 from py_service.stores.bus import Bus, BusAway, BusUnknown, Published
 from py_service.stores.lease import Lease
-from py_service.stores.mongo import Document, Mongo, find_by_ids, is_conflict, now_ms
+from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, find_by_ids, is_conflict, now_ms
 
 READER = "events"
 WINDOW_DOCUMENTS = 16
@@ -71,7 +71,10 @@ class Projection:
         marks = await self._read_marks()
         events: list[Event] = []
         for log in await self._mongo.database["logs"].find({"lane": lane}).to_list():
-            last = int(log["closed"]["seq"]) if log["state"] == "finished" else marks.get(log["_id"], 0)
+            finished = log["state"] == "finished"
+            if finished and log["closed"]["at"] < since_ms - CLOCK_DIFFERENCE_MS_MAX:
+                continue  # of a process that ended long ago
+            last = int(log["closed"]["seq"]) if finished else marks.get(log["_id"], 0)
             while last > 0:
                 first = max(1, last + 1 - RECALLED_DOCUMENTS)
                 names = [journal_id(log["_id"], seq) for seq in range(first, last + 1)]

@@ -19,6 +19,7 @@ from py_service.identity.store import IdentityStore
 from py_service.mail.outbox import Outbox
 from py_service.permissions.change import Actor
 from py_service.permissions.lane import ChangeLane
+from py_service.permissions.text import spelled_email
 
 _FORGOTTEN = msgspec.json.Decoder(PasswordForgotten)
 _NEW = msgspec.json.Decoder(NewPasswordBody)
@@ -66,7 +67,7 @@ class PasswordHandlers:
 
     async def forgotten(self, request: Request) -> Response:
         """POST /v1/password-reset: whether there is an account is looked up when the mail is written."""
-        email = decoded(_FORGOTTEN, request.body).email.strip().lower()
+        email = spelled_email(decoded(_FORGOTTEN, request.body).email)
         await self.outbox.put(reset_letter(email, self.clock_ms()))
         return Response(202)
 

@@ -7,6 +7,7 @@ from py_service.identity.messages import SignedIn
 from py_service.identity.passwords import Passwords
 from py_service.identity.store import Account, IdentityStore
 from py_service.identity.tokens import TokenIssuer
+from py_service.permissions.text import spelled_email
 
 _TRIES = 2
 
@@ -19,7 +20,7 @@ class SignIn:
 
     async def sign_in(self, email: str, password: str, client: str) -> SignedIn:
         """Raises Problem 401 `sign_in_failed`, 403 when suspended (told only to who knows the password), 503."""
-        address = email.strip().lower()
+        address = spelled_email(email)
         for _ in range(_TRIES):
             account = await self._store.account(address)
             proved = await self._passwords.verify(account.password if account else None, password)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from py_service.errors import Problem
 from py_service.imports.decide import Decided, decide
-from py_service.imports.document import kept, result_key
+from py_service.imports.document import kept, lacks_stage, result_key
 from py_service.imports.rows import Row, RowKind
 from py_service.imports.store import get_import
 from py_service.journal.event import Event
@@ -36,10 +36,10 @@ class ApplyBatch:
     async def plan(self, view: View) -> Plan:
         """Raises Problem 409 `conflict` when the import has moved on, 401 and 403 when the caller doesn't stand any more."""
         document = await get_import(view.mongo, view.organization, self.identifier, view.session)
-        if document["state"] != "applying" or document["position"] != self.position:
+        if document["state"] != "applying" or document["position"] != self.position or lacks_stage(document):
             raise Problem(409, "conflict", "The import has moved on.")
         await self.check_goes_on(view)
-        decided = await decide(view, self.kind, self.rows, document.get("stage", 0))
+        decided, required = await decide(view, self.kind, self.rows, document.get("stage", 0))
         applied = [each for each in decided if each.problem is None]
         after = {
             **document,
@@ -47,6 +47,9 @@ class ApplyBatch:
             "rows_applied": document["rows_applied"] + len(applied),
             "rows_refused": document["rows_refused"] + sum(each.problem is not None for each in decided),
         }
+        if "stage" in document:
+            authority = {(asked["permission"], asked["site"]) for asked in document["authority"]} | required
+            after["authority"] = [{"permission": permission, "site": site} for permission, site in authority]
         writes = _results(view, after, decided)
         writes.append(kept(after))
         return Plan([image for each in applied for image in each.images], _events(view, after, applied), after, writes=writes)

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from py_service.errors import Problem, unknown
 from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import folded, listed_key, name_place
-from py_service.permissions.text import clean_email, clean_name
+from py_service.permissions.text import clean_email, spelled_name
 from py_service.stores.indexes import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document
 
 PERSON, GROUP, EMAIL = "person", "group", "email"
 READ_AT_ONCE_MAX = 1_000
+Required = tuple[str, str | None]  # a permission, and the site for which it was asked; None: everywhere
 
 
 @dataclass(slots=True)
 class BatchView(View):
-    """`known`: by kind and id, None for what isn't there. `listed_as`: by kind and key. `named`: groups by folded name.
+    """`known`: by kind and id, None for what isn't there. `listed_as`: by kind and key. `named`: groups by folded name, two at most.
+    `required`: what the caller was asked for, and had.
 
     What wasn't fetched before is read one by one, as in a view of a single change.
     """
@@ -26,11 +28,17 @@ class BatchView(View):
     known: dict[tuple[str, str], Document | None] = field(default_factory=dict)
     listed_as: dict[tuple[str, str], list[Document]] = field(default_factory=dict)
     named: dict[str, list[str]] = field(default_factory=dict)
+    required: set[Required] = field(default_factory=set)
 
     @classmethod
     def of(cls, view: View, stage: int) -> BatchView:
         """On the same transaction. `stage`: of the import; 0: none."""
         return cls(view.mongo, view.session, view.index, view.organization, view.actor, view.revision, view.at_ms, stage)
+
+    def require(self, permission: str, site: str | None) -> None:
+        """Raises Problem 401 or 403."""
+        View.require(self, permission, site)
+        self.required.add((permission, site))
 
     async def fetch(self, kind: str, identifiers: Iterable[str]) -> None:
         """Objects of one kind, in as few reads as there are thousands of them."""
@@ -78,16 +86,17 @@ class BatchView(View):
 
     async def group_named(self, name: str) -> str:
         """The id of the one group of this name, whatever its case. Raises Problem 404, 409 when there are several, 422."""
-        asked = clean_name(name)
+        asked = spelled_name(name)
         wanted = folded(asked)
         if wanted not in self.named:
             begins = f"{self.organization}:{name_place(asked)}"
             bounds = {"$gte": f"{begins}:", "$lt": f"{begins};"}
-            found = (
-                await self.mongo.database[OBJECT_COLLECTIONS[GROUP]].find({"by_name": bounds}, session=self.session).limit(100).to_list()
-            )
-            groups = [group for group in found if folded(str(group["name"])) == wanted]
-            self.named[wanted] = [str(group["id"]) for group in groups if await self.shows(group)]
+            self.named[wanted] = []
+            async for group in self.mongo.database[OBJECT_COLLECTIONS[GROUP]].find({"by_name": bounds}, session=self.session):
+                if folded(str(group["name"])) == wanted and await self.shows(group):
+                    self.named[wanted].append(str(group["id"]))
+                if len(self.named[wanted]) > 1:
+                    break
         if not self.named[wanted]:
             raise unknown(GROUP)
         if len(self.named[wanted]) > 1:

@@ -12,7 +12,7 @@ import msgspec
 
 from py_service._core_rs import SnapshotError
 from py_service.errors import Problem
-from py_service.imports.batch_view import BatchView
+from py_service.imports.batch_view import BatchView, Required
 from py_service.imports.rows import Row, RowKind
 from py_service.permissions.change import Plan, View
 from py_service.permissions.image import Image, encode_images
@@ -31,8 +31,10 @@ class Decided:
     problem: Problem | None
 
 
-async def decide(view: View, kind: RowKind, rows: Sequence[Row], stage: int) -> list[Decided]:
-    """In the transaction of `view`. What rows make gets this stage (0: none).
+async def decide(view: View, kind: RowKind, rows: Sequence[Row], stage: int) -> tuple[list[Decided], set[Required]]:
+    """In the transaction of `view`: what becomes of each, and what was asked of the caller for that.
+
+    What rows make gets this stage (0: none).
 
     Raises Problem 401 and 503: those are no row's fault; pymongo errors.
     """
@@ -44,7 +46,7 @@ async def decide(view: View, kind: RowKind, rows: Sequence[Row], stage: int) -> 
         decided.append(await _decide(batch, kind, row, value))
         if number % ROWS_AT_A_STRETCH == 0:
             await asyncio.sleep(0)
-    return decided
+    return decided, batch.required
 
 
 def _with_identifier(kind: RowKind, value: Any) -> Any:

@@ -15,6 +15,7 @@ ROWS_MAX = 100_000
 OPEN_MAX = 4  # of an organization at once: what isn't over takes room, and the worker's time
 COLLECTING_KEPT_MS = 24 * 3_600_000
 OVER_KEPT_MS = 30 * 24 * 3_600_000
+UNTIL_OVER = ("todo", "open_of", "actor", "stage", "authority", "batches_to_undo", "state_after")
 UNDER_WAY = ("waiting", "applying", "undoing")
 
 
@@ -48,7 +49,11 @@ def over(view: View, document: Document, state: str, problem: Document | None) -
 
     `problem`: as it is stored.
     """
-    ended = {name: value for name, value in document.items() if name not in ("todo", "open_of", "actor", "stage", "undo", "then")}
+    ended = {
+        name: value
+        for name, value in document.items()
+        if name not in ("todo", "open_of", "actor", "stage", "batches_to_undo", "state_after", "authority")
+    }
     ended |= {"state": state, "ended_at": view.at_ms, "expires_at": view.at_ms + OVER_KEPT_MS, "problem": problem}
     gone = [Write("import_parts", part_key(view.organization, document["id"], int(part)), None) for part in document["parts"]]
     return ended, [kept(ended), *gone]
@@ -63,6 +68,16 @@ def counts(document: Document) -> Document:
     """For the event that ends it."""
     names = ("rows_read", "rows_applied", "rows_refused")
     return {name: document[name] for name in names} | {"state": document["state"], "kind": document["kind"]}
+
+
+def is_unread(document: Document) -> bool:
+    """Whether its file is to be read: it waits; or a version before stages has read it, to apply all of it at once, and didn't."""
+    return document["state"] == "waiting" or (document["state"] == "applying" and lacks_stage(document) and document["position"] == 0)
+
+
+def lacks_stage(document: Document) -> bool:
+    """Whether rows of it can't be applied, as nothing would hide them."""
+    return bool(document["all_or_nothing"]) and "stage" not in document
 
 
 def check_own(document: Document, subject: str) -> None:

@@ -37,7 +37,8 @@ START = Operation(
 )  # fmt: skip
 STOP = Operation(
     "Stop an import", _TAG, {200: Import}, api_keys=True, codes=_CHANGE,
-    detail=f"{_WHO} Rows that were applied stay applied; no further one is. One that is over stays as it is.",
+    detail=f"{_WHO} No further row is applied; those that were stay applied, unless it is all or nothing: then they are undone. "
+    "One that is over stays as it is.",
 )  # fmt: skip
 RESULTS = Operation(
     "Read what became of each row", _TAG, {200: RowResultPage}, api_keys=True, codes=_ROLE,

@@ -17,6 +17,7 @@ import structlog
 from py_service.errors import Problem
 from py_service.imports.apply import ApplyBatch, CheckGoesOn
 from py_service.imports.conclude import Conclude, GoLive, SayRead
+from py_service.imports.document import is_unread
 from py_service.imports.parse import read_rows
 from py_service.imports.rows import Row, RowKind
 from py_service.imports.store import find_import, find_staging, read_text, read_todo
@@ -24,7 +25,7 @@ from py_service.imports.undo import UndoBatch
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.stores.mongo import Document, Mongo
 
-ROWS_FIRST, ROWS_MIN, ROWS_MAX = 100, 50, 200
+BATCH_ROWS_FIRST, BATCH_ROWS_MIN, BATCH_ROWS_MAX = 100, 50, 200
 SLOW_SECONDS, QUICK_SECONDS = 0.25, 0.12  # of a batch: more, and the next one is smaller; less, and it is larger
 READ_AT_ONCE = 250  # rows that are read before others have their turn
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.01, 5.0
@@ -59,23 +60,31 @@ class ImportRunner:
         self._kinds = kinds
         self._leads = leads
         self._running: dict[str, _Running] = {}
-        self._rows_at_once = ROWS_FIRST
+        self._rows_at_once = BATCH_ROWS_FIRST
 
     async def step(self) -> bool:
         """A batch of each import that isn't over; whether there was any. Raises Problem 503, pymongo errors: nothing is lost."""
         todo = await read_todo(self._mongo) if self._leads() else []
-        names = {document["_id"] for document in todo}
+        turns = await self._turns(todo)
+        names = {document["_id"] for document in turns}
         self._running = {name: running for name, running in self._running.items() if name in names}
-        for document in todo:
+        for document in turns:
             if self._leads():
-                await self._advance(await self._turn(document))
+                await self._advance(document)
         return bool(todo)
 
-    async def _turn(self, document: Document) -> Document:
-        """Imports of an organization that are all or nothing go on one after the other: the one that has begun first."""
-        if not document["all_or_nothing"] or document["state"] != "waiting":
-            return document
-        return await find_staging(self._mongo, document["org"]) or document
+    async def _turns(self, todo: list[Document]) -> list[Document]:
+        """Of those of an organization that are all or nothing one has a turn: the one that has a stage, or else any."""
+        turns = {document["_id"]: document for document in todo if not document["all_or_nothing"]}
+        whole: dict[str, list[Document]] = {}
+        for document in todo:
+            if document["all_or_nothing"]:
+                whole.setdefault(document["org"], []).append(document)
+        for organization, documents in whole.items():
+            staging = next((document for document in documents if "stage" in document), None)
+            turn = staging or await find_staging(self._mongo, organization) or documents[0]
+            turns[turn["_id"]] = turn
+        return list(turns.values())
 
     async def _advance(self, document: Document) -> None:
         identifier = str(document["_id"])
@@ -93,7 +102,7 @@ class ImportRunner:
             if problem.code == "conflict":
                 return
             if problem.status == 503:  # the store was too slow: the next batch is smaller
-                self._rows_at_once = max(ROWS_MIN, self._rows_at_once // 2)
+                self._rows_at_once = max(BATCH_ROWS_MIN, self._rows_at_once // 2)
                 raise
             logger.warning("import_stopped", organization=document["org"], code=problem.code)
             await self._say(document, Conclude(document["id"], "stopped", problem))
@@ -104,7 +113,7 @@ class ImportRunner:
     async def _open(self, document: Document) -> _Running | None:
         """Read the file, tell how long it is, and stand behind the last row that is settled. None: it is over, or has moved on."""
         text = await read_text(self._mongo, document)
-        if document["state"] == "waiting":
+        if is_unread(document):
             refused = await self._read(document, text)
             if refused is not None:
                 await self._say(document, Conclude(document["id"], "refused", refused))
@@ -150,7 +159,7 @@ class ImportRunner:
 
     async def _undo(self, document: Document) -> None:
         began = time.monotonic()
-        change = UndoBatch(document["id"], self._kinds[document["kind"]].name, document["undo"])
+        change = UndoBatch(document["id"], self._kinds[document["kind"]].name, document["batches_to_undo"])
         await self._lane.submit(document["org"], None, change)
         await self._pause(time.monotonic() - began)
 
@@ -163,9 +172,9 @@ class ImportRunner:
     def _suit(self, seconds: float) -> None:
         """The next batch is as large as the store is quick."""
         if seconds > SLOW_SECONDS:
-            self._rows_at_once = max(ROWS_MIN, self._rows_at_once // 2)
+            self._rows_at_once = max(BATCH_ROWS_MIN, self._rows_at_once // 2)
         elif seconds < QUICK_SECONDS:
-            self._rows_at_once = min(ROWS_MAX, self._rows_at_once * 5 // 4)
+            self._rows_at_once = min(BATCH_ROWS_MAX, self._rows_at_once * 5 // 4)
 
     async def _say(self, document: Document, change: Change) -> None:
         """A conclusion of the service's own. An import that was thrown away meanwhile needs none."""

@@ -49,7 +49,7 @@ class AcceptPass:
             return self._again(view, document)
         images: list[Image] = []
         if view.actor is None:
-            guest = _guest(self.name or str(document["name"]), view.at_ms)
+            guest = _guest(clean_name(self.name) if self.name else str(document["name"]), view.at_ms)
             images.append(view.image("person", guest))
             person = str(guest["id"])
         else:
@@ -91,7 +91,7 @@ def _kept(identifier: str, key: str | None) -> str | None:
 
 def _guest(name: str, at_ms: int) -> Document:
     return {
-        "id": f"person_{secrets.token_hex(8)}", "name": clean_name(name), "email": None, "kind": "guest", "state": "active",
+        "id": f"person_{secrets.token_hex(8)}", "name": name, "email": None, "kind": "guest", "state": "active",
         "valid_from": None, "valid_until": None, "groups": [], "roles": [], "tokens_valid_after": 0, "created_at": at_ms,
     }  # fmt: skip
 

@@ -35,6 +35,7 @@ from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, is
 
 # Who decided, who told the lock the time and who answers here may each be that far off the store's clock.
 PROCESS_CLOCKS_MS_MAX = 3 * CLOCK_DIFFERENCE_MS_MAX
+CHANGES_LANE = "changes"  # of the logs that changes are written to
 CHANGES_AT_ONCE_MAX = 64
 QUEUE_CHANGES_MAX = 1_024
 # Events of one journal document: their ids have three digits for the place in it.

@@ -92,7 +92,7 @@ class ListObjects:
             if len(page) > asked.limit:
                 page = page[: asked.limit]
                 end = _place(page[-1])
-            if len(keys) > 1:
+            if any("id" not in document for document in page):
                 page = await self._whole(kind, asked, page)
         return page, None if end is None else write_cursor(CURSOR_KIND, end[len(organization) + 1 :])
 
@@ -137,11 +137,11 @@ class ListObjects:
     ) -> tuple[list[Document], str | None]:
         """What comes next by any of the keys, in order, without a gap; and the last place up to which that is so, None at the end.
 
-        By several keys it is what a place is judged by, since most of it is read in vain.
+        By several keys, or past what doesn't show, it is what a place is judged by, since most of it is read in vain.
         """
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         bounds = _bounds(organization, asked, after)
-        fields = None if len(keys) == 1 else dict.fromkeys(("by_name", "at_sites", "name", "staged"), 1)
+        fields = None if len(keys) == 1 and at_once == asked.limit + 1 else dict.fromkeys(("by_name", "at_sites", "name", "staged"), 1)
         merged: dict[str, Document] = {}
         ends: list[str] = []
         for key in keys:

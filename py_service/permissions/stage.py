@@ -26,6 +26,11 @@ def stages_live(organization: Mapping[str, Any] | None) -> int:
     return 0 if organization is None else int(organization.get("stages_live") or 0)
 
 
+def next_stage(organization: Mapping[str, Any]) -> int:
+    """The first number that no import of it was given: not even one that was undone."""
+    return max(stages_live(organization), int(organization.get("stages_given") or 0)) + 1
+
+
 async def read_live(mongo: Mongo, organization: str, session: AsyncClientSession | None = None) -> int:
     """The same, from the store; it only grows. Read before objects are listed, it shows no part of a stage that goes live meanwhile."""
     return stages_live(await mongo.database["organizations"].find_one({"_id": organization}, session=session))

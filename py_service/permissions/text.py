@@ -29,9 +29,14 @@ _EMOJI_OF_OTHER_CATEGORIES = frozenset("\u203c\u2049\u2139\u3030\u303d") | froze
 _VIRAMA_CLASS = 9  # the canonical combining class of what joins consonants in Indic scripts
 
 
+def spelled_name(text: str) -> str:
+    """As a name is stored and compared, if it is one."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def clean_name(text: str, field: str = "name") -> str:
     """NFC, without spaces around it. Raises Problem 422 `name_invalid`."""
-    name = unicodedata.normalize("NFC", text).strip()
+    name = spelled_name(text)
     if not name:
         raise Problem(422, "name_invalid", f"{field} is empty.")
     if len(name) > NAME_CHARACTERS_MAX:

@@ -95,17 +95,27 @@ LEFT_OUT = {
 async def test_without_a_fence_the_same_races_find_stale_grants_in_every_way(tmp_path: Path, guard: str) -> None:
     """The test of the test: what it prevents does happen without it, when nobody hears of a take."""
     ways = LEFT_OUT[guard]
+    names = {way.name for way in ways}
     async with racing(tmp_path, left_out=guard) as service:
         redis = service.supervisor.pid("redis")
         os.kill(redis, signal.SIGSTOP)  # no nudges: memory stays as it was
         races = Races(service)
+        more = iter(range(len(ways) * 24))
+
+        def missed() -> bool:
+            """A race is a race: on a busy machine one way may be met by none of those that were asked for."""
+            return not stale_ways(races) >= names and next(more, None) is not None
+
         try:
-            await races.run(lanes(), ways, len(ways) * 12)
+            await races.run(lanes(), ways, len(ways) * 12, missed)
         finally:
             os.kill(redis, signal.SIGCONT)
-    verdict = judge(races.history.operations, [])
-    stale = Counter(way_of(operation.cell) for operation in verdict.stale)
-    assert set(stale) == {way.name for way in ways}, f"{stale} of {races.takes}"
+    assert stale_ways(races) == names, f"of {races.takes}"
+
+
+def stale_ways(races: Races) -> set[str]:
+    """In which somebody was let in after access was taken."""
+    return {way_of(operation.cell) for operation in judge(races.history.operations, []).stale}
 
 
 @contextlib.asynccontextmanager

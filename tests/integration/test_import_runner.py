@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from py_service.directory.roles import SetRoles
 from py_service.errors import Problem, stores_unavailable
 from py_service.identity.end_sessions import check_goes_on
 from py_service.identity.sessions import Session
@@ -21,8 +22,9 @@ from py_service.imports.conclude import GoLive, SayRead
 from py_service.imports.run import ImportRunner
 from py_service.imports.undo import UndoBatch
 from py_service.journal.log import Log
-from py_service.permissions.change import Actor, Change, Changed, View
+from py_service.permissions.change import Actor, Change, Changed, Plan, View
 from py_service.permissions.follower import PermissionFollower
+from py_service.permissions.image import Image
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.listing import stored_object
 from py_service.stores.bus import Bus
@@ -69,7 +71,18 @@ class Unheard:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Puts:
+    """A change that writes this image."""
+
+    written: Image
+    takes_authority = False
+
+    async def plan(self, view: View) -> Plan:
+        return Plan([view.image(self.written["kind"], self.written["document"] or {})])
+
+
+@dataclass(frozen=True, slots=True)
+class TwoWorkers:
     """Two processes on one store."""
 
     mongo: Mongo
@@ -101,7 +114,7 @@ class Stage:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+async def workers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TwoWorkers]:
     with store_server(tmp_path_factory.mktemp("imports-store")) as url:
         mongo, bus = Mongo(url, "imports", 5_000), SilentBus()
         await make_indexes(mongo.database)
@@ -115,7 +128,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
             await follower.start()
             lanes.append(ChangeLane(mongo, await Log.birth(mongo, "changes", process), follower, bus, lambda: None))
         tasks = [asyncio.create_task(lane.run()) for lane in lanes]
-        yield Stage(mongo, (lanes[0], lanes[1]))
+        yield TwoWorkers(mongo, (lanes[0], lanes[1]))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -134,54 +147,54 @@ async def work(runner: ImportRunner) -> Counter[str]:
             wrong[problem.code] += 1
 
 
-async def test_two_at_once_apply_no_row_twice(stage: Stage) -> None:
+async def test_two_at_once_apply_no_row_twice(workers: TwoWorkers) -> None:
     """A worker that lost its lease and doesn't know: each batch is one of them's."""
-    identifier = await stage.begun(900, prefix="two")
-    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in stage.lanes))
-    found = await stage.found(identifier)
+    identifier = await workers.begun(900, prefix="two")
+    await asyncio.gather(*(work(ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in workers.lanes))
+    found = await workers.found(identifier)
     assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("ended", 900, 0)
-    assert await stage.outcomes(identifier) == [(number, "created") for number in range(1, 901)]
+    assert await workers.outcomes(identifier) == [(number, "created") for number in range(1, 901)]
 
 
 @pytest.mark.parametrize("after", [True, False])
 @pytest.mark.parametrize("all_or_nothing", [True, False])
-async def test_an_answer_that_was_not_heard_changes_nothing(stage: Stage, after: bool, all_or_nothing: bool) -> None:
+async def test_an_answer_that_was_not_heard_changes_nothing(workers: TwoWorkers, after: bool, all_or_nothing: bool) -> None:
     """Whether a batch took effect or not, the import goes on from where the store says that it stands."""
-    identifier = await stage.begun(300, all_or_nothing=all_or_nothing, prefix=f"unheard-{after}-{all_or_nothing}".lower())
-    lane = Unheard(stage.lanes[0], 1, after)
-    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": 1}
-    found = await stage.found(identifier)
+    identifier = await workers.begun(300, all_or_nothing=all_or_nothing, prefix=f"unheard-{after}-{all_or_nothing}".lower())
+    lane = Unheard(workers.lanes[0], 1, after)
+    assert await work(ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": 1}
+    found = await workers.found(identifier)
     assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("ended", 300, 0)
-    assert await stage.outcomes(identifier) == [(number, "created") for number in range(1, 301)]
+    assert await workers.outcomes(identifier) == [(number, "created") for number in range(1, 301)]
 
 
-async def nothing_is_left(stage: Stage, identifier: str, prefix: str, rows: int) -> None:
+async def nothing_is_left(workers: TwoWorkers, identifier: str, prefix: str, rows: int) -> None:
     """Of an import that was refused for its last row: neither in the store, nor in the memory of a process that loads it now."""
-    found = await stage.found(identifier)
+    found = await workers.found(identifier)
     assert (found["state"], found["rows_applied"], found["rows_refused"]) == ("refused", 0, 1)
     expected = [(number, "left_out") for number in range(1, rows + 1)] + [(rows + 1, "refused")]
-    assert await stage.outcomes(identifier) == expected
-    assert await stage.mongo.database["groups"].count_documents({"id": {"$regex": f"^{prefix}-"}}) == 0
-    records = await stage.mongo.database["changes"].find({}).to_list()
+    assert await workers.outcomes(identifier) == expected
+    assert await workers.mongo.database["groups"].count_documents({"id": {"$regex": f"^{prefix}-"}}) == 0
+    records = await workers.mongo.database["changes"].find({}).to_list()
     last = {image["id"]: image["document"] for record in sorted(records, key=lambda each: each["revision"]) for image in record["images"]}
     assert [last[f"{prefix}-{number}"] for number in range(rows)] == [None] * rows
 
 
 @pytest.mark.parametrize("kind", [ApplyBatch, GoLive, UndoBatch])
 @pytest.mark.parametrize("after", [True, False])
-async def test_of_all_or_nothing_no_answer_has_to_be_heard(stage: Stage, kind: type, after: bool) -> None:
+async def test_of_all_or_nothing_no_answer_has_to_be_heard(workers: TwoWorkers, kind: type, after: bool) -> None:
     """Its last row is refused, so that it is staged, found wanting, and undone; at each step an answer is lost."""
     prefix = f"undone-{kind.__name__}-{after}".lower()
-    identifier = await stage.begun(300, all_or_nothing=True, prefix=prefix, refused=True)
-    lane = Unheard(stage.lanes[0], 1, after, kind)
-    assert await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": 1}
-    await nothing_is_left(stage, identifier, prefix, 300)
+    identifier = await workers.begun(300, all_or_nothing=True, prefix=prefix, refused=True)
+    lane = Unheard(workers.lanes[0], 1, after, kind)
+    assert await work(ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)) == {"stores_unavailable": 1}
+    await nothing_is_left(workers, identifier, prefix, 300)
 
 
-async def test_what_comes_out_of_turn_is_a_conflict(stage: Stage) -> None:
+async def test_what_comes_out_of_turn_is_a_conflict(workers: TwoWorkers) -> None:
     """As from a worker that lost its lease and doesn't know: a second stage, going live too early, undoing what was undone."""
-    one, other = [await stage.begun(20, all_or_nothing=True, prefix=prefix) for prefix in ("turn-one", "turn-other")]
-    lane = stage.lanes[0]
+    one, other = [await workers.begun(20, all_or_nothing=True, prefix=prefix) for prefix in ("turn-one", "turn-other")]
+    lane = workers.lanes[0]
     await lane.submit(ACME, None, SayRead(one, 20, 20))
 
     async def out_of_turn(change: Change) -> bool:
@@ -192,17 +205,17 @@ async def test_what_comes_out_of_turn_is_a_conflict(stage: Stage) -> None:
     assert await out_of_turn(SayRead(other, 20, 20))
     assert await out_of_turn(GoLive(one, check_goes_on))
     assert await out_of_turn(UndoBatch(one, "group", 0))
-    await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on))
-    assert [(await stage.found(identifier))["state"] for identifier in (one, other)] == ["ended", "ended"]
+    await work(ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on))
+    assert [(await workers.found(identifier))["state"] for identifier in (one, other)] == ["ended", "ended"]
     assert await out_of_turn(GoLive(one, check_goes_on))
-    undone = await stage.begun(20, all_or_nothing=True, prefix="turn-undone", refused=True)
-    await work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on))
+    undone = await workers.begun(20, all_or_nothing=True, prefix="turn-undone", refused=True)
+    await work(ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on))
     assert await out_of_turn(UndoBatch(undone, "group", 1))
 
 
-async def test_who_made_it_has_to_stand_when_it_goes_live(stage: Stage) -> None:
+async def test_who_made_it_has_to_stand_when_it_goes_live(workers: TwoWorkers) -> None:
     """Every row was staged with their right; that isn't enough."""
-    identifier = await stage.begun(20, all_or_nothing=True, prefix="late-stop")
+    identifier = await workers.begun(20, all_or_nothing=True, prefix="late-stop")
     asked: list[int] = []
 
     async def stands_once(view: View) -> None:
@@ -210,66 +223,120 @@ async def test_who_made_it_has_to_stand_when_it_goes_live(stage: Stage) -> None:
         if len(asked) > 1:
             raise Problem(403, "person_suspended", "Not any more.")
 
-    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True, stands_once))
-    found = await stage.found(identifier)
+    await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, stands_once))
+    found = await workers.found(identifier)
     assert (found["state"], found["problem"]["code"], found["rows_applied"]) == ("stopped", "person_suspended", 0)
-    assert await stage.mongo.database["groups"].count_documents({"id": {"$regex": "^late-stop-"}}) == 0
+    assert await workers.mongo.database["groups"].count_documents({"id": {"$regex": "^late-stop-"}}) == 0
 
 
-async def test_two_at_once_undo_no_row_twice(stage: Stage) -> None:
-    identifier = await stage.begun(900, all_or_nothing=True, prefix="undone-by-two", refused=True)
-    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in stage.lanes))
-    await nothing_is_left(stage, identifier, "undone-by-two", 900)
+async def test_the_role_has_to_hold_when_it_goes_live(workers: TwoWorkers) -> None:
+    """Taken after the last row was staged, and nobody but the owner of the building could have seen what was to come."""
+
+    class TakesTheRole(Unheard):
+        async def submit(self, organization: str, actor: Actor | None, change: Change) -> Changed:
+            if isinstance(change, GoLive):
+                await self.lane.submit(ACME, None, SetRoles("p-second", [], None))
+            return await self.lane.submit(organization, actor, change)
+
+    async def stands(_: View) -> None:
+        """A role that is taken ends no session."""
+
+    second = {"id": "p-second", "name": "Second", "state": "active", "tokens_valid_after": 0, "groups": [], **NO_MORE}
+    roles = [{"role": "admin", "sites": None}]
+    await workers.lanes[0].submit(ACME, None, Puts({"kind": "person", "id": "p-second", "document": {**second, "roles": roles}}))
+    identifier = await workers.begun(20, all_or_nothing=True, prefix="no-role", actor=Actor(ACME, "p-second", now_ms(), "any"))
+    await work(ImportRunner(workers.mongo, TakesTheRole(workers.lanes[0], 0, False), IMPORTED, lambda: True, stands))
+    found = await workers.found(identifier)
+    assert (found["state"], found["problem"]["code"], found["rows_applied"]) == ("stopped", "role_missing", 0)
+    assert await workers.mongo.database["groups"].count_documents({"id": {"$regex": "^no-role-"}}) == 0
 
 
-async def test_what_is_all_or_nothing_takes_turns(stage: Stage) -> None:
+@pytest.mark.parametrize("applied", [False, True])
+async def test_what_a_version_before_stages_had_begun_is_finished(workers: TwoWorkers, applied: bool) -> None:
+    """It had read the file, and was about to apply all of it at once; or it had, and didn't come to say so."""
+    prefix = f"before-stages-{applied}".lower()
+    identifier = await workers.begun(20, all_or_nothing=True, prefix=prefix)
+    left = {"state": "applying", "rows_read": 20, "rows_valid": 20} | ({"position": 20, "rows_applied": 20} if applied else {})
+    await workers.mongo.database["imports"].update_one({"_id": f"{ACME}:{identifier}"}, {"$set": left})
+    await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
+    found = await workers.found(identifier)
+    assert (found["state"], found["problem"], found["rows_applied"]) == ("ended", None, 20)
+    made = await workers.mongo.database["groups"].find({"id": {"$regex": f"^{prefix}-"}}).to_list()
+    assert [bool(group["staged"]) for group in made] == ([] if applied else [True] * 20)
+
+
+async def test_a_number_is_never_given_again(workers: TwoWorkers) -> None:
+    """Not even that of a stage that was undone: whatever were left of it stays hidden."""
+    seen: list[int] = []
+
+    class Sees(Unheard):
+        async def submit(self, organization: str, actor: Actor | None, change: Change) -> Changed:
+            changed = await self.lane.submit(organization, actor, change)
+            if isinstance(change, SayRead) and changed.result is not None:
+                seen.append(changed.result["stage"])
+            return changed
+
+    for prefix, refused in (("once", True), ("again", True), ("at-last", False)):
+        await workers.begun(20, all_or_nothing=True, prefix=prefix, refused=refused)
+        await work(ImportRunner(workers.mongo, Sees(workers.lanes[0], 0, False), IMPORTED, lambda: True, check_goes_on))
+    assert len(seen) == 3 and seen == sorted(set(seen))
+
+
+async def test_two_at_once_undo_no_row_twice(workers: TwoWorkers) -> None:
+    identifier = await workers.begun(900, all_or_nothing=True, prefix="undone-by-two", refused=True)
+    await asyncio.gather(*(work(ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in workers.lanes))
+    await nothing_is_left(workers, identifier, "undone-by-two", 900)
+
+
+async def test_what_is_all_or_nothing_takes_turns(workers: TwoWorkers) -> None:
     """Two at once would have one number, and the first to end would show the other's half: so one stages, and the other waits."""
 
     async def live() -> int:
-        organization = await stage.mongo.database["organizations"].find_one({"_id": ACME})
+        organization = await workers.mongo.database["organizations"].find_one({"_id": ACME})
         assert organization is not None
         return int(organization.get("stages_live", 0))
 
     before = await live()
-    begun = [await stage.begun(250, all_or_nothing=True, prefix=f"turn-{number}", refused=number == 1) for number in range(3)]
-    await asyncio.gather(*(work(ImportRunner(stage.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in stage.lanes))
-    assert [(await stage.found(identifier))["state"] for identifier in begun] == ["ended", "refused", "ended"]
-    assert await live() == before + 2
+    begun = [await workers.begun(250, all_or_nothing=True, prefix=f"turn-{number}", refused=number == 1) for number in range(3)]
+    await asyncio.gather(*(work(ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)) for lane in workers.lanes))
+    assert [(await workers.found(identifier))["state"] for identifier in begun] == ["ended", "refused", "ended"]
     stages = [
-        {document["staged"] for document in await stage.mongo.database["groups"].find({"id": {"$regex": f"^turn-{number}-"}}).to_list()}
+        {document["staged"] for document in await workers.mongo.database["groups"].find({"id": {"$regex": f"^turn-{number}-"}}).to_list()}
         for number in (0, 2)
     ]
-    assert sorted(stages, key=min) == [{before + 1}, {before + 2}]
+    assert [len(staged) for staged in stages] == [1, 1]
+    one, other = (min(staged) for staged in stages)
+    assert before < min(one, other) < max(one, other) == await live()
 
 
-async def test_who_does_not_lead_does_nothing(stage: Stage) -> None:
-    identifier = await stage.begun(5, prefix="idle")
-    assert not await ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: False, check_goes_on).step()
-    assert (await stage.found(identifier))["state"] == "waiting"
-    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True, check_goes_on))
+async def test_who_does_not_lead_does_nothing(workers: TwoWorkers) -> None:
+    identifier = await workers.begun(5, prefix="idle")
+    assert not await ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: False, check_goes_on).step()
+    assert (await workers.found(identifier))["state"] == "waiting"
+    await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
 
 
-async def test_a_file_has_a_largest_size(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_has_a_largest_size(workers: TwoWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all parts together; one that is put again counts once."""
     monkeypatch.setattr(collect, "CHARACTERS_MAX", 10)
     asked: Document = {"kind": "groups", "format": "csv", "all_or_nothing": False}
-    await stage.lanes[0].submit(ACME, None, Begin("small", asked, None, MAKER))
+    await workers.lanes[0].submit(ACME, None, Begin("small", asked, None, MAKER))
     for part, text in ((1, "123456"), (2, "1234"), (1, "12345")):
-        await stage.lanes[0].submit(ACME, None, PutPart("small", part, text, MAKER))
+        await workers.lanes[0].submit(ACME, None, PutPart("small", part, text, MAKER))
     with pytest.raises(Problem) as refused:
-        await stage.lanes[0].submit(ACME, None, PutPart("small", 3, "12", MAKER))
+        await workers.lanes[0].submit(ACME, None, PutPart("small", 3, "12", MAKER))
     assert refused.value.code == "import_too_large"
 
 
 @pytest.mark.parametrize("ended", [True, False])
-async def test_an_import_ends_with_the_session_that_started_it_however_long_it_waited(stage: Stage, ended: bool) -> None:
+async def test_an_import_ends_with_the_session_that_started_it_however_long_it_waited(workers: TwoWorkers, ended: bool) -> None:
     """Which sessions have ended is forgotten when no token of theirs lives any more; an import may wait for longer."""
     session, earlier_ms = f"session-{ended}", now_ms() - 6 * 60_000
     if not ended:
         goes_on = Session(session, ACME, MAKER, earlier_ms, earlier_ms, now_ms() + 1_000_000, "")
-        await stage.mongo.database["session_families"].insert_one(goes_on.document())
-    identifier = await stage.begun(3, prefix=f"late-{ended}".lower(), actor=Actor(ACME, MAKER, earlier_ms, session))
-    await work(ImportRunner(stage.mongo, stage.lanes[0], IMPORTED, lambda: True, check_goes_on))
-    found = await stage.found(identifier)
+        await workers.mongo.database["session_families"].insert_one(goes_on.document())
+    identifier = await workers.begun(3, prefix=f"late-{ended}".lower(), actor=Actor(ACME, MAKER, earlier_ms, session))
+    await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
+    found = await workers.found(identifier)
     code = None if found.get("problem") is None else found["problem"]["code"]
     assert (found["state"], found["rows_applied"], code) == (("stopped", 0, "token_revoked") if ended else ("ended", 3, None))

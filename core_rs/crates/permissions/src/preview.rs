@@ -181,6 +181,13 @@ impl<'a> Comparison<'a> {
     }
 
     fn ask_everywhere(&mut self, person: &Identifier, free: &BTreeSet<Identifier>) {
+        if self
+            .states
+            .iter()
+            .all(|state| state.person(person.as_str()).is_none())
+        {
+            return;
+        }
         let mut doors: BTreeSet<&Identifier> = free.iter().collect();
         for state in self.states {
             if let Some(person) = state.person(person.as_str()) {
@@ -205,7 +212,8 @@ impl<'a> Comparison<'a> {
         let free: BTreeSet<u32> = doors.keys().copied().filter(is_free).collect();
         let mut of_groups: HashMap<u32, Vec<u32>> = HashMap::new();
         self.before().persons.for_each(|person| {
-            if self.is_full() || asked.contains(&person.id) {
+            let hidden = !states.iter().any(|state| state.shows(person.staged()));
+            if hidden || self.is_full() || asked.contains(&person.id) {
                 return;
             }
             let mut candidates = free.clone();
