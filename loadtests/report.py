@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.__main__ import machine, versions
+from loadtests.environment import machine, versions
 from loadtests.gate import Figures, Limits, Operation, Record, figures, whole
 from loadtests.projection import Lag
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from py_service.identity.invitations import KIND, LETTER
 from py_service.identity.mailed_tokens import MailedTokens, link_of
 from py_service.mail.letter import Letter
-from py_service.mail.mailer import Mail
+from py_service.mail.message import Mail
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Mongo, store_errors
 

@@ -13,7 +13,7 @@ from py_service.identity.mailed_tokens import COLLECTION, MailedTokens, find_tok
 from py_service.identity.needs import ClockMs
 from py_service.identity.store import IdentityStore
 from py_service.mail.letter import Letter
-from py_service.mail.mailer import Mail
+from py_service.mail.message import Mail
 from py_service.permissions.change import Plan, View, Write
 
 LETTER: Final = "password_reset"

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_service.mail.mailer import Mail, MailWaits, message_of
+from py_service.mail.message import Mail, MailWaits, message_of
 from py_service.stores.private_file import write_private
 
 KEPT_MAX = 1_000

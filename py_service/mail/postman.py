@@ -12,7 +12,7 @@ import structlog
 
 from py_service.errors import Problem
 from py_service.mail.letter import Letter, Waiting
-from py_service.mail.mailer import Mail, Mailer, MailRefused, MailWaits
+from py_service.mail.message import Mail, Mailer, MailRefused, MailWaits
 from py_service.mail.outbox import Outbox
 
 WriteMail = Callable[[Letter], Awaitable[Mail | None]]

@@ -9,7 +9,7 @@ from typing import Self
 import aiosmtplib
 
 from py_service.errors import SettingsError
-from py_service.mail.mailer import Mail, MailRefused, MailWaits, message_of
+from py_service.mail.message import Mail, MailRefused, MailWaits, message_of
 from py_service.settings import PORT_MAX
 
 SECONDS_MAX = 10.0

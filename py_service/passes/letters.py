@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from py_service.exchange import moment
 from py_service.mail.letter import Letter
-from py_service.mail.mailer import Mail
+from py_service.mail.message import Mail
 from py_service.passes import link as links
 from py_service.passes.givers import KIND
 from py_service.permissions.store import read_object

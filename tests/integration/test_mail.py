@@ -23,7 +23,7 @@ from py_service.errors import Problem, SettingsError
 from py_service.mail import mailer
 from py_service.mail.letter import TRIED_FOR_MS, Letter
 from py_service.mail.mailbox import KEPT_MAX, LocalMailbox, read_mailbox
-from py_service.mail.mailer import Mail, MailRefused, MailWaits
+from py_service.mail.message import Mail, MailRefused, MailWaits
 from py_service.mail.outbox import GIVEN_UP_KEPT_MS, Outbox
 from py_service.mail.postman import Postman
 from py_service.mail.quiet import ADDRESS_MAX, ADDRESS_MS, SAME_MAX, SAME_MS, delete_forgotten_counts, letter_writes

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from py_service.cli import application
 from py_service.mail.mailbox import LocalMailbox
-from py_service.mail.mailer import Mail
+from py_service.mail.message import Mail
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
 
 use crate::bus_messages;
+use crate::revocations::KEPT_MS;
 use crate::shard::Shard;
 
-/// Longer than any token lives, with room for clocks.
-pub const KEPT_MS: i64 = 330_000;
 const WORDS_AT_ONCE: usize = 1_000;
 
 /// KEYS: stream, since. ARGV: the entry read last or nothing, words at most, how long they matter (ms).

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
-use crate::cuts::KEPT_MS;
 use crate::identity::{Identity, SubjectKey};
 
+/// Longer than any token lives, with room for clocks.
+pub const KEPT_MS: i64 = 330_000;
 /// More than this in five minutes: the oldest half is forgotten early, which its tokens' expiry makes up for.
 const REMEMBERED_MAX: usize = 200_000;
 

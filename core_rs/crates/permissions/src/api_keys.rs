@@ -4,8 +4,7 @@
 use crate::decision::Reason;
 use crate::documents::Malformed;
 use crate::identifier::Identifier;
-use crate::map::Keyed;
-use crate::model::State;
+use crate::map::{Keyed, Map};
 use serde::{Deserialize, Deserializer, de};
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -150,42 +149,41 @@ pub fn key_named(subject: &str) -> Option<&str> {
 /// What the key and its organization are like is told only to who knows its secret.
 #[must_use]
 pub fn authenticate_key(
-    state: &State,
+    keys: &Map<ApiKey>,
+    organization_active: bool,
     key: &str,
     now_ms: i64,
     shown: &str,
 ) -> Option<&'static str> {
-    let known = state
-        .api_keys
+    let known = keys
         .get(key)
         .zip(hash(shown))
         .filter(|(key, shown)| key.knows(shown, now_ms));
     match known {
         None => Some("api_key_unknown"),
-        Some(_) if !state.active => Some("organization_suspended"),
+        Some(_) if !organization_active => Some("organization_suspended"),
         Some((key, _)) if !key.facts.active => Some("api_key_inactive"),
         Some((key, _)) if now_ms >= key.facts.expires_at_ms => Some("api_key_expired"),
         Some(_) => None,
     }
 }
 
-type Refusal = (Reason, Option<Identifier>);
+/// Why not.
+pub type Refusal = (Reason, Option<Identifier>);
+/// The key, and its sites; `None` is everywhere.
+pub type Scope<'a> = (&'a Identifier, Option<&'a [Identifier]>);
 
 /// The key, if it may do `permission` anywhere at `now_ms`, and its sites; `None` is everywhere.
 ///
 /// # Errors
 /// The refusal.
 pub fn key_scope<'a>(
-    state: &'a State,
+    keys: &'a Map<ApiKey>,
     key: &str,
     permission: &str,
     now_ms: i64,
-) -> Result<(&'a Identifier, Option<&'a [Identifier]>), Refusal> {
-    if !state.active {
-        return Err((Reason::OrganizationSuspended, None));
-    }
-    let key = state
-        .api_keys
+) -> Result<Scope<'a>, Refusal> {
+    let key = keys
         .get(key)
         .filter(|key| key.facts.active)
         .ok_or((Reason::UnknownCredential, None))?;

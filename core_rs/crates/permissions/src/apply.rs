@@ -1,15 +1,15 @@
 //! From one revision to the next: images in, the next `State` out. It cannot fail; what could was refused in `images`.
 use crate::api_keys::ApiKey;
+use crate::area_terms::AreaTerms;
 use crate::catalog::{Catalog, Closures, Touched};
 use crate::documents::{
-    AntiPassback, AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState,
-    PlaceName, SiteDocument,
+    AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState, PlaceName,
+    SiteDocument,
 };
+use crate::grant::{GroupRule, GroupRules, Validity};
 use crate::identifier::Identifier;
 use crate::images::Image;
-use crate::model::{
-    AreaTerms, Device, Door, DoorNames, DoorTerms, GroupRule, GroupRules, Place, State, Validity,
-};
+use crate::model::{Device, Door, DoorNames, DoorTerms, Place, State};
 use crate::person::{Extras, Person};
 use crate::zone::Zones;
 use smallvec::SmallVec;
@@ -114,25 +114,9 @@ fn put_area(
         id,
         zone: None,
         locked_down: document.locked_down,
-        terms: area_terms(&document),
+        terms: AreaTerms::of(&document),
     });
     put_place(next, place, facts, touched);
-}
-
-/// `timed` without a number of minutes holds for good, as `hard` does.
-fn area_terms(document: &AreaDocument) -> Option<AreaTerms> {
-    let AreaDocument {
-        anti_passback,
-        anti_passback_minutes,
-        occupancy_max,
-        ..
-    } = *document;
-    let counted = anti_passback != AntiPassback::Off || occupancy_max.is_some();
-    counted.then_some(AreaTerms {
-        anti_passback,
-        anti_passback_minutes: anti_passback_minutes.unwrap_or(u32::MAX),
-        occupancy_max,
-    })
 }
 
 struct PlaceFacts {

@@ -4,10 +4,9 @@
 use crate::documents::{
     CalendarDocument, Effect, GrantDocument, PlaceName, ScheduleDocument, Subject,
 };
+use crate::grant::{Grant, GrantLink, GroupRule, GroupRules, Validity};
 use crate::identifier::Identifier;
-use crate::model::{
-    Grant, GrantLink, GroupRule, GroupRules, NamedSchedule, State, Validity, holder_handle,
-};
+use crate::model::{NamedSchedule, State, holder_handle};
 use crate::person::PersonRule;
 use crate::schedule::{Holidays, Schedule};
 use crate::sessions::Forgetting;

@@ -3,8 +3,9 @@
 //! `explain` runs the same engine and listens to its steps; a silent listener costs nothing.
 use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::DoorMode;
+use crate::grant::{Grant, GrantLink, GroupRule};
 use crate::identifier::Identifier;
-use crate::model::{Door, DoorTerms, Grant, GrantLink, GroupRule, State};
+use crate::model::{Door, DoorTerms, State};
 use crate::person::Person;
 use crate::zone::WallClock;
 use std::cell::{Cell, OnceCell};

@@ -1,6 +1,6 @@
 //! What an answer looks like: the reasons of the protocol and the decision that carries one.
+use crate::area_terms::AreaTerms;
 use crate::identifier::Identifier;
-use crate::model::AreaTerms;
 
 /// Why; the names are those of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,8 +4,9 @@ use crate::check::{
 };
 use crate::decision::{Decision, Reason};
 use crate::explain_state::{StatefulRule, rules_now, unknown_rules};
+use crate::grant::Grant;
 use crate::identifier::Identifier;
-use crate::model::{Door, DoorRecord, Grant, State};
+use crate::model::{Door, DoorRecord, State};
 use crate::person::Person;
 use crate::settle::{Asking, Settled, settle};
 use crate::states::Records;

@@ -1,10 +1,11 @@
 //! What each stateful rule comes to, for people: asked at the desk of `settle`, which here goes on after a refusal.
 //!
 //! What it comes to in all is said by `settle` itself; a list that said something else would be a fault, and a test holds the two together.
+use crate::area_terms::AreaTerms;
 use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::AntiPassback;
 use crate::identifier::Identifier;
-use crate::model::{AreaTerms, State};
+use crate::model::State;
 use crate::settle::{Asking, Desk, Refused, WRONG_PINS_MAX, WRONG_PINS_MS, pin_key};
 use crate::states::{Moved, Records, keys_of, pass_key};
 use serde::Serialize;

@@ -17,6 +17,7 @@ use crate::model::{Device, DoorRecord, State};
 use crate::preview::{Preview, Question, compare};
 use crate::roles::{authenticate, check_role, reach};
 use crate::settle::{Asking, Settled, settle};
+use crate::snapshot_error::SnapshotError;
 use crate::states::{Records, Taken};
 use crate::trial::trial;
 use crate::zone::Zones;
@@ -24,26 +25,6 @@ use arc_swap::ArcSwap;
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Why a snapshot or a change record was not taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    /// The snapshot is not as the protocol says.
-    #[error("the snapshot is not well formed")]
-    SnapshotMalformed,
-    /// The record is not as the protocol says.
-    #[error("the change record is not well formed")]
-    ChangeMalformed,
-    /// Records between are missing.
-    #[error("change records before this one are missing")]
-    RevisionGap,
-    /// The snapshot is older than what is in memory.
-    #[error("a newer revision is already in memory")]
-    RevisionOld,
-    /// The organization isn't loaded.
-    #[error("the organization is not loaded")]
-    OrganizationUnknown,
-}
 
 #[derive(Debug)]
 struct Organization {
@@ -65,20 +46,6 @@ pub struct PermissionIndex {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Only for locks behind which nothing is half done, or that guard what is about to be thrown away.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl SnapshotError {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::SnapshotMalformed => "snapshot_malformed",
-            Self::ChangeMalformed => "change_malformed",
-            Self::RevisionGap => "revision_gap",
-            Self::RevisionOld => "revision_old",
-            Self::OrganizationUnknown => "organization_unknown",
-        }
-    }
 }
 
 impl PermissionIndex {

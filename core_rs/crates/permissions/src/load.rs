@@ -6,8 +6,8 @@ use crate::bson::Document;
 use crate::catalog::{Catalog, Touched};
 use crate::documents::Malformed;
 use crate::images::{BATCH_BYTES_MAX, Image, stored};
-use crate::index::SnapshotError;
 use crate::model::State;
+use crate::snapshot_error::SnapshotError;
 use crate::zone::Zones;
 use std::sync::Arc;
 

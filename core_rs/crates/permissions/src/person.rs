@@ -1,9 +1,9 @@
 //! A person as readers see one: a record as long as a cache line, and beside it what most persons don't have.
 use crate::documents::HeldRole;
+use crate::grant::{GrantLink, Validity};
 use crate::groups::Groups;
 use crate::identifier::Identifier;
 use crate::map::Keyed;
-use crate::model::{GrantLink, Validity};
 use std::sync::Arc;
 
 /// A grant for one person, listed at the person.

@@ -1,5 +1,5 @@
 //! What managers and API keys may do, and whether a token still stands. Doors are decided in `check`.
-use crate::api_keys::{authenticate_key, key_named, key_scope};
+use crate::api_keys::{Refusal, Scope, authenticate_key, key_named, key_scope};
 use crate::check::{Silent, person_by_id, person_stands};
 use crate::decision::{Decision, Reason};
 use crate::documents::HeldRole;
@@ -108,6 +108,18 @@ pub fn check_role(
 
 type Answer = Result<(Reason, Option<Identifier>), (Reason, Option<Identifier>)>;
 
+fn scope_of_key<'a>(
+    state: &'a State,
+    key: &str,
+    permission: &str,
+    now_ms: i64,
+) -> Result<Scope<'a>, Refusal> {
+    if !state.active {
+        return Err((Reason::OrganizationSuspended, None));
+    }
+    key_scope(&state.api_keys, key, permission, now_ms)
+}
+
 fn role_of_key(
     state: &State,
     key: &str,
@@ -115,7 +127,7 @@ fn role_of_key(
     site: Option<&str>,
     now_ms: i64,
 ) -> Answer {
-    let (key, sites) = key_scope(state, key, permission, now_ms)?;
+    let (key, sites) = scope_of_key(state, key, permission, now_ms)?;
     if reaches(sites, site) {
         Ok((Reason::Granted, Some(key.clone())))
     } else {
@@ -152,7 +164,7 @@ pub fn reach(
     now_ms: i64,
 ) -> (Decision, Option<Vec<Identifier>>) {
     let answer = match key_named(subject) {
-        Some(key) => key_scope(state, key, permission, now_ms)
+        Some(key) => scope_of_key(state, key, permission, now_ms)
             .map(|(key, sites)| (key.clone(), sites.map(<[Identifier]>::to_vec))),
         None => reach_of_person(state, subject, permission, now_ms),
     };
@@ -212,7 +224,7 @@ pub fn authenticate(
     session: &str,
 ) -> Option<&'static str> {
     if let Some(key) = key_named(subject) {
-        return authenticate_key(state, key, at_ms, session);
+        return authenticate_key(&state.api_keys, state.active, key, at_ms, session);
     }
     if !state.active {
         return Some("organization_suspended");

@@ -2,11 +2,12 @@
 //!
 //! The caller reads the states that are missing, in the transaction that carries the decision, and writes those that changed.
 //! INVARIANT: a refusal changes nothing but the count of wrong PINs and who asked first.
+use crate::area_terms::AreaTerms;
 use crate::check::{Rights, Silent, decide_by};
 use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::AntiPassback;
 use crate::identifier::Identifier;
-use crate::model::{AreaTerms, State};
+use crate::model::State;
 use crate::states::{Ledger, Moved, Record, Records, Taken, keys_of, move_ms, pass_key};
 use std::collections::BTreeSet;
 
