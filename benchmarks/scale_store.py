@@ -12,7 +12,8 @@ from py_service.permissions import store
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.listing import stored_object
 from py_service.stores.bus import Bus
-from py_service.stores.indexes import OBJECT_COLLECTIONS, make_indexes
+from py_service.stores.indexes import make_indexes
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Mongo
 
 INSERTED_AT_ONCE = 1_000

@@ -10,7 +10,7 @@ from py_service.access.plan_messages import READ_PERMISSION, WRITE_PERMISSION
 from py_service.errors import Problem, unknown
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
-from py_service.permissions.text import clean_name
+from py_service.permissions.text import clean_name, clean_names
 from py_service.stores.mongo import Document
 
 KIND = "lockdown_plan"
@@ -77,8 +77,7 @@ class ChangePlan:
         require_everywhere(view, before)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        if "name" in self.values:
-            after["name"] = clean_name(str(after["name"]))
+        clean_names(after, self.values)
         await _placed(view, after)
         require_everywhere(view, after)
         if before["engaged"] and places_of(before) != places_of(after):

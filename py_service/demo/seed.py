@@ -25,7 +25,7 @@ from py_service.identity.passwords import make_hasher
 from py_service.permissions.image import body_of
 from py_service.permissions.listing import stored_object
 from py_service.simulators.lock import LockIdentity
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.private_file import read_private, write_private
 
 SEED_BYTES = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from py_service.directory.document import check_references, cleaned
+from py_service.directory.document import TYPED, check_references
 from py_service.directory.kinds import Kind
 from py_service.directory.owners import keep_an_owner
 from py_service.directory.suspend import cut_moment
@@ -13,6 +13,7 @@ from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
+from py_service.permissions.text import clean_names
 from py_service.stores.mongo import Document
 
 MoveAccount = Callable[[View, str, str | None], Awaitable[Plan | None]]
@@ -48,7 +49,7 @@ class Patch:
         after = {**before, **self.values}
         await kind.place(view, after)
         view.require(kind.write, kind.site_of(after))
-        cleaned(after, self.values)
+        clean_names(after, self.values, TYPED)
         await check_references(view, kind, after, before)
         await kind.check(view, after, before)
         if all(after.get(name) == before.get(name) for name in self.values):

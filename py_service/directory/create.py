@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from py_service.directory.document import check_references, cleaned
+from py_service.directory.document import TYPED, check_references
 from py_service.directory.kinds import BY_NAME, Kind
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
+from py_service.permissions.text import clean_names
 from py_service.stores.mongo import Document
 
 
@@ -32,7 +33,7 @@ class Create:
         view.require(kind.write, kind.site_of(document))
         if await view.find_ended_or_not(kind.name, identifier) is not None:
             raise Problem(409, "id_taken", f"There is, or was, a {kind.name} with this id.")
-        cleaned(document)
+        clean_names(document, TYPED, TYPED)
         await check_references(view, kind, document, None)
         await kind.check(view, document, None)
         plan = view.written(kind.name, document, f"{kind.name}_created")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -12,7 +11,6 @@ from py_service.directory.kinds import Kind
 from py_service.exchange import moment
 from py_service.permissions.change import View
 from py_service.permissions.holders import held_by
-from py_service.permissions.text import clean_name
 from py_service.stores.mongo import Document
 
 MOMENTS = ("valid_from", "valid_until", "created_at", "changed_at", "ended_at", "effective_by")
@@ -43,13 +41,6 @@ def shown(kind_type: type[msgspec.Struct], document: Document) -> msgspec.Struct
         found[field.name] = int(value) if field.name == "revision" and value is not None else value
     found["revision"] = found["revision"] or 0
     return kind_type(**found)
-
-
-def cleaned(document: Document, sent: Collection[str] = TYPED) -> None:
-    """Names in their normal form, of those that were sent: one that is stored was good when it was. Raises Problem 422."""
-    for name in TYPED:
-        if name in sent and isinstance(document.get(name), str):
-            document[name] = clean_name(document[name], name)
 
 
 async def check_references(view: View, kind: Kind, after: Document, before: Document | None) -> None:

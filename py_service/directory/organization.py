@@ -11,7 +11,7 @@ from py_service.directory.kinds import BY_NAME
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
-from py_service.permissions.text import clean_name
+from py_service.permissions.text import clean_name, clean_names
 from py_service.stores.mongo import Document
 
 READ, WRITE = "organization.read", "organization.write"
@@ -71,8 +71,7 @@ class ChangeOrganization:
         before = await view.get("organization", view.organization)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        if "name" in self.values:
-            after["name"] = clean_name(str(after["name"]))
+        clean_names(after, self.values)
         if after == before:
             return Plan(result=before)
         return view.written("organization", after, "organization_changed", changed=sorted(self.values))

@@ -14,7 +14,7 @@ from py_service.errors import Problem, unknown
 from py_service.identity.api_key import make_key, read_key
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
-from py_service.permissions.text import clean_name
+from py_service.permissions.text import clean_name, clean_names
 from py_service.stores.mongo import Document
 
 KIND = "api_key"
@@ -62,8 +62,7 @@ class ChangeKey:
         before = await view.get(KIND, self.key)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        if "name" in self.values:
-            after["name"] = clean_name(str(after["name"]))
+        clean_names(after, self.values)
         await _settle(view, after, known_sites=before["sites"] or ())
         if after == before:
             return Plan(result=before)

@@ -9,7 +9,7 @@ from py_service.errors import Problem, unknown
 from py_service.permissions.change import Plan, View
 from py_service.permissions.listing import folded, listed_key, name_place
 from py_service.permissions.text import clean_email, spelled_name
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document
 
 PERSON, GROUP, EMAIL = "person", "group", "email"

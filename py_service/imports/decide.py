@@ -16,7 +16,7 @@ from py_service.imports.batch_view import BatchView, Required
 from py_service.imports.rows import Row, RowKind
 from py_service.permissions.change import Plan, View
 from py_service.permissions.image import Image, encode_images
-from py_service.stores.indexes import INDEXED_KINDS
+from py_service.stores.kinds import PERMISSION_KINDS
 
 ROWS_AT_A_STRETCH = 20  # 3 ms: then reports of locks and the projection have their turn
 
@@ -97,7 +97,7 @@ def _stage(plan: Plan, stage: int) -> None:
 def _check_form(batch: BatchView, plan: Plan) -> None:
     """What no process could read isn't written: here, so that it is one row that is refused. Raises Problem 422."""
     try:
-        batch.index.validate(batch.organization, encode_images([image for image in plan.images if image["kind"] in INDEXED_KINDS]))
+        batch.index.validate(batch.organization, encode_images([image for image in plan.images if image["kind"] in PERMISSION_KINDS]))
     except SnapshotError:
         raise Problem(422, "object_invalid", "The permissions can't take this in the form in which it was sent.") from None
 

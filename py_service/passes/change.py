@@ -10,7 +10,7 @@ from py_service.passes.terms import check_window, wider
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
 from py_service.permissions.pass_tree import end_passes, grants_of, passes_below
-from py_service.permissions.text import clean_name
+from py_service.permissions.text import clean_names
 from py_service.stores.mongo import Document
 
 
@@ -29,8 +29,7 @@ class ChangePass:
             raise unknown(KIND)
         check_match(before, self.if_match)
         after = {**before, **self.values}
-        if "name" in self.values:
-            after["name"] = clean_name(str(after["name"]))
+        clean_names(after, self.values)
         check_window(after)
         if after == before:
             return Plan(result=before)

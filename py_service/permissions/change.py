@@ -13,7 +13,7 @@ from py_service.journal.event import Event, make_event
 from py_service.permissions.image import Image, body_of
 from py_service.permissions.stage import is_live, is_staged, read_live
 from py_service.permissions.store import read_stored
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from py_service.errors import Problem, stores_unavailable
 from py_service.permissions import store
 from py_service.permissions.image import encode_images
 from py_service.stores.bus import BUS_ERRORS, Bus
-from py_service.stores.indexes import INDEXED_KINDS
+from py_service.stores.kinds import PERMISSION_KINDS
 from py_service.stores.mongo import Mongo
 
 CURRENT_SECONDS_MAX = 1.0
@@ -207,7 +207,7 @@ class PermissionFollower:
             return
         try:
             load = self.index.begin_load(organization, first)
-            for kind in INDEXED_KINDS:
+            for kind in PERMISSION_KINDS:
                 await self._add(load, organization, kind)
             last = (await store.read_revisions(self._mongo, [organization])).get(organization, first)
             records = await store.read_records(self._mongo, organization, first + 1, last)

@@ -30,7 +30,7 @@ from py_service.permissions.image import encode_images
 from py_service.permissions.listing import object_key, stored_object
 from py_service.permissions.store import change_id
 from py_service.stores.bus import BUS_ERRORS, Bus
-from py_service.stores.indexes import INDEXED_KINDS, OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS, PERMISSION_KINDS
 from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, is_conflict, now_ms
 
 # Who decided, who told the lock the time and who answers here may each be that far off the store's clock.
@@ -248,7 +248,7 @@ class ChangeLane:
 
     def _form_holds(self, organization: str, plan: Plan) -> bool:
         """A record that no process can read would shut the organization out: it is never written."""
-        images = [image for image in plan.images if image["kind"] in INDEXED_KINDS]
+        images = [image for image in plan.images if image["kind"] in PERMISSION_KINDS]
         try:
             self._follower.index.validate(organization, encode_images(images))
         except SnapshotError as error:
@@ -287,7 +287,7 @@ class ChangeLane:
         events = []
         for organization, revision in revisions.items():
             plans = [waiting.plan for waiting in good if waiting.organization == organization and waiting.plan is not None]
-            images = [image for plan in plans for image in plan.images if image["kind"] in INDEXED_KINDS]
+            images = [image for plan in plans for image in plan.images if image["kind"] in PERMISSION_KINDS]
             record: Document = {
                 "_id": change_id(organization, revision), "org": organization, "revision": revision, "at": at_ms, "images": images,
             }  # fmt: skip

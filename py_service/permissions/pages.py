@@ -18,7 +18,7 @@ from py_service.permissions.listing import AT_SITE, PLACE_BYTES_MAX, folded, lis
 from py_service.permissions.stage import STAGED_KINDS, is_live, read_live
 from py_service.permissions.store import read_object
 from py_service.permissions.text import spelled_email
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 Sort = Literal["name", "-name"]

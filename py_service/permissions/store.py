@@ -9,7 +9,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service.permissions.listing import object_key
 from py_service.permissions.stage import is_live, is_staged, read_live
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 # Of one read: a record of an import holds hundreds of objects, and a read that takes too long would be given up, and begun again, for ever.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from py_service.errors import Problem
 
@@ -46,6 +47,13 @@ def clean_name(text: str, field: str = "name") -> str:
         if unseen and not _is_needed(name, at):
             raise Problem(422, "name_invalid", f"{field} has a character that is not seen or changes the reading direction.")
     return name
+
+
+def clean_names(document: dict[str, Any], sent: Collection[str], fields: Collection[str] = ("name",)) -> None:
+    """Those of `fields` that were sent, in normal form: one that is stored was good when it was. Raises Problem 422 `name_invalid`."""
+    for field in fields:
+        if field in sent and isinstance(document.get(field), str):
+            document[field] = clean_name(document[field], field)
 
 
 def _is_needed(name: str, at: int) -> bool:

@@ -14,7 +14,7 @@ from py_service.errors import Problem, StoreUnavailable
 from py_service.permissions.change import Actor, Change, Plan, View
 from py_service.permissions.image import Image
 from py_service.permissions.listing import stored_object
-from py_service.stores.indexes import INDEXED_KINDS
+from py_service.stores.kinds import PERMISSION_KINDS
 from py_service.stores.mongo import Document, Mongo, now_ms
 
 
@@ -102,7 +102,7 @@ class TryChanges:
                     plan = await change.plan(view)
                 except Problem as problem:
                     raise of_change(number, problem) from None
-                images += [image for image in plan.images if image["kind"] in INDEXED_KINDS]
+                images += [image for image in plan.images if image["kind"] in PERMISSION_KINDS]
                 await view.add(plan)
         return Trial(images, revision)
 

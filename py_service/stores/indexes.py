@@ -12,27 +12,6 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from py_service.stores.mongo import Document
 from py_service.stores.queries import LOADED, NAMED, NAMING
 
-OBJECT_COLLECTIONS = {
-    "site": "sites",
-    "area": "areas",
-    "door": "doors",
-    "device": "devices",
-    "person": "persons",
-    "group": "groups",
-    "schedule": "schedules",
-    "calendar": "calendars",
-    "grant": "grants",
-    "floor": "floors",
-    "lockdown_plan": "lockdown_plans",
-    "pass": "passes",
-    "organization": "organizations",
-    "session": "ended_sessions",
-    "api_key": "api_keys",
-    "invitation": "invitations",
-}
-# A floor orders areas for people, a lockdown plan acts through the places that it holds, a pass through its grants, an invitation through
-# the account that comes of it: no permission depends on one of them itself, so they are in no change record.
-INDEXED_KINDS = tuple(kind for kind in OBJECT_COLLECTIONS if kind not in ("floor", "lockdown_plan", "pass", "invitation"))
 BUILD_SECONDS_MAX = 600.0  # of an index that a newer version adds to a collection with documents: longer than any query may take
 
 

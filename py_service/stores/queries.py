@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from py_service.stores.kinds import OBJECT_COLLECTIONS, PERMISSION_KINDS
 from py_service.stores.query_shape import Shape
 
 Command = Literal["find", "update", "delete"]
@@ -43,9 +44,9 @@ class Query:
 
 
 # What is loaded into every process at its start, whole organizations at a time.
-LOADED = "api_keys areas calendars devices doors ended_sessions grants groups organizations persons schedules sites"
+LOADED = " ".join(sorted(OBJECT_COLLECTIONS[kind] for kind in PERMISSION_KINDS))
 # What has a list for people, in the order of names; and what is found by what it names.
-NAMED = "api_keys areas calendars devices doors floors grants groups invitations lockdown_plans passes persons schedules sites"
+NAMED = " ".join(sorted(name for kind, name in OBJECT_COLLECTIONS.items() if kind not in ("organization", "session")))
 NAMING = "areas devices doors floors grants groups lockdown_plans passes persons schedules"
 # What is found, written and deleted by its own `_id`, or by several of them.
 FOUND = (

@@ -10,7 +10,7 @@ import msgspec
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from py_service.edge.limits import Limits
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from tests.boundary.openapi_document import Document, contents, document, operations, resolved, routes, validator
 from tests.boundary.test_problem_codes import listed
 

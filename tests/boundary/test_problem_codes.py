@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from py_service.errors import KEY_REFUSALS
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from tests.boundary.project_files import project_files, read
 
 HTTP, DOCUMENTS = Path("docs/protocols/http.md"), Path("docs/protocols/documents.md")

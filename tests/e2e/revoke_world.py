@@ -19,7 +19,7 @@ from py_service.identity.passwords import make_hasher
 from py_service.permissions.listing import stored_object
 from py_service.simulators.device_api import encode_base64url
 from py_service.simulators.lock import LockIdentity
-from py_service.stores.indexes import OBJECT_COLLECTIONS
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document
 from tests.e2e.revoke_ways import ALL_DAY, PASSWORD, WAYS, Way
 

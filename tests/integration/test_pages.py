@@ -21,7 +21,8 @@ from py_service.paging import write_cursor
 from py_service.permissions.listing import PLACE_BYTES_MAX, folded, stored_object
 from py_service.permissions.pages import CURSOR_CHARACTERS_MAX, CURSOR_KIND, READS_MAX, Asked, ListObjects, read_query
 from py_service.permissions.text import clean_name
-from py_service.stores.indexes import OBJECT_COLLECTIONS, make_indexes
+from py_service.stores.indexes import make_indexes
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo
 from tests.integration.identity_support import store_server
 

@@ -16,7 +16,8 @@ from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.listing import stored_object
 from py_service.settings import Settings
 from py_service.stores.bus import Bus
-from py_service.stores.indexes import OBJECT_COLLECTIONS, make_indexes
+from py_service.stores.indexes import make_indexes
+from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.stack import plan_stack, start_stores
