@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import cast
 
+import pymongo
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service.permissions.listing import object_key
@@ -14,6 +15,7 @@ from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 # Of one read: a record of an import holds hundreds of objects, and a read that takes too long would be given up, and begun again, for ever.
 RECORDS_AT_ONCE_MAX = 32
+BATCH_SECONDS_MAX = 30.0  # of a whole organization's documents
 
 
 def change_id(organization: str, revision: int) -> str:
@@ -59,7 +61,15 @@ async def read_stored(
 
 async def read_batches(mongo: Mongo, organization: str, kind: str) -> AsyncIterator[bytes]:
     """Every object of a kind, also those that have ended, as raw BSON and without a snapshot: the records that follow put right what moved
-    meanwhile. The driver decodes nothing."""
-    found = mongo.database[OBJECT_COLLECTIONS[kind]].find_raw_batches({"org": organization})
-    async for batch in cast("AsyncIterator[bytes]", found):  # the driver's types say documents
+    meanwhile. The driver decodes nothing.
+
+    A batch is up to 16 MB, and several processes that start at once ask for theirs together: it has a time of its own, not a request's.
+    """
+    found = cast("AsyncIterator[bytes]", mongo.database[OBJECT_COLLECTIONS[kind]].find_raw_batches({"org": organization}))
+    while True:
+        with pymongo.timeout(BATCH_SECONDS_MAX):  # not around the yield: it would reach whatever else the caller asks of the store
+            try:
+                batch = await anext(found)
+            except StopAsyncIteration:
+                return
         yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
@@ -22,10 +23,12 @@ from py_service.stores.mongo import Document, Mongo
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.stack import plan_stack, start_stores
 from py_service.supervise.supervisor import Supervisor
+from tests.e2e.proxy import CHUNK_BYTES, Line, TcpProxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MADE = ScaleOrganization(persons=300, doors=60, groups=30, sites=3)
+LARGE_BYTES, SLOW_SECONDS = 8_192, 0.4
 PAIRS = list(itertools.product(range(0, 300, 7), range(60)))
 
 
@@ -84,6 +87,32 @@ async def test_large_batches_are_decoded_beside_the_loop(follower: PermissionFol
     monkeypatch.setattr(follower_module, "ADDED_AT_ONCE_BYTES_MAX", 0)
     await follower.start()
     stands(follower, 7)
+
+
+class SlowBatches(TcpProxy):
+    """A store that takes long over what is large."""
+
+    async def answer(self, line: Line) -> None:
+        while chunk := await line.server[0].read(CHUNK_BYTES):
+            if len(chunk) > LARGE_BYTES:
+                await asyncio.sleep(SLOW_SECONDS)
+            line.client[1].write(chunk)
+            await line.client[1].drain()
+
+
+async def test_a_large_organization_is_loaded_from_a_store_that_takes_longer_for_a_batch_than_a_request_may(mongo: Mongo) -> None:
+    """Else a process that starts beside others would never be ready: each try would begin anew."""
+    address = await mongo.client.address
+    assert address is not None
+    async with SlowBatches() as proxy:
+        url = proxy.aim(f"mongodb://{address[0]}:{address[1]}/?directConnection=true")
+        slow = Mongo(url, "nexkey", int(SLOW_SECONDS * 500))
+        try:
+            follower = PermissionFollower(slow, Bus("redis://none", 100))
+            await follower.start()
+            stands(follower, 7)
+        finally:
+            await slow.close()
 
 
 async def test_what_changes_while_it_is_read_is_put_right(
