@@ -109,6 +109,19 @@ async def test_a_name_from_before_a_stricter_rule_is_in_nobodys_way(service: Ser
         await owner("PATCH", path, 422, {"name": old}, "name_invalid")
 
 
+async def test_a_role_keeps_a_site_that_was_deleted(owner: Manager) -> None:
+    """It gives nothing there any more, and is in nobody's way; a site that is newly named has to exist."""
+    await owner("POST", "/v1/sites", 201, {"id": "gone-soon", "name": "Gone soon", "time_zone": "Europe/Berlin"})
+    await owner("POST", "/v1/persons", 201, {"id": "of-a-site", "name": "Of a site"})
+    roles = {"roles": [{"role": "reception", "sites": ["gone-soon"]}]}
+    await owner("PUT", "/v1/persons/of-a-site/roles", 200, roles)
+    await owner("DELETE", "/v1/sites/gone-soon", 200)
+    more = {"roles": [*roles["roles"], {"role": "auditor", "sites": ["berlin"]}]}
+    await owner("PUT", "/v1/persons/of-a-site/roles", 200, more)
+    await owner("POST", "/v1/persons", 201, {"id": "of-another", "name": "Of another"})
+    await owner("PUT", "/v1/persons/of-another/roles", 404, roles, "site_unknown")
+
+
 async def test_membership_validity_and_schedule_decide_at_once(service: Service, http: httpx.AsyncClient, owner: Manager) -> None:
     person = stranger(0)
     await owner("POST", "/v1/groups", 201, {"id": "inner", "name": "Inner"})

@@ -119,6 +119,18 @@ async def test_a_link_is_good_once_and_a_lost_answer_is_told_again_to_whoever_ha
     assert [(await passes.accept(short, key="1")).status_code for _ in range(2)] == [200, 409]
 
 
+async def test_a_pass_is_accepted_under_a_name_from_before_a_stricter_rule(passes: Passes) -> None:
+    """The guest has typed none: only a name that is sent now is judged by the rule of now."""
+    given = await passes.give()
+    old = "Anna\u200dB"
+    key = {"_id": f"{passes.service.demo.id}:{given['id']}"}
+    assert (await passes.service.database["passes"].update_one(key, {"$set": {"name": old}})).matched_count == 1
+    assert refused(await passes.accept(given, name=old)) == (422, "name_invalid")
+    guest = (await passes.held(given))["person"]
+    found = await passes.service.database["persons"].find_one({"_id": f"{passes.service.demo.id}:{guest}"})
+    assert found is not None and found["name"] == old
+
+
 async def test_of_many_who_accept_at_once_one_wins(passes: Passes) -> None:
     given = await passes.give()
     guests = await passes.service.database["persons"].count_documents({"kind": "guest"})

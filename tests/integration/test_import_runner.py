@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from tests.integration.identity_support import store_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ACME, MAKER = "acme", "p-maker"
+GROUP: Document = {"id": "zz-shown", "includes": []}
 OWNER: Document = {"role": "owner", "sites": None}
 NO_MORE: Document = {"email": None, "kind": "employee", "valid_from": None, "valid_until": None}
 
@@ -79,6 +81,18 @@ class Puts:
 
     async def plan(self, view: View) -> Plan:
         return Plan([view.image(self.written["kind"], self.written["document"] or {})])
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A change that names these groups, and writes nothing."""
+
+    groups: list[str]
+    takes_authority = False
+
+    async def plan(self, view: View) -> Plan:
+        await view.get_many("group", self.groups)
+        return Plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +277,34 @@ async def test_what_a_version_before_stages_had_begun_is_finished(workers: TwoWo
     assert (found["state"], found["problem"], found["rows_applied"]) == ("ended", None, 20)
     made = await workers.mongo.database["groups"].find({"id": {"$regex": f"^{prefix}-"}}).to_list()
     assert [bool(group["staged"]) for group in made] == ([] if applied else [True] * 20)
+
+
+async def test_other_imports_do_not_name_what_is_staged(workers: TwoWorkers) -> None:
+    """Neither by its name nor by its id; and it doesn't hide what shows under the same name."""
+    await workers.lanes[0].submit(ACME, None, Puts({"kind": "group", "id": "zz-shown", "document": {**GROUP, "name": "Twin 7"}}))
+    hidden = "id,name\n" + "".join(f"aa-hidden-{number},Twin {number}\n" for number in range(150))
+    groups: Document = {"kind": "groups", "format": "csv", "all_or_nothing": True}
+    await workers.lanes[0].submit(ACME, None, Begin(None, groups, hidden, MAKER))
+    lane = Unheard(workers.lanes[0], 99, False, GoLive)
+    runner = ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)
+    while lane.batches == 0:
+        with contextlib.suppress(Problem):
+            await runner.step()
+    for names in (["zz-shown"], ["zz-shown", "aa-hidden-8"]):
+        with contextlib.nullcontext() if len(names) == 1 else pytest.raises(Problem, match="group"):
+            await workers.lanes[0].submit(ACME, None, Names(names))
+    rows = "name,groups,group_names\nBy name,,Twin 7\nBy a hidden name,,Twin 8\nBy id,aa-hidden-8,\n"
+    asked: Document = {"kind": "persons", "format": "csv", "all_or_nothing": False}
+    begun = await workers.lanes[0].submit(ACME, None, Begin(None, asked, rows, MAKER))
+    assert begun.result is not None
+    identifier = str(begun.result["id"])
+    while (await workers.found(identifier))["state"] != "ended":
+        with contextlib.suppress(Problem):
+            await runner.step()
+    assert [outcome for _, outcome in await workers.outcomes(identifier)] == ["created", "refused", "refused"]
+    made = await workers.mongo.database["persons"].find_one({"org": ACME, "name": "By name"})
+    assert made is not None and made["groups"] == ["zz-shown"]
+    await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
 
 
 async def test_a_number_is_never_given_again(workers: TwoWorkers) -> None:

@@ -128,3 +128,32 @@ def test_there_is_an_end_to_what_is_asked() -> None:
     assert [(who, where) for who, where, _, _ in lost[:21]] == [*(("p000", f"d{n}") for n in sorted(range(20), key=str)), ("p001", "d0")]
     assert {(before.reason, after.reason, after.rule) for _, _, before, after in lost} == {("granted", "site_locked_down", "hq")}
     assert index.preview(ORGANIZATION, 1, json.dumps(lockdown).encode(), 0, None, 30, 100)[2:] == (0, 100, False)
+
+
+def test_whom_nobody_sees_takes_no_room_in_a_preview() -> None:
+    """An import stages more persons than a preview may ask about; those who show are told in full."""
+
+    def person(name: str, staged: int) -> Document:
+        bounds = {"valid_from": None, "valid_until": None, "tokens_valid_after": 0}
+        document = {"state": "active", "groups": ["all"], "roles": [], "staged": staged, **bounds}
+        return {"kind": "person", "id": name, "document": document}
+
+    door = {"name": "Door", "site": "east", "area": None, "lock": None, "mode": "locked", "locked_down": False}
+    grant = {"effect": "allow", "group": "all", "site": "east", "schedule": None, "valid_from": None, "valid_until": None}
+    doors: list[Document] = [{"kind": "door", "id": f"door-{number}", "document": door} for number in range(5)]
+    images: list[Document] = [
+        {"kind": "organization", "id": ORGANIZATION, "document": {"active": True, "stages_live": 1}},
+        {"kind": "site", "id": "east", "document": {"time_zone": "Europe/Berlin", "locked_down": False}},
+        {"kind": "group", "id": "all", "document": {"includes": []}},
+        *doors,
+        *(person(f"hidden-{number}", 2) for number in range(30)),
+        *(person(f"shown-{number}", 1) for number in range(4)),
+    ]
+    index = PermissionIndex()
+    index.load(ORGANIZATION, 1, as_json(images))
+    given: list[Document] = [{"kind": "grant", "id": "given", "document": grant}]
+    gained, lost, gains, loses, complete = index.preview(ORGANIZATION, 1, as_json(given), 0, None, 100, 25)
+    assert (gains, loses, complete, lost) == (20, 0, True, [])
+    assert {name for name, *_ in gained} == {f"shown-{number}" for number in range(4)}
+    touched = [*given, *(person(f"hidden-{number}", 2) for number in range(30))]
+    assert index.preview(ORGANIZATION, 1, as_json(touched), 0, None, 100, 25)[2:] == (20, 0, True)

@@ -337,7 +337,7 @@ fn settle_place(catalog: &Catalog, next: &mut State, handle: u32, closures: &mut
 
 /// Keeps the way from a group to the places that allow it something in step with the rules a place is about to get.
 fn list_groups(next: &mut State, place: u32, rules: &[GroupRule]) {
-    let before = allowed_groups(rules_of(next, place));
+    let before = allowed_groups(next.rules_at(place));
     let after = allowed_groups(rules);
     for group in before.symmetric_difference(&after) {
         let listed = after.contains(group);
@@ -350,13 +350,6 @@ fn list_groups(next: &mut State, place: u32, rules: &[GroupRule]) {
             }
         });
     }
-}
-
-fn rules_of(next: &State, place: u32) -> &[GroupRule] {
-    let of_door = next.door_at(place).map(|door| &*door.rules);
-    of_door
-        .or_else(|| next.place(place).map(|place| &*place.rules))
-        .unwrap_or_default()
 }
 
 fn allowed_groups(rules: &[GroupRule]) -> BTreeSet<u32> {

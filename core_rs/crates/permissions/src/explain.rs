@@ -286,14 +286,16 @@ pub fn doors_with_allow_rule<'a>(
     state: &'a State,
     person: &Person,
 ) -> BTreeMap<&'a Identifier, &'a Door> {
-    let of_groups = person
-        .groups()
-        .filter_map(|group| state.places_of_group.get(group))
-        .flat_map(|places| places.iter());
+    let of_groups = person.groups().flat_map(|group| {
+        let places = state.places_of_group.get(group).into_iter();
+        places
+            .flat_map(|places| places.iter())
+            .filter(move |place| gives(state, group, **place))
+    });
     let own = person
         .rules()
         .iter()
-        .filter(|rule| !rule.grant.denies())
+        .filter(|rule| state.allows(rule.grant))
         .map(|rule| &rule.place);
     let mut doors = BTreeMap::new();
     for place in of_groups.chain(own) {
@@ -309,13 +311,16 @@ pub fn doors_with_allow_rule<'a>(
             doors.insert(&door.id, door);
         }
     }
-    doors.retain(|_, door| holds_allow_rule(state, person, door));
     doors
 }
 
-/// Of the rules that lead here some may not show.
-fn holds_allow_rule(state: &State, person: &Person, door: &Door) -> bool {
-    let mut allows = false;
-    for_each_rule(state, person, door, |grant| allows |= !grant.denies);
-    allows
+/// Whether a place that lists an allow rule for this group lists one that shows.
+fn gives(state: &State, group: u32, place: u32) -> bool {
+    let rules = state.rules_at(place);
+    let first = rules.partition_point(|rule| rule.group < group);
+    let mut own = rules
+        .iter()
+        .skip(first)
+        .take_while(|rule| rule.group == group);
+    own.any(|rule| state.allows(rule.grant))
 }

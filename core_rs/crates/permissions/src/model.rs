@@ -5,7 +5,7 @@
 use crate::api_keys::ApiKey;
 use crate::area_terms::AreaTerms;
 use crate::documents::DoorMode;
-use crate::grant::{Grant, GroupRules};
+use crate::grant::{Grant, GrantLink, GroupRule, GroupRules};
 use crate::identifier::Identifier;
 use crate::map::{Keyed, Map};
 use crate::person::Person;
@@ -242,6 +242,22 @@ impl State {
     #[must_use]
     pub fn site_of(&self, door: &Door) -> Option<&Place> {
         self.place(door.site_place)
+    }
+
+    /// The rules that a door, an area or a site lists for groups; none when it doesn't exist.
+    #[must_use]
+    pub fn rules_at(&self, handle: u32) -> &[GroupRule] {
+        let of_door = self.door_at(handle).map(|door| &*door.rules);
+        of_door
+            .or_else(|| self.place(handle).map(|place| &*place.rules))
+            .unwrap_or_default()
+    }
+
+    /// Whether a rule gives something that shows.
+    #[must_use]
+    pub fn allows(&self, link: GrantLink) -> bool {
+        let grant = self.grants.get(link.handle());
+        !link.denies() && grant.is_some_and(|grant| self.shows(grant.staged))
     }
 
     /// The door with this handle, when it exists.
