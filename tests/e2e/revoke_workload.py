@@ -40,6 +40,7 @@ class Races:
         self.history = History()
         self.faults: list[str] = []
         self.takes: Counter[str] = Counter()
+        self.unlocks = 0  # that were answered
         self.turns = asyncio.Semaphore(LANES_AT_ONCE)
         self._left = 0
         self._goes_on: Callable[[], bool] = lambda: False
@@ -220,6 +221,7 @@ class _Runner:
             if status not in NOT_KNOWN:
                 self._races.faults.append(f"ask in {now.cell}: {status} {body}")
         self._races.history.note(operation)
+        self._races.unlocks += now.way.opens and operation.outcome == "ok"
 
     def _assertion(self) -> dict[str, str]:
         now_ms = time.time_ns() // 1_000_000

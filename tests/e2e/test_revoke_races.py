@@ -150,7 +150,8 @@ async def raced(
     """Race, with those faults meanwhile, and judge. The history is kept in `folder` when it doesn't hold."""
     races = Races(service)
     async with faults(service, kinds, (2.0, 4.0)) as done:
-        await races.run(lanes(), WAYS, revokes, lambda: set(done) != set(kinds))
+        # How many unlocks nobody gets an answer to depends on what is killed when: as many revokes more as it needs.
+        await races.run(lanes(), WAYS, revokes, lambda: set(done) != set(kinds) or races.unlocks < revokes * UNLOCKS_OF_A_REVOKE)
     await asyncio.sleep(LAST_COMMANDS_SECONDS)
     journal = await read_journal(service)
     moves = [Moved(str(move.command), races.history.moment_of(move.at_ms)) for move in service.moves()]
