@@ -28,6 +28,7 @@ from py_service.imports.run import ImportRunner
 from py_service.imports.store import EXPIRED_AT_ONCE_MAX as IMPORTS_AT_ONCE_MAX
 from py_service.imports.store import delete_expired as delete_expired_imports
 from py_service.journal.commit import NothingWritten
+from py_service.journal.event import cut_of
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.keeper import close_dead_logs, live_logs
 from py_service.journal.log import Log
@@ -60,12 +61,6 @@ REGISTER_SECONDS = 1.0
 AWAY_SECONDS = 0.5
 IMPORTS_SECONDS = 0.25
 SWEEP_SECONDS = 60.0
-# Changes after which connections of their subject may be allowed too much. A reconnect costs less than to tell them apart.
-CUTTING = {
-    "management.person_suspended", "management.sessions_ended", "management.roles_set", "management.person_deleted",
-    "management.person_changed", "management.device_changed", "management.device_deleted",
-}  # fmt: skip
-SUSPENDED = "management.organization_suspended"
 IMPORTED = {
     "persons": RowKind("person", PersonRow, create_person, {"groups": "group"}, by_name={"group_names": "groups"}),
     "groups": RowKind("group", GroupRow, create_group, {"includes": "group"}),
@@ -246,10 +241,8 @@ class Worker:
 
     def _cut_connections(self, event: Document) -> None:
         """Again, for a process that died after a suspension and before it told the gateways, or that Redis didn't hear."""
-        if event["kind"] == SUSPENDED:
-            self.cuts.owe(str(event["org"]), None, int(event["revision"]))
-        elif event["kind"] in CUTTING:
-            self.cuts.owe(str(event["org"]), str(event["subject"]), int(event["revision"]))
+        if (cut := cut_of(event)) is not None:
+            self.cuts.owe(*cut)
 
     def _give_up(self) -> None:
         logger.error("worker_gives_up", process=self.name)

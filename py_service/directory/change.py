@@ -62,11 +62,11 @@ class Patch:
         plan = view.written(kind.name, after, f"{kind.name}_changed", changed=sorted(self.values))
         if moved is not None:
             plan.join(moved)
-            plan.cut_subject = self.identifier
+            plan.cut("subject")
         for other, document in await kind.also(view, after, before):
             plan.join(view.written(other, document, f"{other}_changed"))
         if any(after.get(name) != before.get(name) for name in kind.connects):
-            plan.cut_subject = self.identifier
+            plan.cut("subject")
         return plan
 
     async def _move(self, view: View, before: Document, after: Document) -> Plan | None:

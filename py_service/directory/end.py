@@ -43,7 +43,8 @@ class End:
             if await view.listed(other, listed_key(view.organization, field, self.identifier), 1):
                 raise Problem(409, "in_use", f"Something still names this {kind.name}: {other}.", members={"used_by": other})
         plan = view.ended(kind.name, document, f"{kind.name}_deleted")
-        plan.cut_subject = self.identifier if kind.connects else None
+        if kind.connects:
+            plan.cut("subject")
         for other, changed in await kind.also(view, None, document):
             plan.join(view.written(other, changed, f"{other}_changed"))
         for other, field in kind.takes_along:

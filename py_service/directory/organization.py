@@ -54,8 +54,7 @@ class SetOrganizationState:
             return Plan(result=document)
         what = "organization_resumed" if self.active else "organization_suspended"
         plan = view.written("organization", {**document, "active": self.active}, what)
-        plan.cut_organization = not self.active
-        return plan
+        return plan if self.active else plan.cut("organization")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,16 +28,16 @@ class SetPersonState:
     async def plan(self, view: View) -> Plan:
         view.require("persons.write", None)
         document = await view.get("person", self.person)
-        if self.state == "suspended" and view.actor is not None and view.actor.subject == self.person:
+        suspending = self.state == "suspended"
+        if suspending and view.actor is not None and view.actor.subject == self.person:
             raise Problem(409, "conflict", "Nobody can suspend themselves.")
         if document["state"] == self.state:
             return Plan()
         body = body_of(document) | {"state": self.state, "revision": view.revision, "changed_at": view.at_ms}
-        cut = None
         guard_owner(view, document)  # also to let one in again: another owner has put this one out
-        if self.state == "suspended":
+        if suspending:
             await keep_an_owner(view, {**document, "state": "suspended"})
             body["tokens_valid_after"] = cut_moment(view, document)
-            cut = self.person
-        event = view.event(f"person_{'suspended' if cut else 'resumed'}", self.person, person=self.person)
-        return Plan([{"kind": "person", "id": self.person, "document": body}], [event], cut_subject=cut)
+        event = view.event(f"person_{'suspended' if suspending else 'resumed'}", self.person, person=self.person)
+        plan = Plan([{"kind": "person", "id": self.person, "document": body}], [event])
+        return plan.cut("subject") if suspending else plan

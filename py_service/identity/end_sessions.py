@@ -110,7 +110,7 @@ async def end_all(view: View, person: str, because: str, spared: str | None = No
 
 def ended(view: View, sessions: list[Session], person: str, because: str) -> Plan:
     """The plan that ends these sessions of a person. Their connections can't be told apart by session, so all of the person's end."""
-    plan = Plan(cut_subject=person)
+    plan = Plan()
     for session in sessions:
         document: dict[str, object] = {
             "id": session.id, "person": person, "ended_at": view.at_ms, "forget_at": view.at_ms + FORGOTTEN_AFTER_MS,
@@ -119,4 +119,4 @@ def ended(view: View, sessions: list[Session], person: str, because: str) -> Pla
         plan.writes.append(Write(COLLECTION, session.document_id, None))
     detail: dict[str, object] = {"because": because, "sessions": len(sessions)}
     plan.events.append(view.event("sessions_ended", person, person=person, detail=detail))
-    return plan
+    return plan.cut("subject")

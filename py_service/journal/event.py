@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -69,6 +69,25 @@ def parse_event_id(text: str) -> EventName | None:
     if not digits or not log.isascii():
         return None
     return EventName(log, int(seq), int(index))
+
+
+class Cut(NamedTuple):
+    """Connections that end: those whose token was decided before that revision, of the subject, or of all when it is None."""
+
+    organization: str
+    subject: str | None
+    revision: int
+
+
+def cut_of(event: Mapping[str, Any]) -> Cut | None:
+    """What a change ends is written in its event: whoever reads the journal later ends the same as who committed it."""
+    match event.get("cuts"):
+        case "subject":
+            return Cut(str(event["org"]), str(event["subject"]), int(event["revision"]))
+        case "organization":
+            return Cut(str(event["org"]), None, int(event["revision"]))
+        case _:
+            return None
 
 
 def topics_of(event: Mapping[str, object]) -> tuple[str, ...]:

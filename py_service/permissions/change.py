@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -48,18 +48,19 @@ class Write:
 class Plan:
     """`images` become documents and the change record, `writes` documents only, `events` go to the journal, `result` goes to the caller.
 
-    `cut_subject`: this person's connections end (their tokens decided before the change no longer stand).
-    `cut_organization`: every connection of the organization ends.
     `erased`: kinds and ids of tombstones whose documents aren't kept, as nobody ever saw them.
     """
 
     images: list[Image] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     result: Document | None = None
-    cut_subject: str | None = None
-    cut_organization: bool = False
     writes: list[Write] = field(default_factory=list)
     erased: frozenset[tuple[str, str]] = frozenset()
+
+    def cut(self, whose: Literal["subject", "organization"]) -> Plan:
+        """Connections end that the first event's subject has, or all of the organization: tokens decided before no longer stand."""
+        self.events[0]["cuts"] = whose
+        return self
 
     def join(self, other: Plan) -> None:
         """Carry out the other one's images, writes and events too."""

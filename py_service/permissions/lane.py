@@ -22,7 +22,7 @@ from py_service._core_rs import SnapshotError
 from py_service.errors import Problem, StoreUnavailable, stores_unavailable
 from py_service.idempotency.keyed import Kept, Step, next_step
 from py_service.journal.commit import NothingWritten, commit_known
-from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MAX
+from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MAX, Cut, cut_of
 from py_service.journal.log import Log, LogTaken
 from py_service.permissions.change import Actor, Change, Changed, Plan, View, Write
 from py_service.permissions.follower import PermissionFollower
@@ -303,9 +303,8 @@ class ChangeLane:
         for waiting in good:
             if waiting.plan is not None and not waiting.future.done():
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
-        cuts = [(w.organization, w.plan.cut_subject) for w in good if w.plan is not None and w.plan.cut_subject is not None]
-        suspended = {w.organization for w in good if w.plan is not None and w.plan.cut_organization}
-        task = asyncio.create_task(self._tell(revisions, cuts, suspended))
+        events = [event for waiting in good if waiting.plan is not None for event in waiting.plan.events]
+        task = asyncio.create_task(self._tell(revisions, {cut for event in events if (cut := cut_of(event)) is not None}))
         self._after.add(task)
         task.add_done_callback(self._after.discard)
 
@@ -313,16 +312,14 @@ class ChangeLane:
         """Whoever ends after a change waits for this: every other process has heard of it, as far as the bus carries."""
         await asyncio.gather(*self._after)
 
-    async def _tell(self, revisions: dict[str, int], cuts: list[tuple[str, str]], suspended: set[str]) -> None:
+    async def _tell(self, revisions: dict[str, int], cuts: set[Cut]) -> None:
         """After the answer is settled: our own memory, the other processes, the gateways. The fence doesn't need any of it."""
         await self._follower.catch_up(revisions, CATCH_UP_SECONDS)
         try:
             for organization, revision in revisions.items():
                 await self._bus.nudge(organization, revision)
-            for organization, subject in cuts:
-                await self._bus.revoked(organization, subject, revisions[organization])
-            for organization in suspended:
-                await self._bus.organization_suspended(organization, revisions[organization])
+            for cut in cuts:
+                await self._bus.cut(*cut)
         except BUS_ERRORS as error:
             logger.warning("nudge_failed", error=type(error).__name__)
 

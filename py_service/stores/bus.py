@@ -107,17 +107,13 @@ class Bus:
         """Tell the processes that there is a change. Only a nudge: the fence proves."""
         await self.client.publish("nk:changes", f"{organization} {revision}")
 
-    async def revoked(self, organization: str, subject: str, revision: int) -> None:
-        """Have the gateways close the subject's connections whose token was decided before that revision."""
-        await self._cut({"type": "revoked", "org": organization, "subject": subject, "revision": revision})
+    async def cut(self, organization: str, subject: str | None, revision: int) -> None:
+        """Have the gateways close the subject's connections whose token was decided before that revision; None: all of the organization.
 
-    async def organization_suspended(self, organization: str, revision: int) -> None:
-        """Have the gateways close every connection of the organization whose token was decided before that revision."""
-        await self._cut({"type": "organization_suspended", "org": organization, "revision": revision})
-
-    async def _cut(self, message: dict[str, object]) -> None:
-        """Said, and kept for the gateways that don't hear it now: whoever subscribes first and then reads misses none."""
-        word = msgspec.json.encode(message)
+        Said, and kept for the gateways that don't hear it now: whoever subscribes first and then reads misses none.
+        """
+        whose = {"type": "organization_suspended"} if subject is None else {"type": "revoked", "subject": subject}
+        word = msgspec.json.encode({**whose, "org": organization, "revision": revision})
         async with self.client.pipeline(transaction=True) as pipeline:
             pipeline.xadd("nk:cuts", {"word": word}, minid=now_ms() - CUTS_KEPT_MS, approximate=True)
             pipeline.pexpire("nk:cuts", CUTS_KEPT_MS)

@@ -26,10 +26,9 @@ logger = structlog.get_logger(__name__)
 
 
 class Gateways(Protocol):
-    """The part of the bus that this needs. Both raise BUS_ERRORS."""
+    """The part of the bus that this needs. Raises BUS_ERRORS."""
 
-    async def revoked(self, organization: str, subject: str, revision: int) -> None: ...
-    async def organization_suspended(self, organization: str, revision: int) -> None: ...
+    async def cut(self, organization: str, subject: str | None, revision: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -74,7 +73,7 @@ class Cuts:
             if owed.again_at is not None and owed.again_at > now:
                 continue
             try:
-                await self._say(key, owed)
+                await self._bus.cut(*key, owed.revision)
             except BUS_ERRORS as error:
                 logger.warning("cut_waits", error=type(error).__name__, owed=len(self._owed))
                 self._begin_anew(now)
@@ -83,13 +82,6 @@ class Cuts:
                 owed.again_at = self._clock() + AGAIN_SECONDS
             elif self._owed.get(key) is owed:
                 del self._owed[key]
-
-    async def _say(self, key: tuple[str, str | None], owed: _Owed) -> None:
-        organization, subject = key
-        if subject is None:
-            await self._bus.organization_suspended(organization, owed.revision)
-        else:
-            await self._bus.revoked(organization, subject, owed.revision)
 
     def _begin_anew(self, now: float) -> None:
         self._owed = {key: owed for key, owed in self._owed.items() if owed.until > now}

@@ -12,6 +12,7 @@ import pytest_asyncio
 from pymongo.errors import AutoReconnect
 
 from py_service.errors import Problem
+from py_service.journal.event import cut_of
 from py_service.journal.log import Log
 from py_service.permissions import store
 from py_service.permissions.change import Changed, Plan, View
@@ -36,11 +37,11 @@ class MakeGroups:
     takes_authority: ClassVar[bool] = False
 
     async def plan(self, view: View) -> Plan:
-        plan = Plan(cut_subject=self.name)
+        plan = Plan()
         for number in range(self.count):
             document = {"id": f"{self.name}-{number}", "name": self.name, "includes": [], "created_at": view.at_ms}
             plan.join(view.written("group", document, "group_created"))
-        return plan
+        return plan.cut("subject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,13 @@ class ToldBus(Bus):
 
     def __init__(self) -> None:
         super().__init__("redis://127.0.0.1:1", 50)
-        self.cut: dict[str, int] = {}
+        self.said: list[tuple[str, str | None, int]] = []
 
     async def nudge(self, organization: str, revision: int) -> None:
         pass
 
-    async def revoked(self, organization: str, subject: str, revision: int) -> None:
-        self.cut[subject] = revision
+    async def cut(self, organization: str, subject: str | None, revision: int) -> None:
+        self.said.append((organization, subject, revision))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -165,7 +166,11 @@ async def test_what_was_read_counts_although_the_next_read_fails(
 
 async def test_what_was_decided_before_the_change_is_cut_and_nothing_after_it(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
     """The gateways cut tokens of an earlier revision than they are told."""
-    _, lane, bus = stage
-    changed: Changed = await lane.submit(ACME, None, MakeGroups("cut", 1))
+    mongo, lane, bus = stage
+    changed: Changed = await lane.submit(ACME, None, MakeGroups("cut", 2))
     await lane.told()
-    assert bus.cut["cut"] == changed.revision > 1
+    cut = (ACME, "cut-0", changed.revision)
+    assert [said for said in bus.said if said[2] == changed.revision] == [cut]
+    # The worker reads it there, for a process that died before it said so.
+    document = await mongo.database["journal"].find_one({"events.revision": changed.revision}) or {}
+    assert [cut_of(event) for event in document["events"]] == [cut, None]

@@ -150,7 +150,7 @@ async def test_revoked_means_closed_within_a_second(gateway: Gateway) -> None:
     others = [await gateway.person(gateway.keys.token("bob")), await gateway.person(gateway.keys.token(revision=8))]
     started = time.monotonic()
     async with speaking(gateway) as bus:
-        await bus.revoked("acme", "ada", 8)
+        await bus.cut("acme", "ada", 8)
     assert [await closed(websocket) for websocket in revoked] == [(4004, "access_revoked")] * 4
     assert time.monotonic() - started < 1.0
     for websocket in others:
@@ -169,10 +169,10 @@ async def test_a_gateway_that_starts_later_knows_what_was_revoked(gateway: Gatew
     gateway.stop(signal.SIGKILL)
     async with speaking(gateway) as bus:
         for number in range(1_100):
-            await bus.revoked("acme", f"somebody-{number}", 8)
+            await bus.cut("acme", f"somebody-{number}", 8)
         for subject in ("ada", "lock-1"):
-            await bus.revoked("acme", subject, 8)
-        await bus.organization_suspended("other", 8)
+            await bus.cut("acme", subject, 8)
+        await bus.cut("other", None, 8)
     gateway.start()
     for token in old:
         assert await refused(gateway, token) == (4004, "access_revoked")
@@ -231,12 +231,12 @@ async def speaking(gateway: Gateway) -> AsyncIterator[Bus]:
 async def test_a_suspended_organization_is_closed_whole(gateway: Gateway) -> None:
     person, lock, other = await gateway.person(), await gateway.lock(), await gateway.person(gateway.keys.token(organization="other"))
     async with speaking(gateway) as bus:
-        await bus.organization_suspended("acme", 8)
+        await bus.cut("acme", None, 8)
     assert await closed(person) == await closed(lock) == (4004, "access_revoked")
     assert await silent(other)
     resumed = await gateway.person(gateway.keys.token(revision=9))  # the word is said again, and isn't about it
     async with speaking(gateway) as bus:
-        await bus.organization_suspended("acme", 8)
+        await bus.cut("acme", None, 8)
     assert await silent(resumed)
     for websocket in (other, resumed):
         await websocket.close()

@@ -16,16 +16,10 @@ class Gateways:
         self.said: list[tuple[str, str | None, int]] = []
         self.away = False
 
-    async def revoked(self, organization: str, subject: str, revision: int) -> None:
-        self._say((organization, subject, revision))
-
-    async def organization_suspended(self, organization: str, revision: int) -> None:
-        self._say((organization, None, revision))
-
-    def _say(self, words: tuple[str, str | None, int]) -> None:
+    async def cut(self, organization: str, subject: str | None, revision: int) -> None:
         if self.away:
             raise RedisConnectionError("away")
-        self.said.append(words)
+        self.said.append((organization, subject, revision))
 
 
 class Scene:
