@@ -222,6 +222,39 @@ async def test_rows_of_an_import_that_name_what_is_anothers_are_refused_each(sid
     assert await imported_objects(sides) == before
 
 
+BY_NAME: dict[str, tuple[dict[str, object], ...]] = {
+    "persons": ({"name": "By name", "group_names": ["{group}"]},),
+    "grants": (
+        {"person_email": "{email}", "door": "{door}"},
+        {"group_name": "{group}", "door": "{door}"},
+    ),
+}  # what only rows have: a field beside the identifier's
+
+
+async def test_rows_that_name_what_is_anothers_by_its_name_or_address_are_refused_each(sides: Sides) -> None:
+    """Those of the other organization are nobody's; whose they are, the same row is applied."""
+    for own, foreign, theirs in ((sides.own, sides.foreign, "Theirs"), (sides.foreign, sides.own, "The others'")):
+        names = {"group": f"{theirs} alone", "email": f"alone-{len(theirs)}@theirs.example"}
+        for path, body in (("/v1/groups", {"name": names["group"]}), ("/v1/persons", {"name": theirs, "email": names["email"]})):
+            assert (await sides.http.post(path, headers=foreign.headers, json=body)).status_code == 201
+        nobodys = {"group": "A group that nobody has", "email": "nobody@theirs.example"}
+        for kind, forms in BY_NAME.items():
+            told = {}
+            for who, side, named in (("owner", foreign, names), ("other", own, names), ("nobody", own, nobodys)):
+                rows = [filled(form, {**named, "door": side.identifiers["door"]}) for form in forms]
+                told[who] = [(row["outcome"], row.get("code")) for row in await results_of(sides, side, kind, rows)]
+            assert told["owner"] == [("created", None)] * len(forms)
+            assert told["other"] == told["nobody"] and {outcome for outcome, _ in told["other"]} == {"refused"}, told
+
+
+def filled(form: Mapping[str, object], named: Mapping[str, str]) -> dict[str, object]:
+    """The row with those names in its places."""
+    return {
+        field: [one.format(**named) for one in value] if isinstance(value, list) else str(value).format(**named)
+        for field, value in form.items()
+    }
+
+
 async def imported_objects(sides: Sides) -> dict[str, list[dict[str, object]]]:
     database = sides.service.database
     return {kind: await database[kind].find({}).sort("_id", 1).to_list() for kind in sorted(IMPORTED)}
