@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from py_service.directory import end
+from py_service.directory.kinds import BY_NAME
 from py_service.directory.roles import SetRoles
 from py_service.errors import Problem, stores_unavailable
 from py_service.identity.end_sessions import check_goes_on
@@ -37,6 +39,7 @@ from tests.integration.identity_support import store_server
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ACME, MAKER = "acme", "p-maker"
 GROUP: Document = {"id": "zz-shown", "includes": []}
+SITE: Document = {"id": "here", "name": "Here", "time_zone": "Europe/Berlin", "locked_down": False}
 OWNER: Document = {"role": "owner", "sites": None}
 NO_MORE: Document = {"email": None, "kind": "employee", "valid_from": None, "valid_until": None}
 
@@ -305,6 +308,31 @@ async def test_other_imports_do_not_name_what_is_staged(workers: TwoWorkers) -> 
     made = await workers.mongo.database["persons"].find_one({"org": ACME, "name": "By name"})
     assert made is not None and made["groups"] == ["zz-shown"]
     await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
+
+
+async def test_who_is_named_only_by_what_nobody_sees_yet_is_told_of_the_import(
+    workers: TwoWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More grants than go along with a person who is deleted: of an import that is under way, and then those that are listed."""
+    monkeypatch.setattr(end, "TAKEN_ALONG_MAX", 5)
+    person = {"id": "p-named", "name": "Named", "state": "active", "tokens_valid_after": 0, "groups": [], "roles": [], **NO_MORE}
+    for kind, document in (("person", person), ("site", SITE)):
+        await workers.lanes[0].submit(ACME, None, Puts({"kind": kind, "id": str(document["id"]), "document": document}))
+    grants: Document = {"kind": "grants", "format": "csv", "all_or_nothing": True}
+    await workers.lanes[0].submit(ACME, None, Begin(None, grants, "person,site\n" + "p-named,here\n" * 6, MAKER))
+    lane = Unheard(workers.lanes[0], 99, False, GoLive)
+    runner = ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)
+    while lane.batches == 0:
+        with contextlib.suppress(Problem):
+            await runner.step()
+    told: list[str] = []
+    for _ in ("under way", "live"):
+        with pytest.raises(Problem) as refused:
+            await workers.lanes[0].submit(ACME, None, end.End(BY_NAME["person"], "p-named", None))
+        assert (refused.value.code, refused.value.members) == ("in_use", {"used_by": "grant"})
+        told.append(refused.value.detail)
+        await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
+    assert ["import" in words for words in told] == [True, False]
 
 
 async def test_a_number_is_never_given_again(workers: TwoWorkers) -> None:
