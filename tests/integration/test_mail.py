@@ -301,8 +301,9 @@ def mail_server(
 
     options: dict[str, Any] = {"ssl_context" if scheme == "smtps" else "tls_context": tls} if tls else {}
     if login:
-        # It doesn't count what it begins with as encrypted.
-        options |= {"authenticator": authenticated, "auth_required": True, "auth_require_tls": scheme == "smtp"}
+        # It doesn't count what it begins with as encrypted; and one whose STARTTLS somebody on the line took out still asks for a login.
+        asks_anyway = scheme == "smtps" or tls is None
+        options |= {"authenticator": authenticated, "auth_required": True, "auth_require_tls": not asks_anyway}
     controller = Controller(keeper, "localhost", free_port(), **options)
     controller.start()
     try:
@@ -357,6 +358,17 @@ async def test_without_starttls_nothing_goes_out_unless_it_was_said(certificate:
         assert server.taken == []
         await SmtpMailer.at(f"smtp://localhost:{port}?starttls=no", SENDER).send(MAIL)
     assert [encrypted for encrypted, _ in server.taken] == [False]
+
+
+async def test_where_starttls_was_taken_out_nobody_hears_the_password() -> None:
+    server = Server()
+    with mail_server(server, None, login=(b"user", b"password")) as port:
+        with pytest.raises(MailWaits):
+            await SmtpMailer.at(f"smtp://user:password@localhost:{port}", SENDER).send(MAIL)
+        assert (server.shown, server.taken) == ([], [])
+        mailer = SmtpMailer("localhost", port, "user", "password", tls=False, start_tls=False, sender=SENDER)
+        await mailer.send(MAIL)
+    assert server.shown == [b"password"], "the server does take one that is shown to it"
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
