@@ -35,6 +35,10 @@ def show(shape: Shape, answer: Mapping[str, Any]) -> None:
         segno.make(link).terminal(compact=True)
     if shape.rows is not None:
         console.print(_table(shape.columns, answer.get(shape.rows) or ()))
+    for name, columns in shape.beside:
+        if answer.get(name):
+            console.print(Text(f"{name.replace('_', ' ')}:"))
+            console.print(_table(columns, answer[name]))
     if answer.get("next_cursor"):
         console.print(Text(f"more: --cursor {plain(answer['next_cursor'])}"), soft_wrap=True)
 

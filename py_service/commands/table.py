@@ -130,7 +130,8 @@ PASSES = (
 )  # fmt: skip
 ACCESS = (
     Verb("access", "explain", "GET", "/v1/access/explain", "Why a person may open a door, or not, step by step.",
-        Shape(("allowed", "reason", "rule", "local_time", "revision"), "steps", ("step", "passed", "detail")),
+        Shape(("allowed", "reason", "rule", "local_time", "revision", "state", "rules_left_out"), "steps", ("step", "passed", "detail"),
+            beside=(("rules", ("grant", "effect", "schedule", "verdict")), ("stateful_rules", ("rule", "of", "verdict", "detail")))),
         (asked_by("person", "Who.", needed=True), asked_by("door", "Where.", needed=True), AT)),
     Verb("access", "who", "GET", "/v1/access/who", "Who may open a door.", ENTRIES, (asked_by("door", "Where.", needed=True), AT, *PAGE)),
     Verb("access", "what", "GET", "/v1/access/what", "What a person may open.", ENTRIES,

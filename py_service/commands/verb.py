@@ -43,13 +43,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What people see of an answer: `fields` of it (None: all), then a table of what is in `rows`. `scanned`: a field with a link,
-    which a terminal shows as a QR code, too."""
+    """What people see of an answer: `fields` of it (None: all), then a table of what is in `rows`, then one of each list in `beside`
+    that isn't empty, under its name. `scanned`: a field with a link, which a terminal shows as a QR code, too."""
 
     fields: tuple[str, ...] | None = None
     rows: str | None = None
     columns: tuple[str, ...] = ()
     scanned: str | None = None
+    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 OBJECT = Shape()

@@ -108,6 +108,9 @@ def people(nexkey: Terminal) -> None:
     assert "climbers" in nexkey("grant", "show", grant)
     explained = nexkey("access", "explain", "--person", person, "--door", DOOR, "--json")
     assert (explained["allowed"], explained["rule"]) == (True, grant)
+    told = nexkey("access", "explain", "--person", person, "--door", DOOR)
+    assert [line.split() for line in told.splitlines() if line.startswith(grant)] == [[grant, "allow", "holds"]]
+    assert "stateful rules:" not in told
     assert person in ids(nexkey("access", "who", "--door", DOOR, "--limit", "200", "--json"))
     assert DOOR in nexkey("access", "what", "--person", person)
     nexkey("person", "suspend", person)
@@ -225,6 +228,14 @@ def places(nexkey: Terminal) -> None:
         assert nexkey(noun, "release", place, "--json")["held_by"] == []
     assert nexkey("area", "inside", "berlin-lobby", "--json")["count"] == 0
     nexkey("area", "reset", "berlin-lobby")
+    nexkey("area", "change", "berlin-lobby", "--occupancy-max", "50")
+    nexkey("door", "change", DOOR, "--enters", "berlin-lobby")
+    explained = nexkey("access", "explain", "--person", nexkey("whoami", "--json")["person"], "--door", DOOR)
+    assert [line.split()[:3] for line in explained.partition("stateful rules:")[2].splitlines()[2:]] == [
+        ["occupancy", "berlin-lobby", "holds"]
+    ]
+    nexkey("door", "change", DOOR, "--clear", "enters")
+    nexkey("area", "change", "berlin-lobby", "--clear", "occupancy-max")
     assert "berlin-lobby" in nexkey("area", "list", "--site", "berlin")
     for noun in ("floor", "device", "schedule", "calendar"):
         assert nexkey(noun, "list", "--limit", "200", "--json")["items"]
