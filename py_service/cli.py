@@ -29,7 +29,9 @@ simulate = typer.Typer(no_args_is_help=True, help="Simulated locks and phones: r
 application.add_typer(simulate, name="simulate")
 key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
 application.add_typer(key, name="key")
-organization = typer.Typer(no_args_is_help=True, help="Your organization: show, change. For the operator: create, suspend, resume, list.")
+organization = typer.Typer(
+    no_args_is_help=True, help="Your organization: show, change. For the operator: create, suspend, resume, list, appoint-owner."
+)
 application.add_typer(organization, name="organization")
 journal = typer.Typer(no_args_is_help=True, help="The journal of all decisions and changes.")
 application.add_typer(journal, name="journal")
@@ -152,10 +154,7 @@ def create_organization(
     from py_service import organizations
     from py_service.errors import Problem
 
-    if sys.stdin.isatty():
-        password = str(typer.prompt("password of the owner", hide_input=True, confirmation_prompt=True))
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    password = _owners_password()
     try:
         chosen = identifier or organizations.identifier_of(name)
     except Problem as problem:
@@ -163,6 +162,26 @@ def create_organization(
     wanted = organizations.NewOrganization(chosen, name, owner_email, owner_name, password)
     changed = _operate(lambda settings: organizations.found_organization(settings, wanted))
     typer.echo(f"{chosen} stands, at revision {changed.revision}; {owner_email} can sign in")
+
+
+@organization.command("appoint-owner")
+def appoint_owner(
+    identifier: Annotated[str, typer.Argument(help="The organization's id.")],
+    email: Annotated[str, typer.Option(help="Whoever has this address becomes an owner; nobody has: somebody new.")],
+    name: Annotated[str, typer.Option(help="The name of somebody new.")] = "Owner",
+) -> None:
+    """Let somebody in again when no owner can sign in. Their password is asked for, or read from standard input; sessions end."""
+    from py_service import organizations
+
+    password = _owners_password()
+    _operate(lambda settings: organizations.appoint_owner(settings, identifier, email, name, password))
+    typer.echo(f"{email} owns {identifier} and can sign in")
+
+
+def _owners_password() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("password of the owner", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 @organization.command("suspend")

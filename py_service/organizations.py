@@ -1,4 +1,5 @@
-"""The composition root of `nexkey organization ...`: the operator founds, suspends, resumes and lists, beside a running service.
+"""The composition root of `nexkey organization ...`: the operator founds, suspends, resumes, lists and appoints owners, beside a service
+that runs.
 
 A change goes through a lane of its own, like one that an api process makes: the fence of every process sees it, and its log is closed
 and projected by the worker as that of any process that has ended.
@@ -19,13 +20,14 @@ from bson.int64 import Int64
 from pymongo.errors import DuplicateKeyError
 
 from py_service._core_rs import KeyRing
-from py_service.directory.organization import FoundOrganization, SetOrganizationState
+from py_service.directory.organization import AppointOwner, FoundOrganization, SetOrganizationState
 from py_service.errors import Problem, SettingsError, stores_unavailable, unknown
+from py_service.identity.accounts import take_account
 from py_service.identity.keys import KeyStore
 from py_service.identity.passwords import Passwords, check_new_password
 from py_service.identity.store import Account, IdentityStore
 from py_service.journal.log import Log
-from py_service.permissions.change import Change, Changed
+from py_service.permissions.change import Change, Changed, View, Write
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.store import read_object, read_organizations, read_revisions
@@ -93,11 +95,27 @@ async def found_organization(settings: Settings, wanted: NewOrganization) -> Cha
         return await _carried_out(settings, mongo, wanted.id, FoundOrganization(wanted.name, owner, wanted.owner_name, email))
 
 
+async def appoint_owner(settings: Settings, organization: str, email: str, name: str, password: str) -> Changed:
+    """The one way back when no owner can sign in.
+
+    Raises Problem 404 `organization_unknown`; 409 `email_taken`; 422 `name_invalid`, `email_invalid`, `password_weak`; 503; SettingsError.
+    """
+    email = clean_email(email)
+    check_new_password(password, email, name)
+    async with _connected(settings) as mongo, store_errors():
+        await _get(mongo, organization)
+        hashed = await _hashed(password)
+
+        async def open_account(view: View, person: str, address: str) -> Write:
+            return await take_account(view, person, address, hashed)
+
+        return await _carried_out(settings, mongo, organization, AppointOwner(name, email, open_account))
+
+
 async def set_organization_state(settings: Settings, organization: str, *, active: bool) -> Changed:
     """Raises Problem 404 `organization_unknown`, 503; SettingsError."""
     async with _connected(settings) as mongo, store_errors():
-        if IDENTIFIER.match(organization) is None or await read_object(mongo, organization, "organization", organization) is None:
-            raise unknown("organization")
+        await _get(mongo, organization)
         return await _carried_out(settings, mongo, organization, SetOrganizationState(active))
 
 
@@ -119,11 +137,7 @@ def _listed(name: str, document: Document | None, revision: int) -> ListedOrgani
 async def _open_account(mongo: Mongo, wanted: NewOrganization, email: str) -> str:
     """The person whose account it is. It opens nothing before the organization stands. Raises Problem 409 `email_taken`."""
     identity = IdentityStore(mongo)
-    passwords = Passwords(threads=1)
-    try:
-        password = await passwords.hash(wanted.password)
-    finally:
-        passwords.close()
+    password = await _hashed(wanted.password)
     fresh = Account(wanted.id, f"person_{secrets.token_hex(8)}", password)
     standing = await identity.open_account(email, fresh)
     if standing.org != wanted.id:
@@ -131,6 +145,20 @@ async def _open_account(mongo: Mongo, wanted: NewOrganization, email: str) -> st
     if standing.password != password:
         await identity.replace_password(email, standing.password, password)
     return standing.person
+
+
+async def _hashed(password: str) -> str:
+    passwords = Passwords(threads=1)
+    try:
+        return await passwords.hash(password)
+    finally:
+        passwords.close()
+
+
+async def _get(mongo: Mongo, organization: str) -> None:
+    """Raises Problem 404 when there is none."""
+    if IDENTIFIER.match(organization) is None or await read_object(mongo, organization, "organization", organization) is None:
+        raise unknown("organization")
 
 
 async def _make_command_key(mongo: Mongo, organization: str, master_key: Secret) -> None:

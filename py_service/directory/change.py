@@ -12,7 +12,7 @@ from py_service.directory.suspend import cut_moment
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
-from py_service.permissions.owners import guard_owner
+from py_service.permissions.owners import guard_address, guard_owner
 from py_service.permissions.text import clean_names
 from py_service.stores.mongo import Document
 
@@ -73,8 +73,7 @@ class Patch:
         """Raises Problem 403 for somebody with roles, as the address decides who has them."""
         if after.get("email") == before.get("email"):
             return None
-        if before.get("roles"):
-            view.require("roles.write", None)
+        guard_address(view, before)
         moved = await self.move_account(view, self.identifier, after.get("email"))
         if moved is not None:
             after["tokens_valid_after"] = cut_moment(view, before)

@@ -118,7 +118,7 @@ KINDS = (
         used_by=(("grant", "door"), ("device", "door"), ("lockdown_plan", "door"), ("pass", "door")),
         filters=("site", "area"), at_site=True,
         check=rules.check_door,
-        codes=("422 site_differs", "422 areas_alike"),
+        codes=("409 locked_down", "422 site_differs", "422 areas_alike"),
         example={"name": "Roof door", "site": "berlin", "area": "berlin-lobby",
             "modes": [{"schedule": "night-shift", "mode": "card_and_pin"}]},
     ),

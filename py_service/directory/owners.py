@@ -1,4 +1,4 @@
-"""There is always an owner: somebody who can give every role, is active, and stays so."""
+"""There is always an owner: somebody who can give every role, is active, stays so, and has an address to sign in with."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from py_service.permissions.listing import listed_key
 from py_service.stores.mongo import Document
 
 OWNERS_READ_MAX = 200
+NO_OWNER, UNREACHABLE, OWNS = 0, 1, 2
 
 
 async def keep_an_owner(view: View, after: Document) -> None:
-    """`after` is the person as they will be. Raises Problem 409 `last_owner` when nobody else would own the organization."""
-    if _owns_for_good(after, view.at_ms):
+    """`after` is the person as they will be. Raises Problem 409 `last_owner` when the organization would be owned worse than it is."""
+    if (worth := _worth(after, view.at_ms)) == OWNS:
         return
     owners = await view.listed("person", listed_key(view.organization, "role", "owner"), OWNERS_READ_MAX)
-    were_owner = any(owner["id"] == after["id"] and _owns_for_good(owner, view.at_ms) for owner in owners)
-    if were_owner and not any(owner["id"] != after["id"] and _owns_for_good(owner, view.at_ms) for owner in owners):
-        raise Problem(409, "last_owner", "The organization would have no owner left.")
+    before = max((_worth(owner, view.at_ms) for owner in owners if owner["id"] == after["id"]), default=NO_OWNER)
+    others = max((_worth(owner, view.at_ms) for owner in owners if owner["id"] != after["id"]), default=NO_OWNER)
+    if max(worth, others) < before:
+        raise Problem(409, "last_owner", "The organization would have no owner left who can sign in.")
 
 
-def _owns_for_good(person: Document, now_ms: int) -> bool:
-    """Active, begun, without an end, and an owner everywhere."""
+def _worth(person: Document, now_ms: int) -> int:
+    """OWNS: an owner everywhere, active, begun, without an end; UNREACHABLE: without an address, too."""
     owner = any(role["role"] == "owner" and role["sites"] is None for role in person.get("roles") or [])
     stands = person["state"] == "active" and person.get("ended_at") is None
-    return owner and stands and (person.get("valid_from") or 0) <= now_ms and person.get("valid_until") is None
+    if not owner or not stands or (person.get("valid_from") or 0) > now_ms or person.get("valid_until") is not None:
+        return NO_OWNER
+    return UNREACHABLE if person.get("email") is None else OWNS

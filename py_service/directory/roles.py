@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service import _core_rs
 from py_service.directory.owners import keep_an_owner
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.match import check_match
+from py_service.permissions.owners import require_roles
 from py_service.stores.mongo import Document
 
 
@@ -48,12 +48,7 @@ async def with_roles(view: View, before: Document, roles: list[Document]) -> Doc
         raise Problem(422, "role_invalid", "A role is named twice; name its sites once.")
     if _owner(before["roles"]) != _owner(roles) and not view.actor_owns():
         raise Problem(403, "role_missing", "Only an owner makes or unmakes an owner.")
-    allowed = dict(_core_rs.roles())
-    for held in roles:
-        if held not in before["roles"]:
-            for permission in allowed[str(held["role"])]:
-                for site in held["sites"] if held["sites"] is not None else [None]:
-                    view.require(permission, site)
+    require_roles(view, [held for held in roles if held not in before["roles"]])
     return {**before, "roles": roles}
 
 

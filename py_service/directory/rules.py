@@ -29,6 +29,17 @@ async def check_door(view: View, after: Document, before: Document | None) -> No
         raise Problem(422, "areas_alike", "A door can't enter the area that it leaves.")
     for scheduled in after.get("modes") or []:
         await view.get("schedule", str(scheduled["schedule"]))
+    await _lets_go_of_no_lockdown(view, after, before)
+
+
+async def _lets_go_of_no_lockdown(view: View, after: Document, before: Document | None) -> None:
+    """A lockdown of its area ends for a door by being released, where everybody sees it, and not by a move."""
+    left = None if before is None else before.get("area")
+    if left is None or left == after.get("area"):
+        return
+    area = await view.find("area", str(left))
+    if area is not None and area["locked_down"]:
+        raise Problem(409, "locked_down", "The area that the door would leave is locked down: release it first.")
 
 
 async def _same_site(view: View, document: Document, kind: str, field: str | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from py_service.errors import Problem
 from py_service.permissions.change import Plan, View, Write
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document
@@ -47,6 +48,15 @@ async def move_account(view: View, person: str, email: str | None) -> Plan | Non
         if standing is None or (standing["org"], standing["person"]) == (view.organization, person) or await is_free(view, standing):
             plan.writes.append(account_write(email, new_account(view.organization, person, NO_PASSWORD)))
     return plan
+
+
+async def take_account(view: View, person: str, email: str, password: str) -> Write:
+    """The account with which this person signs in from now on, or again. Raises Problem 409 `email_taken`: somebody else does."""
+    standing = await find_account(view, email)
+    own = standing is not None and (standing["org"], standing["person"]) == (view.organization, person)
+    if standing is not None and not own and not await is_free(view, standing):
+        raise Problem(409, "email_taken", "There is an account with this e-mail address.")
+    return account_write(email, new_account(view.organization, person, password))
 
 
 def holder_of(organization: str, person: str) -> str:

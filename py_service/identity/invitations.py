@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from py_service.errors import Problem, not_standing, unknown
-from py_service.identity.accounts import account_write, accounts_of, find_account, is_free, new_account
+from py_service.identity.accounts import accounts_of, take_account
 from py_service.identity.mailed_tokens import COLLECTION as TOKENS
 from py_service.identity.mailed_tokens import MailedToken, find_token
 from py_service.mail.letter import Letter
 from py_service.mail.quiet import letter_writes
 from py_service.permissions.change import Plan, View, Write
-from py_service.permissions.owners import guard_owner
+from py_service.permissions.owners import guard_address
 from py_service.permissions.text import clean_email
 from py_service.stores.mongo import Document
 
 KIND: Final = "invitation"
 LETTER: Final = "invitation"
-PERMISSION, ROLES_PERMISSION = "persons.write", "roles.write"
+PERMISSION: Final = "persons.write"
 LIFE_MS = 7 * 86_400_000
 
 CreatePerson = Callable[[View, Document], Awaitable[Plan]]
@@ -52,7 +52,7 @@ class Invite:
             person = await view.get("person", self.person)
             if self.values or self.roles is not None:
                 raise Problem(400, "field_invalid", "Somebody who is here already is invited by `person` alone.")
-            _guard_roles(view, person)
+            guard_address(view, person)
         else:
             if "email" not in self.values or "name" not in self.values:
                 raise Problem(400, "field_invalid", "Somebody new has an e-mail address and a name; somebody who is here, `person`.")
@@ -93,7 +93,7 @@ class SendAgain:
         if document["accepted_at"] is not None:
             raise Problem(409, "invitation_accepted", "This invitation was accepted: there is an account.")
         person = await view.get("person", str(document["person"]))
-        _guard_roles(view, person)
+        guard_address(view, person)
         await _without_account(view, str(person["id"]))
         after = {**document, "sent": document["sent"] + 1, "expires_at": view.at_ms + LIFE_MS}
         return await _sent(view, after, person, "invitation_sent_again")
@@ -111,7 +111,10 @@ class TakeBack:
         document = await view.find_ended_or_not(KIND, self.invitation)
         if document is None:
             raise unknown(KIND)
-        return Plan() if document.get("ended_at") is not None else view.ended(KIND, document, "invitation_taken_back")
+        if document.get("ended_at") is not None:
+            return Plan()
+        guard_address(view, await view.find("person", str(document["person"])) or {})
+        return view.ended(KIND, document, "invitation_taken_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +135,9 @@ class Accept:
         if standing in ("person_suspended", "organization_suspended"):
             raise not_standing(standing)
         await _without_account(view, person)
-        account = await find_account(view, email)
-        if account is not None and not await is_free(view, account):
-            raise Problem(409, "email_taken", "There is an account with this e-mail address.")
+        account = await take_account(view, person, email, self.password)
         plan = view.written(KIND, {**document, "accepted_at": view.at_ms}, "invitation_accepted")
-        plan.writes += [account_write(email, new_account(view.organization, person, self.password)), Write(TOKENS, found.id, None)]
+        plan.writes += [account, Write(TOKENS, found.id, None)]
         return plan
 
 
@@ -152,13 +153,6 @@ async def standing_invitation(view: View, token: MailedToken) -> Document:
     if document["expires_at"] <= view.at_ms or document.get("roles", []) != person.get("roles", []):
         raise Problem(410, "invitation_expired", "This invitation is over: ask for another one.")
     return document
-
-
-def _guard_roles(view: View, person: Document) -> None:
-    """Whoever has the mail gets the roles, and the address may be the caller's doing. Raises Problem 403."""
-    if person.get("roles"):
-        view.require(ROLES_PERMISSION, None)
-        guard_owner(view, person)
 
 
 async def _without_account(view: View, person: str) -> None:

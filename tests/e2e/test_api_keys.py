@@ -140,6 +140,31 @@ async def test_a_key_makes_nobody_mightier_than_it_is(owner: Manager, http: http
     assert await ask(http, made["key"], "PUT", path, {"roles": []}) == (200, "")
 
 
+async def test_a_key_that_may_not_give_a_role_decides_nobodys_address_who_has_it(owner: Manager, http: httpx.AsyncClient) -> None:
+    """Neither does it invite them, or take back that somebody else did."""
+    admin, plain = "key-admin", "key-plain"
+    for person in (admin, plain):
+        await owner("POST", "/v1/persons", 201, {"id": person, "name": person, "email": f"{person}@keys.example"})
+    await owner("PUT", f"/v1/persons/{admin}/roles", 200, {"roles": [{"role": "admin", "sites": None}]})
+    for identifier, person in (("inv-admin", admin), ("inv-plain", plain)):
+        await owner("POST", "/v1/invitations", 201, {"id": identifier, "person": person})
+    made = await owner("POST", "/v1/api-keys", 201, {"name": "People", "scopes": ["persons.write", "roles.write", "persons.read"]})
+    asked: list[tuple[str, str, dict[str, object] | None]] = [
+        ("PATCH", "/v1/persons/{}", {"email": "evil-{}@keys.example"}),
+        ("POST", "/v1/invitations/inv-{}/resend", None),
+        ("DELETE", "/v1/invitations/inv-{}", None),
+        ("POST", "/v1/invitations", {"person": "{}"}),
+    ]
+    for method, path, body in asked:
+        answers = []
+        for person, short in ((admin, "admin"), (plain, "plain")):
+            sent = None if body is None else {name: str(value).format(person) for name, value in body.items()}
+            answers.append(await ask(http, made["key"], method, path.format(person if "persons" in path else short), sent))
+        assert answers[0] == (403, "role_missing") and answers[1][0] in (200, 201, 404), (method, path, answers)
+    assert (await owner("GET", f"/v1/persons/{admin}", 200))["email"] == f"{admin}@keys.example"
+    await owner("PUT", f"/v1/persons/{admin}/roles", 200, {"roles": []})
+
+
 async def test_what_is_no_key_or_nobodys_is_told_apart_from_nothing_else(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
     made = await owner("POST", "/v1/api-keys", 201, READS)
     key, organization = str(made["key"]), service.demo.id

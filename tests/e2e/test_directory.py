@@ -359,6 +359,13 @@ async def test_there_is_always_an_owner(owner: Manager, service: Service, http: 
     await owner("DELETE", f"/v1/persons/{own}", 409, None, "last_owner")
     await owner("PATCH", f"/v1/persons/{own}", 409, {"valid_until": "2030-01-01T00:00:00Z"}, "last_owner")
     await owner("PATCH", f"/v1/persons/{own}", 409, {"valid_from": "2100-01-01T00:00:00Z"}, "last_owner")
+    await owner("PATCH", f"/v1/persons/{own}", 409, {"email": None}, "last_owner")
+    ghost = str((await owner("POST", "/v1/persons", 201, {"name": "Nobody can sign in"}))["id"])
+    await owner("PUT", f"/v1/persons/{ghost}/roles", 200, {"roles": [{"role": "owner", "sites": None}]})
+    for worse in ({"email": None}, {"valid_until": "2030-01-01T00:00:00Z"}):
+        await owner("PATCH", f"/v1/persons/{own}", 409, worse, "last_owner")
+    await owner("PUT", f"/v1/persons/{own}/roles", 409, {"roles": []}, "last_owner")
+    await owner("DELETE", f"/v1/persons/{ghost}", 200)
     second, admin = stranger(2), Manager(service, http, stranger(3))
     await owner("PUT", f"/v1/persons/{admin.person}/roles", 200, {"roles": [{"role": "admin", "sites": None}]})
     for body in (

@@ -328,10 +328,13 @@ async def test_whose_role_counts(owner: Manager, service: Service, http: httpx.A
     await owner("POST", "/v1/imports", 201, {"id": "owners-own", "kind": "grants", "format": "csv"})
     await manager("PUT", "/v1/imports/owners-own/parts/1", 403, {"text": ""}, "import_of_another")
     await manager("POST", "/v1/imports/owners-own/start", 403, code="import_of_another")
+    await manager("POST", "/v1/imports/owners-own/stop", 403, code="role_missing")
+    mine = await manager("POST", "/v1/imports", 201, {"kind": "grants", "format": "csv"})
+    assert (await manager("POST", f"/v1/imports/{mine['id']}/stop", 200))["state"] == "stopped"
     await manager("GET", "/v1/imports/owners-own", 403, code="role_missing")
     page: dict[str, Any] = await manager("GET", "/v1/imports?limit=200", 200)
     own = {item["id"] for item in page["items"]}
-    assert own == {found["id"], persons["id"]}
+    assert own == {found["id"], persons["id"], mine["id"]}
     await owner("GET", f"/v1/imports/{found['id']}/results", 200)
     for method, path, body in (
         ("POST", "/v1/imports", {"kind": "groups", "format": "csv"}), ("GET", "/v1/imports", None), ("GET", "/v1/imports/owners-own", None),

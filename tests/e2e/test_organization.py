@@ -163,6 +163,47 @@ async def refused_while_suspended(
     assert {event["reason"] for event in told if event["kind"] == "authorized.failed"} == {"organization_suspended"}
 
 
+async def test_an_organization_that_no_owner_gets_into_is_given_one(service: Service, http: httpx.AsyncClient) -> None:
+    """Its owner's address was mistyped: their account went there. The operator lets in who has an address here, or somebody new."""
+
+    async def signs_in(email: str, password: str) -> tuple[int, dict[str, str]]:
+        answer = await http.post("/v1/sign-in", json={"email": email, "password": password})
+        return answer.status_code, {"Authorization": f"Bearer {answer.json().get('access_token')}"}
+
+    first, mistyped, deputy, fresh = (f"{name}@stranded.example" for name in ("mia", "mai", "ole", "new"))
+    assert (await created(service, "--id", "stranded", name="Stranded", email=first))[0] == 0
+    _, owner = await signs_in(first, PASSWORD)
+    person = (await http.get("/v1/me", headers=owner)).json()["person"]
+    made = await http.post("/v1/persons", json={"id": "deputy", "name": "Ole", "email": deputy}, headers=owner)
+    assert made.status_code == 201, made.text
+    assert (await http.post("/v1/persons/deputy/suspend", headers=owner)).status_code == 200
+    assert (await http.patch(f"/v1/persons/{person}", json={"email": mistyped}, headers=owner)).status_code == 200
+    assert (await signs_in(first, PASSWORD))[0] == (await signs_in(mistyped, PASSWORD))[0] == 401
+    neighbours = service.made.account("owner").email
+    for words, typed, code in (
+        (("nobody-has-this", "--email", fresh), PASSWORD, "organization_unknown"),
+        (("stranded", "--email", neighbours), PASSWORD, "email_taken"),
+        (("stranded", "--email", fresh), "short", "password_weak"),
+    ):
+        status, printed, complained = await nexkey(service, "appoint-owner", *words, typed=typed)
+        assert (status, printed) == (1, "") and complained.startswith(f"nexkey: {code}: "), complained
+    appointed: dict[str, str] = {}
+    for email in (deputy, fresh, deputy):
+        chosen = f"a new password for {email[:3]} {time.monotonic_ns()}"
+        status, printed, complained = await nexkey(service, "appoint-owner", "stranded", "--email", email, typed=chosen)
+        assert (status, complained, chosen in printed) == (0, "", False), complained
+        status, appointed = await signs_in(email, chosen)
+        assert status == 200
+        me = (await http.get("/v1/me", headers=appointed)).json()
+        assert (me["roles"], me["person"] == "deputy") == ([{"role": "owner", "sites": None}], email == deputy)
+    ended = await http.get("/v1/me", headers=owner)
+    assert (ended.status_code, ended.json()["code"]) == (401, "token_revoked")
+    assert (await http.patch(f"/v1/persons/{person}", json={"email": first}, headers=appointed)).status_code == 200
+    journal = (await read_journal(service)).events.values()
+    appointments = [event for event in journal if event["kind"] == "management.owner_appointed"]
+    assert [(event["org"], event["actor"]) for event in appointments] == [("stranded", "service")] * 3
+
+
 async def test_what_the_operator_gets_wrong_changes_nothing(service: Service) -> None:
     settings = service.stack.settings
     before = await organizations.list_organizations(settings)
