@@ -45,7 +45,9 @@ Moment = Annotated[datetime.datetime, msgspec.Meta(tz=True, examples=["2027-01-3
 
 AttemptId = Annotated[
     str,
-    msgspec.Meta(max_length=96, examples=["unlocks-6bf1c2a09d3e4f58:000000000042:000"], extra_json_schema={KIND: "attempt"}),
+    msgspec.Meta(
+        pattern=r"^[a-z0-9_:-]{1,96}\Z", examples=["unlocks-6bf1c2a09d3e4f58:000000000042:000"], extra_json_schema={KIND: "attempt"}
+    ),
 ]
 
 # What stands in a path between braces, by its name there. A new one has to be here.

@@ -19,6 +19,7 @@ from py_service.commands.credentials import Credentials
 from py_service.commands.show import show, show_problem
 from py_service.commands.verb import Parameter, Verb
 from py_service.errors import SettingsError
+from py_service.identifiers import IN_PATHS
 
 DONE, REFUSED, NOT_REACHABLE = 0, 1, 3  # 2: a word or a setting is wrong (Click, and cli.py)
 Words = Mapping[str, Any]
@@ -52,7 +53,7 @@ def call_of(verb: Verb, words: Words, headers: Mapping[str, str]) -> Call:
         if not given:
             continue
         if parameter.place == "path":
-            path = path.replace(f"{{{parameter.name}}}", quote(str(value), safe=""))
+            path = path.replace(f"{{{parameter.name}}}", in_path(parameter.name, str(value), parameter.option.upper()))
         elif parameter.place == "query":
             query[parameter.name] = str(value)
         elif parameter.place == "header":
@@ -67,6 +68,17 @@ def call_of(verb: Verb, words: Words, headers: Mapping[str, str]) -> Call:
     if verb.method == "PATCH" and not body:
         raise SettingsError("nothing to change was given: see --help")
     return Call(verb.method, path, query, body or None, headers)
+
+
+def in_path(name: str, text: str, word: str) -> str:
+    """An identifier as it stands in a path. Raises SettingsError, which names the `word`, for what can't be one.
+
+    Encoding isn't enough: the service decodes a path before it splits it, so that a slash in it would reach another operation.
+    """
+    try:
+        return quote(msgspec.convert(text, IN_PATHS[name]), safe="")
+    except msgspec.ValidationError:
+        raise SettingsError(f"{word}: {text!r} is no id: it has other characters than a-z, 0-9, _ and -, none, or too many") from None
 
 
 def cleared_of(verb: Verb, words: Words) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import httpx
 import typer
 
 from py_service.commands.call import Call, Caller, NotReachable
-from py_service.commands.carry_out import NOT_REACHABLE, told
+from py_service.commands.carry_out import NOT_REACHABLE, in_path, told
 from py_service.commands.credentials import Credentials
 from py_service.commands.verb import Shape, Verb
 
@@ -19,9 +17,10 @@ TRIES = 5
 
 def set_membership(group: str, person: str, *, member: bool, as_json: bool) -> int:
     """The exit status. Raises SettingsError."""
+    path = f"/v1/persons/{in_path('person', person, 'PERSON')}"
     try:
         with Caller(Credentials()) as caller:
-            answer = changed(caller, group, f"/v1/persons/{quote(person, safe='')}", member=member)
+            answer = changed(caller, in_path("group", group, "GROUP"), path, member=member)
     except NotReachable as error:
         typer.echo(f"nexkey: {error}", err=True)
         return NOT_REACHABLE

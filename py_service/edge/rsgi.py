@@ -17,7 +17,8 @@ class Headers(Protocol):
 
 
 class Scope(Protocol):
-    """What is known of a request before its body. `path` arrives percent-decoded, with U+FFFD for what isn't UTF-8."""
+    """What is known of a request before its body. `path` arrives percent-decoded, with U+FFFD for what isn't UTF-8; as it was sent it is
+    nowhere, so an encoded slash can't be told from a slash."""
 
     @property
     def proto(self) -> str: ...

@@ -158,6 +158,9 @@ def sessions(nexkey: Terminal, service: Service) -> None:
     employee = service.made.account("employee")
     other("login", employee.email, typed=f"{employee.password}\n")
     assert nexkey("person", "sessions", employee.person, "--json")["items"]
+    there = nexkey_process(nexkey, "person", "remove", f"{employee.person}/sessions", status=2)
+    assert "is no id" in there
+    other("whoami")  # another operation was not reached by it
     nexkey("person", "sign-out", employee.person)
     assert "token_revoked" in other("whoami", status=1)
 

@@ -110,6 +110,7 @@ def test_paths_as_they_arrive(served: Served) -> None:
         return served.refused(b"POST " + text + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n\r\n")
 
     assert path(b"/v1/doors/a%2Fb/unlock") == (404, "route_unknown")
+    assert served.ask(b"POST /v1/doors/d1%2Funlock HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n\r\n")[0] == 200  # it is a slash
     assert path(b"/v1/doors//unlock") == (404, "route_unknown")
     assert path(b"*") == (404, "route_unknown")
     assert path(b"/v1/me") == (405, "method_not_allowed")

@@ -19,7 +19,7 @@ from py_service.commands import bring_in
 from py_service.commands.call import Call, Caller, NotReachable
 from py_service.commands.carry_out import DONE, REFUSED, call_of, told
 from py_service.commands.credentials import Credentials, SignIn
-from py_service.commands.membership import changed
+from py_service.commands.membership import changed, set_membership
 from py_service.commands.show import plain
 from py_service.commands.sign_in import is_private
 from py_service.commands.table import VERBS
@@ -252,8 +252,27 @@ def test_words_become_a_call_and_what_is_not_given_is_not_sent() -> None:
     assert (made.path, made.body) == ("/v1/persons", {"name": "Nora", "valid_from": "2027-01-01T08:00:00Z"})
     made = call_of(verb("door", "list"), {"limit": 5, "site": "berlin", "cursor": None}, {})
     assert (made.path, made.query, made.body) == ("/v1/doors", {"limit": "5", "site": "berlin"}, None)
-    assert call_of(verb("door", "show"), {"door": "../persons/a b?x"}, {}).path == "/v1/doors/..%2Fpersons%2Fa%20b%3Fx"
+    attempt = "unlocks-6bf1c2a09d3e4f58:000000000042:000"
+    assert call_of(verb("event", "attempt"), {"attempt": attempt}, {}).path == f"/v1/attempts/{attempt.replace(':', '%3A')}"
     assert call_of(verb("door", "unlock"), {"door": "d", "pin": False}, {}).body is None
+
+
+NO_IDS = ["p-0002/sessions", "p-0002%2Fsessions", "", "..", ".", "a b", "a?x", "a#x", "A", "a\n", "a" * 97, "\u00e4"]
+
+
+@pytest.mark.parametrize("text", NO_IDS)
+def test_what_cannot_be_an_id_is_in_no_path(text: str) -> None:
+    """The service decodes a path before it splits it: an encoded slash would be another operation's."""
+    for each in [one for one in VERBS if "{" in one.path]:
+        (parameter,) = [one for one in each.takes if one.place == "path"]
+        with pytest.raises(SettingsError, match=f"^{parameter.option.upper()}: .* is no id"):
+            call_of(each, {parameter.key: text, "clear": list(each.cleared)}, {})
+
+
+@pytest.mark.parametrize(("group", "person", "named"), [("g", "p/roles", "PERSON"), ("g/h", "p", "GROUP")])
+def test_what_cannot_be_an_id_joins_no_group(group: str, person: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{named}: "):
+        set_membership(group, person, member=True, as_json=False)
 
 
 @pytest.mark.parametrize(
