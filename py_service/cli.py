@@ -1,7 +1,7 @@
 """The command `nexkey`: what can be started, and with which words. Reads settings, hands over, turns refusals into exit statuses.
 The commands for daily work have their table in `commands/`.
 
-0 done   1 something failed   2 a setting or an argument is wrong, and is named
+0 done   1 something failed   2 a setting or an argument is wrong, and is named   3 the service or its stores aren't reachable
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from py_service.commands.words import add_commands
-from py_service.errors import SettingsError
+from py_service.errors import NOT_REACHABLE, SettingsError, exit_status
 from py_service.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def list_organizations(as_json: Annotated[bool, typer.Option("--json", help="One
 
     from py_service import organizations
 
-    found = _operate(organizations.list_organizations)
+    found = _operate(organizations.list_organizations, as_json=as_json)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
@@ -222,13 +222,13 @@ def list_organizations(as_json: Annotated[bool, typer.Option("--json", help="One
 
 @journal.command("verify")
 def verify(as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs.")] = False) -> None:
-    """Read every log from its first document: none may be missing, altered or cut off. Status 1: one is."""
+    """Read every log from its first document: none may be missing, altered or cut off. Status 1: one is; 3: MongoDB isn't reachable."""
     import msgspec
     from rich.table import Table
 
     from py_service.journal.verify import verify_journal
 
-    found = _operate(verify_journal)
+    found = _operate(verify_journal, as_json=as_json)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
     else:
@@ -242,20 +242,20 @@ def verify(as_json: Annotated[bool, typer.Option("--json", help="One JSON array,
 @indexes.command("advise")
 def advise(as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False) -> None:
     """Indexes that are missing, different, undeclared or unused; queries that read a whole collection; and which read most for what it
-    found. Status 1: an index is missing or different, or there is a scan."""
+    found. Status 1: an index is missing or different, or there is a scan; 3: MongoDB isn't reachable."""
     import msgspec
     from rich.table import Table
 
     from py_service.stores.index_advice import URGENT, advise_indexes
 
-    report = _operate(advise_indexes)
+    report = _operate(advise_indexes, as_json=as_json)
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
         table = Table("what", "collection", "fields", "why")
         for one in report.advice:
             table.add_row(one.what, one.collection, ", ".join(one.fields), one.detail)
-        Console().print(table if report.advice else "every declared index is there, and no query scans")
+        Console().print(table if report.advice else report.verdict)
         if report.worst is not None:
             Console().print(f"worst: {report.worst.collection} ({', '.join(report.worst.fields)}): {report.worst}")
         for note in report.notes:
@@ -263,9 +263,12 @@ def advise(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
     sys.exit(1 if URGENT & {one.what for one in report.advice} else 0)
 
 
-def _operate(work: Callable[[Settings], Coroutine[object, object, Answer]]) -> Answer:
-    """What an operator's command does to the stores. A refusal is named on standard error: exit status 1."""
+def _operate(work: Callable[[Settings], Coroutine[object, object, Answer]], *, as_json: bool = False) -> Answer:
+    """What an operator's command does to the stores. A refusal is named on standard error, with `as_json` on standard output as the API
+    would: exit status 1, or 3 when a store isn't reachable."""
     import asyncio
+
+    import msgspec
 
     from py_service.errors import Problem
     from py_service.telemetry import configure_logging
@@ -275,8 +278,11 @@ def _operate(work: Callable[[Settings], Coroutine[object, object, Answer]]) -> A
     try:
         return asyncio.run(work(settings))
     except Problem as problem:
-        typer.echo(f"nexkey: {problem.code}: {problem.detail}", err=True)
-        sys.exit(1)
+        if as_json:
+            typer.echo(msgspec.json.encode({"status": problem.status, "code": problem.code, "detail": problem.detail}).decode())
+        else:
+            typer.echo(f"nexkey: {problem.code}: {problem.detail}", err=True)
+        sys.exit(exit_status(problem.status))
 
 
 def _utc(milliseconds: int) -> str:
@@ -348,7 +354,7 @@ def phone(
         opened = asyncio.run(run_phone(api, caller, doors or [], wait))
     except (PhoneError, httpx.HTTPError) as error:
         typer.echo(f"nexkey: {type(error).__name__} {error}", err=True)
-        sys.exit(1)
+        sys.exit(exit_status(error.status) if isinstance(error, PhoneError) else NOT_REACHABLE)
     sys.exit(0 if opened else 1)
 
 

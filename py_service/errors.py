@@ -69,3 +69,11 @@ def not_standing(cause: str) -> Problem:
     if cause in ("person_suspended", "organization_suspended"):
         return Problem(403, cause, f"This {cause.removesuffix('_suspended')} is suspended.")
     return Problem(401, "token_revoked", "The token was revoked. Sign in again.")
+
+
+NOT_REACHABLE = 3
+
+
+def exit_status(status: int) -> int:
+    """Of a command whose answer is a problem with this HTTP status: a service that can't reach its stores has refused nothing."""
+    return NOT_REACHABLE if status == 503 else 1

@@ -10,7 +10,7 @@ from py_service.errors import SettingsError
 from py_service.identity.keys import KeyStore
 from py_service.identity.signing_key import SigningKey
 from py_service.settings import Settings, need
-from py_service.stores.mongo import Mongo, now_ms
+from py_service.stores.mongo import Mongo, now_ms, store_errors
 
 
 async def rotate_access_key(settings: Settings) -> SigningKey:
@@ -27,7 +27,8 @@ async def rotate_access_key(settings: Settings) -> SigningKey:
 
     mongo = Mongo(need(settings.mongo_url, "NEXKEY_MONGO_URL"), settings.mongo_database, settings.store_timeout_ms)
     try:
-        await mongo.refuse_unfit_server()
+        async with store_errors():
+            await mongo.refuse_unfit_server()
         return await KeyStore(mongo.database, make_ring(), make_ring, now_ms).rotate("access", "")
     finally:
         await mongo.close()

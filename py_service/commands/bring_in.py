@@ -13,11 +13,11 @@ import msgspec
 import typer
 
 from py_service.commands.call import Call, Caller, NotReachable
-from py_service.commands.carry_out import DONE, NOT_REACHABLE, REFUSED, told
+from py_service.commands.carry_out import DONE, REFUSED, told
 from py_service.commands.credentials import Credentials
 from py_service.commands.table import IMPORT
 from py_service.commands.verb import Verb
-from py_service.errors import SettingsError
+from py_service.errors import NOT_REACHABLE, SettingsError
 
 PART_BYTES_MAX = 1_000_000  # of JSON, quotes and all: what the API takes in one body is 48 KiB more
 PART_CHARACTERS_MAX = 900_000

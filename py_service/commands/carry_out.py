@@ -1,6 +1,7 @@
 """A command is carried out: its words become a call, the answer becomes lines and an exit status.
 
-0 done   1 refused, or a problem   2 a word, a setting or a sign-in is wrong   3 the service isn't reachable, or its answer was lost
+0 done   1 refused, or a problem   2 a word, a setting or a sign-in is wrong   3 the service or its stores (503) aren't reachable, or its
+answer was lost
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from py_service.commands.call import Call, Caller, NotReachable
 from py_service.commands.credentials import Credentials
 from py_service.commands.show import show, show_problem
 from py_service.commands.verb import Parameter, Verb
-from py_service.errors import SettingsError
+from py_service.errors import NOT_REACHABLE, SettingsError, exit_status
 from py_service.identifiers import IN_PATHS
 
-DONE, REFUSED, NOT_REACHABLE = 0, 1, 3  # 2: a word or a setting is wrong (Click, and cli.py)
+DONE, REFUSED = 0, 1  # 2: a word or a setting is wrong (Click, and cli.py)
 Words = Mapping[str, Any]
 
 
@@ -121,13 +122,13 @@ def told(verb: Verb, answer: httpx.Response, *, as_json: bool, waited: bool) -> 
     document = document_of(answer)
     if document is None:
         typer.echo(f"nexkey: status {answer.status_code}, and an answer that isn't the API's: is this its address?", err=True)
-        return REFUSED
+        return exit_status(answer.status_code)
     if as_json:
         typer.echo(answer.text)
     if answer.is_error:
         if not as_json:
             show_problem(answer.status_code, document)
-        return REFUSED
+        return exit_status(answer.status_code)
     if not as_json:
         show(verb.shape, document)
     if not verb.done or document.get("state") in verb.done:

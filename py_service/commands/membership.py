@@ -6,9 +6,10 @@ import httpx
 import typer
 
 from py_service.commands.call import Call, Caller, NotReachable
-from py_service.commands.carry_out import NOT_REACHABLE, in_path, told
+from py_service.commands.carry_out import in_path, told
 from py_service.commands.credentials import Credentials
 from py_service.commands.verb import Shape, Verb
+from py_service.errors import NOT_REACHABLE
 
 SHAPE = Shape(("id", "name", "groups", "effective_by"))
 CHANGED = Verb("group", "join", "PATCH", "/v1/persons/{person}", "", SHAPE)

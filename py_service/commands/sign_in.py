@@ -9,9 +9,10 @@ import msgspec
 import typer
 
 from py_service.commands.call import Call, Caller, NotReachable
-from py_service.commands.carry_out import DONE, NOT_REACHABLE, REFUSED, asked_for, document_of
+from py_service.commands.carry_out import DONE, asked_for, document_of
 from py_service.commands.credentials import Credentials, SignIn
 from py_service.commands.show import show_problem
+from py_service.errors import NOT_REACHABLE, exit_status
 
 
 def login(credentials: Credentials, email: str) -> int:
@@ -60,7 +61,7 @@ def refused(answer: httpx.Response) -> int:
         typer.echo(f"nexkey: status {answer.status_code}, and an answer that isn't the API's: is this its address?", err=True)
     else:
         show_problem(answer.status_code, document)
-    return REFUSED
+    return exit_status(answer.status_code)
 
 
 def is_private(url: str) -> bool:

@@ -17,8 +17,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from py_service.settings import Settings, need
 from py_service.stores.indexes import INDEXES, Index
 from py_service.stores.mongo import Document, Mongo, store_errors
-from py_service.stores.queries import READ_WHOLE
-from py_service.stores.query_shape import Shape, scans, shape_of
+from py_service.stores.queries import READ_WHOLE, SCANNED_BY_EMBEDDED
+from py_service.stores.query_shape import Shape, alternatives, by_embedded_store, scans, shape_of
 
 PROFILED_MAX = 20_000
 # What makes another index of the same fields: what it refuses, what it holds, whether the planner may use it, whether it deletes.
@@ -54,11 +54,18 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """`notes`: what could not be judged here, and why. `worst`: the query that read most for what it found, if the profiler said."""
+    """`notes`: what could not be judged here, and why. `worst`: the query that read most for what it found, if the profiler said.
+    `profiled`: how many kinds of queries the profiler has kept; with none, nothing is known of scans."""
 
     advice: list[Advice]
     notes: list[str]
     worst: Read | None = None
+    profiled: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """When there is no advice: what that says."""
+        return "every declared index is there" + (", and no query scans" if self.profiled else "; no query was profiled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +175,7 @@ def _named(options: Collection[str]) -> str:
 
 async def _scans(database: AsyncDatabase[Document], report: Report, names: set[str]) -> None:
     seen = await profiled(database)
+    report.profiled = len(seen)
     if not seen:
         report.notes.append("The profiler has kept nothing: turn it on for a while (db.setProfilingLevel(2)), then ask again.")
     for shape, queries in seen.items():
@@ -175,17 +183,26 @@ async def _scans(database: AsyncDatabase[Document], report: Report, names: set[s
             continue
         scanned = queries.scanned if queries.scanned is not None else await _explained(database, shape, queries)
         if scanned:
-            detail = f"read whole {queries.count} times, {queries.milliseconds} ms in all"
+            detail = f"read whole {max(queries.count, 1)} times, {queries.milliseconds} ms in all"
             if queries.worst is not None:
                 detail += f"; at worst {queries.worst}"
             if not shape.fields:
-                detail += "; it looks for nothing that an index could serve"
+                detail += f"; {_why_no_fields(shape, queries.filter)}"
             report.advice.append(Advice("scan", shape.collection, shape.fields, detail))
     reads = [queries.worst for queries in seen.values() if queries.worst is not None]
     if reads:
         report.worst = max(reads, key=lambda read: (read.ratio, read.documents_read))
     elif seen:
         report.notes.append("The profiler says of no query how much it read (the embedded store's never does): the worst can't be told.")
+
+
+def _why_no_fields(shape: Shape, wanted: Document) -> str:
+    """What is said of a scan that no one index would serve: an `$or` needs one for each of its parts."""
+    if parts := alternatives(wanted):
+        return "its $or is served only when each part is: " + " or ".join(f"({', '.join(fields)})" for fields in parts)
+    if shape.others:
+        return f"no index is known to serve {', '.join(shape.others)}"
+    return "it looks for nothing that an index could serve"
 
 
 async def profiled(database: AsyncDatabase[Document]) -> dict[Shape, Seen]:
@@ -197,7 +214,7 @@ async def profiled(database: AsyncDatabase[Document]) -> dict[Shape, Seen]:
                 continue
             shape = shape_of(collection, wanted, sort)
             known = seen.setdefault(shape, Seen())
-            known.count += 1
+            known.count += "originatingCommand" not in entry  # what is fetched later is no other query
             known.milliseconds += int(entry.get("millis") or 0)
             known.filter, known.sort = wanted, sort
             read = _read(shape, entry)
@@ -217,8 +234,9 @@ def _read(shape: Shape, entry: Mapping[str, Any]) -> Read | None:
 
 
 def _queries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Document, Document]]:
-    """Collection, filter, order: of a find, a count, an update (also inside its command) or a delete; of an aggregate its first $match."""
-    command = entry.get("command")
+    """Collection, filter, order: of a find, a count, a findAndModify, an update (also inside its command) or a delete; of an aggregate its
+    first $match; of a getMore what it goes on with."""
+    command = entry.get("originatingCommand") or entry.get("command")
     if not isinstance(command, Mapping):
         return
     collection = str(entry.get("ns", "")).partition(".")[2]
@@ -230,6 +248,8 @@ def _queries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Document, Document
             yield collection, dict(stages[0]["$match"]), {}
     elif "count" in command or "distinct" in command:
         yield collection, dict(command.get("query") or {}), {}
+    elif "findAndModify" in command or "findandmodify" in command:
+        yield collection, dict(command.get("query") or {}), dict(command.get("sort") or {})
     elif "q" in command:
         yield collection, dict(command["q"]), {}
     else:
@@ -239,9 +259,10 @@ def _queries(entry: Mapping[str, Any]) -> Iterator[tuple[str, Document, Document
 
 
 async def _explained(database: AsyncDatabase[Document], shape: Shape, queries: Seen) -> bool:
-    """An update or a delete is explained as the search that it begins with."""
+    """An update or a delete is explained as the search that it begins with. What is declared as a scan of the embedded store is none."""
     asked: Document = {"find": shape.collection, "filter": queries.filter, "sort": queries.sort}
-    return scans(await database.command("explain", asked, verbosity="queryPlanner"))
+    explained = await database.command("explain", asked, verbosity="queryPlanner")
+    return scans(explained) and not (shape in SCANNED_BY_EMBEDDED and by_embedded_store(explained))
 
 
 def _day(since: object) -> str:

@@ -106,3 +106,4 @@ QUERIES = (
 
 BY_SHAPE: dict[tuple[Command, Shape], Query] = {(query.command, shape): query for query in QUERIES for shape in query.shapes()}
 READ_WHOLE = frozenset(shape for (_, shape), query in BY_SHAPE.items() if not query.index)
+SCANNED_BY_EMBEDDED = frozenset(shape for (_, shape), query in BY_SHAPE.items() if query.embedded == "COLLSCAN")

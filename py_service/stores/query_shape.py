@@ -13,12 +13,13 @@ COMPARED = RANGES | {"$ne", "$nin", "$exists", "$regex"}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a query looks for, without values."""
+    """What a query looks for, without values. `others`: conditions that no one index serves, such as `$or`, by their operators."""
 
     collection: str
     equal: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -26,28 +27,37 @@ class Shape:
 
 
 def shape_of(collection: str, wanted: Mapping[str, Any], sort: Mapping[str, Any]) -> Shape:
-    """The fields by what is asked of them. Conditions under `$or`, `$expr` and the like have no one index, and are left out."""
+    """The fields by what is asked of them. What stands under `$or`, `$expr` and the like has no one index: only the operator is told."""
     equal: list[str] = []
     ranges: list[str] = []
+    others: list[str] = []
     for name, condition in conditions(wanted):
         operators = operators_of(condition)
-        if operators <= EQUAL:
+        if name.startswith("$"):
+            others.append(name)
+        elif operators <= EQUAL:
             equal.append(name)
         elif operators & COMPARED:
             ranges.append(name)
     order = [name for name in sort if not name.startswith("$")]
-    return Shape(collection, tuple(sorted(set(equal))), tuple(order), tuple(sorted(set(ranges) - set(equal))))
+    return Shape(collection, tuple(sorted(set(equal))), tuple(order), tuple(sorted(set(ranges) - set(equal))), tuple(sorted(set(others))))
 
 
 def conditions(wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Field and condition, also of those under `$and`."""
+    """Field and condition, also of those under `$and`; other operators by their name. A comment is no condition."""
     for name, condition in wanted.items():
         if name == "$and" and isinstance(condition, list):
             for part in condition:
                 if isinstance(part, Mapping):
                     yield from conditions(part)
-        elif not name.startswith("$"):
+        elif name != "$comment":
             yield name, condition
+
+
+def alternatives(wanted: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The fields of each part of every `$or`."""
+    parts = [part for name, condition in conditions(wanted) if name == "$or" and isinstance(condition, list) for part in condition]
+    return [shape_of("", part, {}).fields for part in parts if isinstance(part, Mapping)]
 
 
 def operators_of(condition: object) -> set[str]:
@@ -74,3 +84,8 @@ def _stages(plan: object) -> Iterator[Mapping[str, Any]]:
 def scans(explained: Mapping[str, Any]) -> bool:
     """Whether the plan reads the whole collection."""
     return any(stage["stage"] == "COLLSCAN" for stage in stages(explained))
+
+
+def by_embedded_store(explained: Mapping[str, Any]) -> bool:
+    """Whether it was the embedded store that explained it."""
+    return bool(explained.get("serverInfo", {}).get("host") == "secantus")

@@ -7,7 +7,7 @@ from typing import Any
 
 from py_service.stores.mongo import Document
 from py_service.stores.queries import BY_SHAPE, Command, Query
-from py_service.stores.query_shape import EQUAL, RANGES, Shape, operators_of, shape_of, stages
+from py_service.stores.query_shape import EQUAL, RANGES, Shape, by_embedded_store, operators_of, shape_of, stages
 from tests.e2e.recording import Sent
 
 Key = tuple[Command, Shape]
@@ -60,7 +60,7 @@ def _unjudged(sent: Sent) -> Iterable[str]:
 def _about_plan(row: Query, explained: Mapping[str, Any]) -> Iterable[str]:
     plan = list(stages(explained))
     names = {str(stage["stage"]) for stage in plan}
-    embedded = explained.get("serverInfo", {}).get("host") == "secantus"
+    embedded = by_embedded_store(explained)
     if not row.index:
         return
     for stage, what in (("COLLSCAN", "reads the whole collection"), ("SORT", "sorts what it found")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
 import os
 import struct
@@ -51,6 +52,7 @@ async def test_a_store_as_the_service_makes_it_needs_no_advice(mongo: Mongo) -> 
     report = await advise(mongo.database)
     assert report.advice == []
     assert len(report.notes) == 2, "no counts and no profile here, and both are said"
+    assert report.verdict == "every declared index is there; no query was profiled"
 
 
 async def test_what_is_missing_undeclared_or_scanned_is_told_without_a_value(mongo: Mongo) -> None:
@@ -63,19 +65,36 @@ async def test_what_is_missing_undeclared_or_scanned_is_told_without_a_value(mon
     await database["persons"].find({"org": "acme"}).to_list()
     await database["persons"].update_one({"phone": SECRET}, {"$set": {"phone": None}})
     await database["persons"].delete_many({"_id": "acme:nobody"})
+    await database["persons"].find({"$or": [{"nick": SECRET}, {"born": {"$gte": 5}, "died": None}]}).to_list()
+    await database["leases"].update_one({"_id": "worker", "holder": SECRET}, {"$set": {"until": 5}})  # declared so for this store
     # As MongoDB's profiler writes it (manual, "Database Profiler Output"): the plan is named.
     for wanted, plan, milliseconds in (({"wing": SECRET}, "COLLSCAN", 41), ({"org": "a"}, "IXSCAN { org: 1 }", 1)):
         command = {"find": "doors", "filter": wanted}
         entry = {"op": "query", "ns": "advice.doors", "command": command, "millis": milliseconds, "planSummary": plan}
         await database["system.profile"].insert_one(entry)
+    taken = {"findAndModify": "doors", "query": {"taken": SECRET}, "sort": {"at": 1}, "update": {"$set": {"taken": 1}}}
+    entry = {"op": "command", "ns": "advice.doors", "command": taken, "millis": 3, "planSummary": "COLLSCAN", "docsExamined": 5}
+    await database["system.profile"].insert_one(entry)
+    for read in (101, 900):  # the find was before the profiler was on, and goes on
+        entry = {
+            "op": "getmore", "ns": "advice.doors", "command": {"getMore": 1, "collection": "doors"}, "millis": 2, "planSummary": "COLLSCAN",
+            "originatingCommand": {"find": "doors", "filter": {"floor": SECRET}}, "docsExamined": read, "nreturned": 1,
+        }  # fmt: skip
+        await database["system.profile"].insert_one(entry)
     await database.command("profile", 0)
     report = await advise(database)
     assert told(report) == {
+        ("scan", "persons", ()), ("scan", "doors", ("taken", "at")), ("scan", "doors", ("floor",)),
         ("missing", "grants", ("listed", "by_name")), ("undeclared", "doors", ("site", "name:-1")),
         ("scan", "persons", ("name", "email", "created_at")), ("scan", "persons", ("phone",)), ("scan", "doors", ("wing",)),
     }  # fmt: skip
     assert SECRET.encode() not in msgspec.json.encode(report)
-    assert next(one.detail for one in report.advice if one.fields == ("wing",)) == "read whole 1 times, 41 ms in all"
+    detail = {one.fields: one.detail for one in report.advice if one.what == "scan"}
+    assert detail["wing",] == "read whole 1 times, 41 ms in all"
+    assert detail[()].endswith("; its $or is served only when each part is: (nick) or (died, born)")
+    assert detail["floor",] == "read whole 1 times, 4 ms in all; at worst 900 documents read for 1 found"
+    assert detail["taken", "at"] == "read whole 1 times, 3 ms in all; at worst 5 documents read for 0 found"
+    assert report.profiled == 10 and report.verdict == "every declared index is there, and no query scans"
 
 
 def as_declared(collection: str, fields: tuple[str, ...], uses: int = 7) -> Present:
@@ -141,16 +160,35 @@ class CountingProxy(TcpProxy):
             await line.client[1].drain()
 
 
+async def nexkey(url: str, *words: str) -> tuple[int, str, str]:
+    """Exit status, and what was printed and complained of."""
+    known = os.environ | {"NEXKEY_MONGO_URL": url, "NEXKEY_MONGO_DATABASE": "command", "COLUMNS": "220"}
+    known["NEXKEY_MASTER_KEY"] = base64.b64encode(bytes(32)).decode()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "py_service", *words, env=known, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    printed, complained = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, printed.decode(), complained.decode()
+
+
 async def nexkey_indexes_advise(url: str, *words: str) -> tuple[int, str]:
     """Exit status, and what was printed. Raises AssertionError for any complaint."""
-    known = os.environ | {"NEXKEY_MONGO_URL": url, "NEXKEY_MONGO_DATABASE": "command", "COLUMNS": "220"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "py_service", "indexes", "advise", *words, env=known,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    printed, complained = await asyncio.wait_for(process.communicate(), 30)
+    status, printed, complained = await nexkey(url, "indexes", "advise", *words)
     assert not complained, complained
-    return process.returncode or 0, printed.decode()
+    return status, printed
+
+
+async def test_a_store_that_is_away_is_no_fault_of_what_is_in_it() -> None:
+    """Of every operator's command, so that an alarm can tell the two."""
+    commands = [["indexes", "advise", "--json"], ["journal", "verify", "--json"], ["organization", "list", "--json"], ["key", "rotate"]]
+    answers = await asyncio.gather(*(nexkey("mongodb://127.0.0.1:9/?directConnection=true", *words) for words in commands))
+    for words, (status, printed, complained) in zip(commands, answers, strict=True):
+        assert status == 3, (words, printed, complained)
+        if "--json" in words:
+            told = msgspec.json.decode(printed)
+            assert (told["status"], told["code"], complained) == (503, "stores_unavailable", "")
+        else:
+            assert complained.startswith("nexkey: stores_unavailable: ") and not printed
 
 
 async def test_the_command_tells_it_as_a_table_and_as_json(mongo: Mongo, url: str) -> None:
@@ -199,7 +237,8 @@ async def test_the_command_tells_it_as_a_table_and_as_json(mongo: Mongo, url: st
     [
         ({"a": 1, "b": {"$in": [1]}, "c": {"$gt": 1, "$lt": 2}}, {"d": -1}, Shape("x", ("a", "b"), ("d",), ("c",))),
         ({"$and": [{"a": 1}, {"b": {"$gte": 2}}]}, {}, Shape("x", ("a",), (), ("b",))),
-        ({"$or": [{"a": 1}, {"b": 2}]}, {"$natural": 1}, Shape("x")),
+        ({"$or": [{"a": 1}, {"b": 2}]}, {"$natural": 1}, Shape("x", others=("$or",))),
+        ({"$and": [{"$nor": [{"a": 1}]}, {"a": 1}], "$comment": "c"}, {}, Shape("x", ("a",), others=("$nor",))),
         ({"a": {"inner": 1}}, {}, Shape("x", ("a",))),
         ({}, {}, Shape("x")),
     ],

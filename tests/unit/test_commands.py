@@ -21,10 +21,10 @@ from py_service.commands.carry_out import DONE, REFUSED, call_of, told
 from py_service.commands.credentials import Credentials, SignIn
 from py_service.commands.membership import changed, set_membership
 from py_service.commands.show import plain
-from py_service.commands.sign_in import is_private
+from py_service.commands.sign_in import is_private, refused
 from py_service.commands.table import VERBS
 from py_service.commands.verb import Verb
-from py_service.errors import SettingsError
+from py_service.errors import NOT_REACHABLE, SettingsError
 
 URL = "https://nexkey.example"
 Answer = httpx.Response | Exception
@@ -286,6 +286,14 @@ def test_an_unlock_is_done_when_the_door_opened(state: str, waited: bool, status
     )
     assert told(verb("door", "unlock"), answer, as_json=False, waited=waited) == status
     assert state in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [problem(503, "stores_unavailable"), httpx.Response(503, text="<html>")])
+def test_what_cannot_be_reached_has_refused_nothing(answer: httpx.Response) -> None:
+    for as_json in (True, False):
+        assert told(verb("door", "list"), answer, as_json=as_json, waited=False) == NOT_REACHABLE
+    assert refused(answer) == NOT_REACHABLE
+    assert refused(problem(429, "too_many_requests")) == REFUSED
 
 
 def test_json_is_the_answer_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
