@@ -84,7 +84,7 @@ format: setup  ## format Rust and Python, and mend what a linter can
 
 ##@ To measure and to attack
 .PHONY: bench
-bench: build wrk  ## every benchmark, with the machine and the versions it ran on
+bench: build wrk  ## every benchmark, with the machine and the versions it ran on; installs wrk with apt-get (sudo) where it is missing
 	$(BIN)/python -m benchmarks
 
 .PHONY: bench-million
