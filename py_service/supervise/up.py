@@ -38,10 +38,18 @@ class Terminal:
     def say_addresses(self) -> None:
         self.say(f"api          {self.stack.api_url}")
         self.say(f"gateway      {self.stack.gateway_url}")
+        if self.stack.stores:
+            self.say(f"stores       {' '.join(self._store_settings())}")
         if self.stack.settings.smtp_url is None:
             elsewhere = "" if self.folder.path == Settings().data_folder.absolute() else f" --data {shlex.quote(str(self.folder.path))}"
             self.say(f"mail         kept here; `nexkey mailbox{elsewhere}` shows it")
         self.say("ready; Ctrl-C stops everything")
+
+    def _store_settings(self) -> list[str]:
+        """Of stores that were started here, as a shell takes them before `nexkey journal verify` and the like."""
+        settings = self.stack.settings
+        urls = {"mongo": ("NEXKEY_MONGO_URL", settings.mongo_url), "redis": ("NEXKEY_REDIS_URL", settings.redis_url)}
+        return [f"{name}={shlex.quote(url or '')}" for name, url in (urls[store.name] for store in self.stack.stores)]
 
 
 Work = Callable[[Terminal], Awaitable[int]]

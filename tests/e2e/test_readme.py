@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from py_service.cli import application
 from py_service.simulators.moves import read_moves
-from tests.e2e.up_process import nexkey
+from tests.e2e.up_process import NexkeyProcess, nexkey
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -47,7 +48,28 @@ def test_the_lines_for_a_new_user_open_a_door_and_tour_the_api(tmp_path: Path) -
         run = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=60, check=False)
         assert run.returncode == 0, run.stderr
         toured([json.loads(line) for line in run.stdout.splitlines()])
+        commanded(block.splitlines()[0], up, data, tmp_path)
         assert up.stop() == 0
+
+
+def commanded(sign_in: str, up: NexkeyProcess, data: Path, home: Path) -> None:
+    """The lines with the command itself: its own sign-in, and whose it is. The operator's, too, with what is printed for them."""
+    (lines,) = [found for found in blocks() if ".venv/bin/nexkey" in found]
+    operator = f"{up.line('^stores +(.*)').group(1)} NEXKEY_MASTER_KEY=$(cat .nexkey/master.key) .venv/bin/nexkey"
+    whole = f"{sign_in}\n{lines}{operator} journal verify\n{operator} key rotate\n"
+    script = (
+        whole.replace(ADDRESS, up.address("api")).replace(FOLDER, f"{data}/").replace(".venv/bin/nexkey", f"{sys.executable} -m py_service")
+    )
+    known = {name: value for name, value in os.environ.items() if not name.startswith("NEXKEY_")}
+    known |= {"XDG_CONFIG_HOME": str(home), "NEXKEY_API_URL": up.address("api")}
+    owner = json.loads((data / "owner.json").read_text())
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], input=f"{owner['password']}\n", capture_output=True, text=True, timeout=60, env=known,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    for said in ("berlin-main-entrance", "signed in at", "owner", "changes-", "signs from"):
+        assert said in run.stdout, run.stdout
 
 
 def toured(told: list[dict[str, object]]) -> None:

@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,9 @@ def test_up_starts_everything_in_order_and_one_ctrl_c_stops_all_in_reverse(tmp_p
         shown = shlex.split(up.line("^mail .*`nexkey (mailbox .*)` shows it").group(1))
         with nexkey(*shown) as mailbox:  # as it is told, letter by letter
             assert (mailbox.wait(), mailbox.lines) == (0, ["no mail"])
+        stores = up.line("^stores +(NEXKEY_MONGO_URL=.* NEXKEY_REDIS_URL=.*)").group(1)
+        listing = f"{stores} {shlex.quote(sys.executable)} -m py_service organization list --json"
+        assert subprocess.run(["bash", "-c", listing], capture_output=True, timeout=30, check=True).stdout == b"[]\n"
         pids = descendants(up.process.pid)
         assert len(pids) >= len(CHILDREN) + 1  # the api has workers of its own
         with nexkey("up", "--data", str(tmp_path)) as second:
