@@ -47,6 +47,8 @@ DemoPath = Annotated[Path, typer.Option("--demo", help="demo.json of a data fold
 Moves = Annotated[Path | None, typer.Option(help="Append a JSON line each time that a bolt moves.")]
 State = Annotated[Path | None, typer.Option(help="Folder where locks keep numbers and unsent reports over a restart.")]
 
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+
 API_URL = "http://127.0.0.1:8080"
 GATEWAY_URL = "ws://127.0.0.1:8081/v1/realtime"
 
@@ -135,12 +137,13 @@ def worker() -> None:
 
 
 @key.command()
-def rotate() -> None:
+def rotate(as_json: AsJson = False) -> None:
     """Publish the next key for access tokens. It signs two minutes later; until then nothing changes for anybody."""
     from py_service.rotate import rotate_access_key
 
-    made = _operate(rotate_access_key)
-    typer.echo(f"{made.kid} signs from {_utc(made.activate_at)}")
+    made = _operate(rotate_access_key, as_json=as_json)
+    signs_from = _utc(made.activate_at)
+    _tell(f"{made.kid} signs from {signs_from}", as_json, kid=made.kid, signs_from=signs_from)
 
 
 @organization.command("create")
@@ -149,6 +152,7 @@ def create_organization(
     owner_email: Annotated[str, typer.Option(help="The first owner signs in with it.")],
     owner_name: Annotated[str, typer.Option(help="The first owner's name.")] = "Owner",
     identifier: Annotated[str | None, typer.Option("--id", help="1 to 64 of a-z, 0-9, _ and -, for good; made from the name else.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Found an organization with its first owner. The owner's password is asked for, or read from standard input."""
     from py_service import organizations
@@ -160,8 +164,9 @@ def create_organization(
     except Problem as problem:
         raise typer.BadParameter(problem.detail) from None
     wanted = organizations.NewOrganization(chosen, name, owner_email, owner_name, password)
-    changed = _operate(lambda settings: organizations.found_organization(settings, wanted))
-    typer.echo(f"{chosen} stands, at revision {changed.revision}; {owner_email} can sign in")
+    changed = _operate(lambda settings: organizations.found_organization(settings, wanted), as_json=as_json)
+    told = f"{chosen} stands, at revision {changed.revision}; {owner_email} can sign in"
+    _tell(told, as_json, id=chosen, name=name, state="active", revision=changed.revision)
 
 
 @organization.command("appoint-owner")
@@ -185,21 +190,23 @@ def _owners_password() -> str:
 
 
 @organization.command("suspend")
-def suspend_organization(identifier: Annotated[str, typer.Argument(help="Its id.")]) -> None:
+def suspend_organization(identifier: Annotated[str, typer.Argument(help="Its id.")], as_json: AsJson = False) -> None:
     """Refuse everything in an organization, and end its connections, until it is resumed."""
     from py_service import organizations
 
-    changed = _operate(lambda settings: organizations.set_organization_state(settings, identifier, active=False))
-    typer.echo(f"{identifier} is suspended; no lock moves after {_utc(changed.effective_by_ms)}")
+    changed = _operate(lambda settings: organizations.set_organization_state(settings, identifier, active=False), as_json=as_json)
+    by_when = _utc(changed.effective_by_ms)
+    told = f"{identifier} is suspended; no lock moves after {by_when}"
+    _tell(told, as_json, id=identifier, state="suspended", revision=changed.revision, effective_by=by_when)
 
 
 @organization.command("resume")
-def resume_organization(identifier: Annotated[str, typer.Argument(help="Its id.")]) -> None:
+def resume_organization(identifier: Annotated[str, typer.Argument(help="Its id.")], as_json: AsJson = False) -> None:
     """Let an organization be again what it was."""
     from py_service import organizations
 
-    _operate(lambda settings: organizations.set_organization_state(settings, identifier, active=True))
-    typer.echo(f"{identifier} is active")
+    changed = _operate(lambda settings: organizations.set_organization_state(settings, identifier, active=True), as_json=as_json)
+    _tell(f"{identifier} is active", as_json, id=identifier, state="active", revision=changed.revision)
 
 
 @organization.command("list")
@@ -285,6 +292,13 @@ def _operate(work: Callable[[Settings], Coroutine[object, object, Answer]], *, a
         sys.exit(exit_status(problem.status))
 
 
+def _tell(text: str, as_json: bool, **fields: object) -> None:
+    """What was done: for people, or for programs."""
+    import msgspec
+
+    typer.echo(msgspec.json.encode(fields).decode() if as_json else text)
+
+
 def _utc(milliseconds: int) -> str:
     from datetime import UTC, datetime
 
@@ -292,13 +306,14 @@ def _utc(milliseconds: int) -> str:
 
 
 @application.command()
-def version() -> None:
+def version(as_json: AsJson = False) -> None:
     """Versions of package and core."""
     from importlib.metadata import version as package_version
 
     from py_service import _core_rs
 
-    typer.echo(f"nexkey {package_version('nexkey')}, core {_core_rs.__version__} ({_core_rs.__build_profile__})")
+    package, core, profile = package_version("nexkey"), _core_rs.__version__, _core_rs.__build_profile__
+    _tell(f"nexkey {package}, core {core} ({profile})", as_json, nexkey=package, core=core, build_profile=profile)
 
 
 @simulate.command()

@@ -6,6 +6,7 @@ answer was lost
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from py_service.identifiers import IN_PATHS
 
 DONE, REFUSED = 0, 1  # 2: a word or a setting is wrong (Click, and cli.py)
 Words = Mapping[str, Any]
+FIELD = re.compile(r"`\$\.([a-z_.]+)[^`]*`")  # as msgspec says where something is
 
 
 def carry_out(verb: Verb, words: Words, *, as_json: bool, wait: int | None = None) -> int:
@@ -127,13 +129,23 @@ def told(verb: Verb, answer: httpx.Response, *, as_json: bool, waited: bool) -> 
         typer.echo(answer.text)
     if answer.is_error:
         if not as_json:
-            show_problem(answer.status_code, document)
+            show_problem(answer.status_code, in_words_of(verb, document))
         return exit_status(answer.status_code)
     if not as_json:
         show(verb.shape, document)
     if not verb.done or document.get("state") in verb.done:
         return DONE
     return REFUSED if waited or document.get("state") != "commanded" else DONE
+
+
+def in_words_of(verb: Verb, problem: dict[str, Any]) -> dict[str, Any]:
+    """A problem that names a field of the body (`$.valid_until`), for who gave an option: under its word, with what it takes."""
+    found = FIELD.search(str(problem.get("detail", "")))
+    parameter = next((one for one in verb.takes if found is not None and one.place == "body" and one.name == found[1]), None)
+    if found is None or parameter is None:
+        return problem
+    word = parameter.option.upper() if parameter.argument else f"--{parameter.option}"
+    return problem | {"detail": FIELD.sub(word, str(problem["detail"])), word: parameter.help}
 
 
 def document_of(answer: httpx.Response) -> dict[str, Any] | None:

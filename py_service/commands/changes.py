@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from py_service.commands.rows import ID, IF_MATCH, called, change, given, secret, standard, which
+from py_service.commands.rows import ID, IF_MATCH, UNTIL, called, change, given, secret, standard, which
 from py_service.commands.verb import Parameter, Verb
 
 NAME = given("name", "What people call it.")
@@ -15,7 +15,7 @@ GROUPS = given("groups", "Id of a group; may be given more than once, and is the
 KIND = given("kind", "employee, resident, contractor, guest or visitor.")
 SPAN = (
     given("valid_from", "From when, e.g. 2027-01-01T08:00:00Z.", word="from", clears="null"),
-    given("valid_until", "Until when.", word="until", clears="null"),
+    given("valid_until", UNTIL, word="until", clears="null"),
 )
 DOOR = (
     given("site", "Its site."), given("area", "Its area.", clears="null"),
@@ -33,7 +33,7 @@ GRANT = (
 KEY = (
     given("scopes", "What it may do; may be given more than once, and is then all of it.", "many", word="scope"),
     given("sites", "Where; may be given more than once. Everywhere when cleared.", "many", word="site", clears="null"),
-    given("expires_at", "Until when.", word="until"), given("active", "Whether it is good.", "switch"),
+    given("expires_at", UNTIL, word="until"), given("active", "Whether it is good.", "switch"),
 )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ CHANGES = (
     change("person", "/v1/persons", NAME, given("email", "Their e-mail address.", clears="null"), KIND, *SPAN, GROUPS),
     change("group", "/v1/groups", NAME, given("includes", "A group whose people are in it, too; then all of them.", "many", clears="list")),
     change("grant", "/v1/grants", *GRANT),
-    change("pass", "/v1/passes", NAME, given("valid_until", "Until when.", word="until")),
+    change("pass", "/v1/passes", NAME, given("valid_until", UNTIL, word="until")),
     change("api-key", "/v1/api-keys", NAME, *KEY, parameter="api_key"),
     Verb("organization", "show", "GET", "/v1/organization", "Show your organization."),
     Verb("organization", "change", "PATCH", "/v1/organization", "Rename your organization.", takes=(NAME, IF_MATCH)),

@@ -36,9 +36,10 @@ PAGE = (
 )
 BY_NAME = (*PAGE, asked_by("sort", "name, or -name from the end."), asked_by("name", "Only names that begin so."))
 ID = given("id", "1 to 64 of a-z, 0-9, _ and -, for good; made up else.")
+UNTIL = "Until when, e.g. 2027-01-31T18:00:00Z."
 SPAN = (
     given("valid_from", "From when, e.g. 2027-01-01T08:00:00Z.", word="from"),
-    given("valid_until", "Until when.", word="until"),
+    given("valid_until", UNTIL, word="until"),
 )
 IF_MATCH = Parameter(
     "If-Match", "header", "Only if its `revision` is still this one; exit status 1 (changed_meanwhile) else.", word="if-match"

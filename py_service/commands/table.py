@@ -10,6 +10,7 @@ from py_service.commands.rows import (
     IF_MATCH,
     PAGE,
     SPAN,
+    UNTIL,
     asked_by,
     called,
     given,
@@ -114,7 +115,7 @@ PASSES = (
     Verb("pass", "show", "GET", "/v1/passes/{pass}", "Show one pass.", takes=(which("pass"),)),
     Verb("pass", "add", "POST", "/v1/passes", "Share a key: its link is mailed, or told once.", GIVEN, (
         called("What it is for."), given("doors", "Where; may be given more than once.", "many", needed=True, word="door"),
-        given("valid_from", "From when; now else.", word="from"), given("valid_until", "Until when.", needed=True, word="until"), *TERMS,
+        given("valid_from", "From when; now else.", word="from"), given("valid_until", UNTIL, needed=True, word="until"), *TERMS,
     )),
     Verb("pass", "pass-on", "POST", "/v1/passes/{pass}/pass-on", "Pass on a pass that you hold: no wider than that.", GIVEN, (
         which("pass"), called("What it is for."), given("doors", "Where; may be given more than once.", "many", word="door"), *SPAN, *TERMS,

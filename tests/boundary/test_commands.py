@@ -55,6 +55,18 @@ def test_a_row_is_an_operation_with_its_names(verb: Verb) -> None:
     assert verb.waits == any(one["name"] == "Prefer" for one in operation["parameters"])
 
 
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.method in ("POST", "PATCH", "PUT")], ids=name_of)
+def test_what_is_one_of_a_few_words_lists_them(verb: Verb) -> None:
+    """The help of an option is also what a refusal of it shows."""
+    body = operation_of(verb).get("requestBody")
+    fields = properties(body["content"]["application/json"]["schema"]) if body is not None else {}
+    for parameter in verb.takes:
+        schema = resolved(fields.get(parameter.name, {})) if parameter.place == "body" else {}
+        for part in (schema, *map(resolved, schema.get("anyOf", ()))):
+            for word in part.get("enum", ()):
+                assert word is None or word in parameter.help, f"{name_of(verb)} --{parameter.option}: {word}"
+
+
 WITHOUT_A_VERB = {
     "GET /healthz": "a balancer's", "GET /readyz": "a balancer's", "GET /metrics": "a collector's",
     "GET /docs": "a page", "GET /pass": "a page", "GET /accept-invitation": "a page", "GET /reset-password": "a page",

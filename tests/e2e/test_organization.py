@@ -116,8 +116,8 @@ async def test_an_organization_is_founded_served_suspended_and_resumed(service: 
             moved = len(service.moves())
             await refused_while_suspended(service, workers, session, owner)
             assert not fleet.locks[0].connected.is_set() and len(service.moves()) == moved
-            status, printed, _ = await nexkey(service, "resume", ACME)
-            assert (status, printed) == (0, f"{ACME} is active\n")
+            status, printed, _ = await nexkey(service, "resume", ACME, "--json")
+            assert (status, {**json.loads(printed), "revision": None}) == (0, {"id": ACME, "state": "active", "revision": None})
             _, owner = await signed_in(http)
             await fleet.all_connected(20)
 

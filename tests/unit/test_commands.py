@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,7 +15,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from py_service import cli
 from py_service.commands import bring_in
 from py_service.commands.call import Call, Caller, NotReachable
 from py_service.commands.carry_out import DONE, REFUSED, call_of, told
@@ -25,6 +28,7 @@ from py_service.commands.sign_in import is_private, refused
 from py_service.commands.table import VERBS
 from py_service.commands.verb import Verb
 from py_service.errors import NOT_REACHABLE, SettingsError
+from py_service.permissions.change import Changed
 
 URL = "https://nexkey.example"
 Answer = httpx.Response | Exception
@@ -315,6 +319,65 @@ def test_a_problem_is_told_with_code_detail_and_what_it_names(capsys: pytest.Cap
     assert printed.err.splitlines() == [
         "nexkey: in_use: Still named.", "  used_by: grant g", "  status 409, request r-1"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("noun", "name", "detail", "lines"),
+    [
+        ("person", "add", "Invalid RFC3339 encoded datetime - at `$.valid_until`",
+            ["nexkey: field_invalid: Invalid RFC3339 encoded datetime - at --until", "  --until: Until when, e.g. 2027-01-31T18:00:00Z."]),
+        ("door", "change", "Invalid enum value 'open' - at `$.mode`",
+            ["nexkey: field_invalid: Invalid enum value 'open' - at --mode", "  --mode: locked, unlocked, first_person_in or "]),
+        ("person", "add", "Expected `str` of length >= 1 - at `$.groups[...]`",
+            ["nexkey: field_invalid: Expected `str` of length >= 1 - at --group", "  --group: A group that "]),
+        ("person", "add", "Expected `str` of length >= 1 - at `$.name`",
+            ["nexkey: field_invalid: Expected `str` of length >= 1 - at NAME", "  NAME: Their name."]),
+        ("pass", "add", "Expected `str` - at `$.receiver.email`",
+            ["nexkey: field_invalid: Expected `str` - at --email", "  --email: "]),
+        ("person", "add", "Something - at `$.unknown`", ["nexkey: field_invalid: Something - at `$.unknown`"]),
+    ],
+)  # fmt: skip
+def test_a_refusal_speaks_of_the_option_that_was_given(
+    noun: str, name: str, detail: str, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = httpx.Response(400, json={"code": "field_invalid", "detail": detail, "request_id": "r-1"})
+    assert told(verb(noun, name), answer, as_json=False, waited=False) == REFUSED
+    said = capsys.readouterr().err.splitlines()
+    assert [line[: len(told_)] for line, told_ in zip(said, lines, strict=False)] == lines
+    assert len(said) == len(lines) + 1 and "status 400" in said[-1]
+    assert told(verb(noun, name), answer, as_json=True, waited=False) == REFUSED
+    assert msgspec.json.decode(capsys.readouterr().out)["detail"] == detail
+
+
+CHANGED = Changed(7, 1_790_000_000_000, None)
+EFFECTIVE_BY = "2026-09-21T14:13:20+00:00"
+
+
+@pytest.mark.parametrize(
+    ("words", "came_to", "text", "fields"),
+    [
+        (["organization", "create", "--name", "Acme", "--owner-email", "a@b.example"], CHANGED, "acme stands, at revision 7; ",
+            {"id": "acme", "name": "Acme", "state": "active", "revision": 7}),
+        (["organization", "suspend", "acme"], CHANGED, "acme is suspended; no lock moves after ",
+            {"id": "acme", "state": "suspended", "revision": 7, "effective_by": EFFECTIVE_BY}),
+        (["organization", "resume", "acme"], CHANGED, "acme is active", {"id": "acme", "state": "active", "revision": 7}),
+        (["key", "rotate"], SimpleNamespace(kid="access.2", activate_at=1_790_000_000_000), "access.2 signs from ",
+            {"kid": "access.2", "signs_from": EFFECTIVE_BY}),
+    ],
+)  # fmt: skip
+def test_an_operators_command_tells_people_and_programs(
+    words: list[str], came_to: object, text: str, fields: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_operate", lambda work, *, as_json: came_to)
+    shown = CliRunner().invoke(cli.application, words, input="a long enough password\n")
+    assert shown.exit_code == 0 and shown.output.startswith(text), shown.output
+    told_ = CliRunner().invoke(cli.application, [*words, "--json"], input="a long enough password\n")
+    assert (told_.exit_code, msgspec.json.decode(told_.output)) == (0, fields)
+
+
+def test_versions_are_told_to_programs() -> None:
+    told_ = msgspec.json.decode(CliRunner().invoke(cli.application, ["version", "--json"]).output)
+    assert told_.keys() == {"nexkey", "core", "build_profile"} and all(told_.values())
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), httpx.Response(302, json={}), httpx.Response(200, json=[1])])
