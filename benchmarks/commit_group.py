@@ -180,7 +180,7 @@ async def _measure(mongo: Mongo, rounds: int, times: int) -> int:
 
 async def _verified(mongo: Mongo, log: Log, events: int) -> int:
     """The whole log is read back: chained, unaltered, with every event that was answered. 1 when it isn't."""
-    verified = await verify_log(mongo, log.id)
+    verified = await verify_log(mongo, log.id, log.head.seq)
     print(f"journal: {verified.documents} documents with {verified.events} events, chain {verified.fault or 'whole'}")
     if verified.fault is None and verified.events == events and verified.documents == log.head.seq:
         return 0

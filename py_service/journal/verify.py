@@ -11,7 +11,7 @@ from py_service.settings import Settings, need
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 WINDOW = 256
-GROWN = "grown"
+EVERYTHING = {"$gte": "", "$lt": "\uffff"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,16 @@ async def verify_journal(settings: Settings) -> list[Verified]:
 async def verify_logs(mongo: Mongo) -> list[Verified]:
     """In the order of their names. What was cut off behind a log's end is told as far as somebody noted how long it was: who closed it, who
     projected it, or who followed it. Raises pymongo errors."""
+    ends = await read_ends(mongo)
     logs = await mongo.database["logs"].find({}).to_list()
     projected: dict[str, int] = {}
     for reader in await mongo.database["projections"].find({}).to_list():
         projected |= reader["logs"]
-    found = [await verify_log(mongo, str(log["_id"])) for log in sorted(logs, key=lambda log: str(log["_id"]))]
-    of_log = {log["_id"]: log for log in logs}
-    return [
+    of_log = {str(log["_id"]): log for log in logs}
+    found = [await verify_log(mongo, log, ends.get(log, 0)) for log in sorted(of_log)]
+    # A log is registered before its first document is written, and the ends were read first.
+    unknown = [Verified(log, 0, 0, "it is in the journal, and isn't registered") for log in sorted(ends.keys() - of_log.keys())]
+    return unknown + [
         verified
         if verified.fault is not None
         else replace(verified, fault=await _fault_of_ends(mongo, of_log[verified.log], verified.documents, projected))
@@ -67,8 +70,22 @@ async def _fault_of_ends(mongo: Mongo, log: Document, documents: int, projected:
     return None
 
 
-async def verify_log(mongo: Mongo, log: str) -> Verified:
-    """Reads it whole. It may grow meanwhile."""
+async def read_ends(mongo: Mongo) -> dict[str, int]:
+    """The highest number of each log. One look at the identifiers of the whole journal: what was cut out of a log, however long, is told by
+    what stands behind it. Raises pymongo errors."""
+    ends: dict[str, int] = {}
+    async for document in mongo.database["journal"].find({"_id": EVERYTHING}, {"_id": 1}):
+        identifier = str(document["_id"])
+        log, _, digits = identifier.rpartition(":")
+        seq = int(digits) if digits.isascii() and digits.isdecimal() else 0
+        if journal_id(log, seq) != identifier:
+            log = identifier  # of no log
+        ends[log] = max(ends.get(log, 0), seq)
+    return ends
+
+
+async def verify_log(mongo: Mongo, log: str, end: int) -> Verified:
+    """Reads it whole. It may grow meanwhile, beyond the `end` that was seen before: up to there nothing may be missing."""
     previous, seq, events = FIRST_HASH, 0, 0
     while True:
         ids = [journal_id(log, seq + offset) for offset in range(1, WINDOW + 1)]
@@ -76,23 +93,11 @@ async def verify_log(mongo: Mongo, log: str) -> Verified:
         for identifier in ids:
             document = found.get(identifier)
             if document is None:
-                break
+                return Verified(log, seq, events, f"a gap at {identifier}" if seq < end else None)
             fault = fault_of(document, previous)
             if fault is not None:
                 return Verified(log, seq, events, fault)
             previous, seq, events = bytes(document["hash"]), seq + 1, events + len(document["events"])
-        missing = journal_id(log, seq + 1)
-        if missing in ids and (fault := await _fault_behind(mongo, log, missing)) != GROWN:
-            return Verified(log, seq, events, fault)
-
-
-async def _fault_behind(mongo: Mongo, log: str, missing: str) -> str | None:
-    """Behind the end nothing may stand, however far: a later number means that one was cut out. `GROWN`: it was written meanwhile."""
-    journal = mongo.database["journal"]
-    later = await journal.find_one({"_id": {"$gt": missing, "$lt": f"{log};"}}, {"_id": 1})
-    if await journal.find_one({"_id": missing}, {"_id": 1}) is not None:
-        return GROWN
-    return None if later is None else f"a gap at {missing}"
 
 
 def fault_of(document: Document, previous: bytes) -> str | None:

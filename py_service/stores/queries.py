@@ -66,6 +66,7 @@ FORGOTTEN = "ended_sessions letter_counts outbox pass_links"
 
 SWEEP = "the worker deletes what is over"
 WORKER = "there is one worker for all"
+VERIFYING = "the operator verifies every log; there are a few for each start of a process"
 QUERIES = (
     #      command   collections         equality      order        ranges        index
     Query("find",   FOUND,              "_id",        "",          "",           "_id_"),
@@ -77,6 +78,9 @@ QUERIES = (
     Query("update", "leases",           "_id token",  "",          "",           "_id_", embedded="COLLSCAN"),
 
     Query("find",   "revisions",        "",           "",          "",           "", across="at the start, to know them"),
+    Query("find",   "logs projections", "",           "",          "",           "", across=VERIFYING),
+    Query("find",   "journal",          "",           "",          "_id",        "_id_", embedded="COLLSCAN"),  # once, verifying
+    Query("find",   "system.profile",   "",           "",          "",           "", across="what the profiler kept, for advice"),
     Query("find",   LOADED,             "org",        "",          "",           "org_1"),
     Query("find",   NAMED,              "",           "by_name",   "by_name",    "by_name_1"),
     Query("find",   "groups",           "",           "",          "by_name",    "by_name_1"),

@@ -19,9 +19,13 @@ import pytest
 import pytest_asyncio
 from pymongo.asynchronous.database import AsyncDatabase
 
+from py_service import organizations as organizations_module
 from py_service import worker as worker_module
 from py_service.directory.kinds import BY_NAME
+from py_service.journal.verify import verify_journal
 from py_service.mail.mailbox import read_mailbox
+from py_service.rotate import rotate_access_key
+from py_service.stores.index_advice import advise_indexes
 from py_service.stores.mongo import Document, now_ms
 from py_service.stores.queries import BY_SHAPE, Query
 from py_service.worker import Worker
@@ -37,6 +41,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DOOR, AREA, SITE = "berlin-main-entrance", "berlin-lobby", "berlin"
 EVERYBODY, SCHEDULE = "everyone", "night-shift"
+FOUNDED = "founded"
 LONG_AFTER_MS = 10 * 365 * 86_400_000  # when everything is over, and the worker deletes it
 OF_A_LIST = {
     ("device", "kind"): "lock", ("person", "kind"): "guest", ("person", "state"): "active", ("person", "role"): "auditor",
@@ -55,6 +60,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
     folder = tmp_path_factory.mktemp("plans")
     async with RecordingProxy() as proxy, running_service(folder, absent=1, strangers=1, mongo_through=proxy) as service:
         called: set[tuple[str, str]] = set(CALLED_BY_LOCKS)
+        await service.database.command("profile", 2)
         async with service.client(hook=(await conformance_of(service)).hook) as client:
 
             async def ask(method: str, route: str, status: int, *, query: str = "", json: object = None,
@@ -76,6 +82,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
             await imports(ask)
             await directory(ask)
             await unlocks(service, ask)
+        await operated(service, proxy)
         await killed(service)
         await swept(service, proxy)
         missing = {(route.method, route.pattern) for route in await route_table()} - called
@@ -298,6 +305,23 @@ async def unlocks(service: Service, ask: Asked) -> None:
     await ask("GET", "/v1/events", 200, query=f"?limit=2&cursor={first.json()['next_cursor']}")
 
 
+async def operated(service: Service, proxy: RecordingProxy) -> None:
+    """What the operator's commands do to the store, beside the running service."""
+    settings = replace(service.stack.settings, mongo_url=proxy.aim(service.stack.settings.mongo_url or ""), store_timeout_ms=10_000)
+    founded = organizations_module.NewOrganization(FOUNDED, "Founded", "founder@founded.example", "Fay", "a long enough password")
+    await organizations_module.found_organization(settings, founded)
+    await organizations_module.set_organization_state(settings, FOUNDED, active=False)
+    await organizations_module.set_organization_state(settings, FOUNDED, active=True)
+    assert FOUNDED in {one.id for one in await organizations_module.list_organizations(settings)}
+    await rotate_access_key(settings)
+    assert [one for one in await verify_journal(settings) if one.fault is not None] == []
+    await service.database.command("profile", 0)
+    report = await advise_indexes(settings)
+    scanned = {(one.what, one.collection, one.fields) for one in report.advice}
+    assert scanned == {("scan", "events", ()), ("scan", "journal", ())}, report  # what `projected` above reads, for this test
+    assert report.profiled > 50, report
+
+
 async def killed(service: Service) -> None:
     """An api worker dies with an attempt that nobody closes: the worker reads its log to the end, closes it, and closes the attempt."""
     before = set(service.worker_pids())
@@ -335,7 +359,7 @@ async def test_every_query_is_declared_and_goes_by_its_index(seen: tuple[Service
 
 
 def organizations(service: Service) -> set[str]:
-    return {service.demo.id, service.neighbour.id}
+    return {service.demo.id, service.neighbour.id, FOUNDED}
 
 
 async def complaints(service: Service, sent: Sent, table: Mapping[Key, Query] = BY_SHAPE) -> list[str]:

@@ -14,7 +14,7 @@ from bson.binary import Binary
 
 from py_service.journal.event import journal_id
 from py_service.journal.log import FIRST_HASH, Head, next_document
-from py_service.journal.verify import WINDOW, verify_log, verify_logs
+from py_service.journal.verify import WINDOW, Verified, read_ends, verify_log, verify_logs
 from py_service.stores.mongo import Document, Mongo
 from tests.integration.identity_support import store_server
 
@@ -27,6 +27,10 @@ def written(log: str) -> list[Document]:
         made.append(next_document(log, head, number, [], [{"kind": "authorized", "org": "acme", "at": number}]))
         head = Head(number, bytes(made[-1]["hash"]))
     return made
+
+
+async def verified_log(mongo: Mongo, log: str) -> Verified:
+    return await verify_log(mongo, log, (await read_ends(mongo))[log])
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +46,23 @@ def test_a_whole_log_holds(store: tuple[asyncio.Runner, Mongo]) -> None:
 
     async def told() -> tuple[int, int, str | None]:
         await mongo.database["journal"].insert_many(written("whole"))
-        verified = await verify_log(mongo, "whole")
+        verified = await verified_log(mongo, "whole")
         return verified.documents, verified.events, verified.fault
 
     assert runner.run(told()) == (DOCUMENTS, DOCUMENTS, None)
 
 
+@pytest.mark.parametrize("count", [1, WINDOW + 1])
 @pytest.mark.parametrize("gone", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW, DOCUMENTS - 1])
-def test_a_document_that_is_gone_is_missed(store: tuple[asyncio.Runner, Mongo], gone: int) -> None:
-    """Also the last one of those that are read at once: what comes after it is looked for."""
+def test_a_document_that_is_gone_is_missed(store: tuple[asyncio.Runner, Mongo], gone: int, count: int) -> None:
+    """Also the last one of those that are read at once, and more than are: what comes after it is looked for."""
     runner, mongo = store
-    log = f"gone-{gone}"
+    log = f"gone-{gone}-{count}"
+    cut = {journal_id(log, number) for number in range(gone, min(gone + count, DOCUMENTS))}
 
     async def told() -> tuple[int, str | None]:
-        await mongo.database["journal"].insert_many([one for one in written(log) if one["_id"] != journal_id(log, gone)])
-        verified = await verify_log(mongo, log)
+        await mongo.database["journal"].insert_many([one for one in written(log) if one["_id"] not in cut])
+        verified = await verified_log(mongo, log)
         return verified.documents, verified.fault
 
     assert runner.run(told()) == (gone - 1, f"a gap at {journal_id(log, gone)}")
@@ -96,6 +102,20 @@ def test_ends_are_held_against_what_was_noted_of_them(
         return one.fault
 
     assert runner.run(told()) == fault
+
+
+def test_documents_of_a_log_that_nobody_registered_are_told(store: tuple[asyncio.Runner, Mongo]) -> None:
+    runner, mongo = store
+
+    async def told() -> list[Verified]:
+        for collection in ("journal", "logs", "projections"):
+            await mongo.database[collection].delete_many({})
+        await mongo.database["journal"].insert_many([*written("hidden")[:2], {"_id": "known:1"}, *written("known")[:2]])
+        await mongo.database["logs"].insert_one({"_id": "known", "closed": None})
+        return await verify_logs(mongo)
+
+    lost = "it is in the journal, and isn't registered"
+    assert runner.run(told()) == [Verified("hidden", 0, 0, lost), Verified("known:1", 0, 0, lost), Verified("known", 2, 2, None)]
 
 
 def test_the_command_tells_what_is_wrong(store: tuple[asyncio.Runner, Mongo]) -> None:
@@ -144,7 +164,7 @@ def test_a_document_that_was_altered_is_told(store: tuple[asyncio.Runner, Mongo]
         documents = written(log)
         documents[altered - 1]["events"][0]["kind"] = "denied"
         await mongo.database["journal"].insert_many(documents)
-        verified = await verify_log(mongo, log)
+        verified = await verified_log(mongo, log)
         return verified.documents, verified.fault
 
     assert runner.run(told()) == (altered - 1, f"{journal_id(log, altered)} was altered")
