@@ -178,6 +178,11 @@ def person_needed() -> Problem:
     return Problem(403, "person_needed", "This is a person's own: an API key can't do it.")
 
 
+def match_unsupported() -> Problem:
+    """What a request with an If-Match hears on a route that doesn't read it."""
+    return Problem(400, "if_match_unsupported", "This operation takes no If-Match: nothing was done.")
+
+
 def key_of(value: str | None) -> str | None:
     """An Idempotency-Key. Raises Problem 400 `header_invalid`."""
     if value is not None and _KEY.match(value) is None:

@@ -87,7 +87,8 @@ class AccessHandlers:
 
     async def _set_lockdown(self, kind: str, request: Request, locked_down: bool) -> Response:
         place = request.parameters[kind]
-        changed = await self._submit(request, SetLockdown(kind, place, locked_down))
+        if_match = read_if_match(request.headers.get("if-match"))
+        changed = await self._submit(request, SetLockdown(kind, place, locked_down, if_match))
         held, by_when = held_by(changed.result or {}), moment(changed.effective_by_ms)
         return encoded(200, LockdownResult(id=place, revision=changed.revision, effective_by=by_when, locked_down=bool(held), held_by=held))
 

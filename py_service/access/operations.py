@@ -44,13 +44,16 @@ CHANGE = Operation(
 TAKE = Operation("Take access back: end a grant", GRANTS, {200: ChangeResult}, headers=("If-Match",), permission="grants.write")
 
 LOCK_DOWN = {
-    kind: Operation(f"Lock down a {kind}", LOCKDOWN, {200: LockdownResult}, permission="lockdown.write")
+    kind: Operation(f"Lock down a {kind}", LOCKDOWN, {200: LockdownResult}, headers=("If-Match",), permission="lockdown.write")
     for kind in ("door", "area", "site")
 }  # fmt: skip
 RELEASE = {
-    kind: Operation(f"Let go of a {kind} that was locked down by hand", LOCKDOWN, {200: LockdownResult}, permission="lockdown.write")
+    kind: Operation(
+        f"Let go of a {kind} that was locked down by hand", LOCKDOWN, {200: LockdownResult}, headers=("If-Match",),
+        permission="lockdown.write",
+    )
     for kind in LOCK_DOWN
-}
+}  # fmt: skip
 
 OCCUPANCY = Operation(
     "Who is inside an area", ACCESS, {200: Occupancy}, permission="events.read", query={"limit": Limit, "cursor": Cursor},

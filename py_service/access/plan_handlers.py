@@ -86,11 +86,15 @@ class LockdownPlanHandlers:
 
     async def engage(self, request: Request) -> Response:
         """POST /v1/lockdown-plans/{lockdown_plan}/engage"""
-        return _set(await self._submit(request, SetEngaged(request.parameters[KIND], True)))
+        return await self._set_engaged(request, True)
 
     async def release(self, request: Request) -> Response:
         """POST /v1/lockdown-plans/{lockdown_plan}/release"""
-        return _set(await self._submit(request, SetEngaged(request.parameters[KIND], False)))
+        return await self._set_engaged(request, False)
+
+    async def _set_engaged(self, request: Request, engaged: bool) -> Response:
+        if_match = read_if_match(request.headers.get("if-match"))
+        return _set(await self._submit(request, SetEngaged(request.parameters[KIND], engaged, if_match)))
 
     def _reach(self, request: Request) -> list[str] | None:
         claims = request.caller()

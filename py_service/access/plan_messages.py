@@ -89,5 +89,5 @@ CHANGE = Operation(
 END = Operation(
     "Delete a lockdown plan", _TAG, {200: ChangeResult}, headers=("If-Match",), permission=WRITE_PERMISSION, codes=("409 plan_engaged",)
 )
-ENGAGE = Operation("Engage a lockdown plan", _TAG, {200: LockdownPlanSet}, permission=WRITE_PERMISSION, etag=True)
-RELEASE = Operation("Release a lockdown plan", _TAG, {200: LockdownPlanSet}, permission=WRITE_PERMISSION, etag=True)
+ENGAGE = Operation("Engage a lockdown plan", _TAG, {200: LockdownPlanSet}, headers=("If-Match",), permission=WRITE_PERMISSION, etag=True)
+RELEASE = Operation("Release a lockdown plan", _TAG, {200: LockdownPlanSet}, headers=("If-Match",), permission=WRITE_PERMISSION, etag=True)

@@ -15,7 +15,7 @@ import msgspec
 from py_service._core_rs import Decision, PermissionIndex, SnapshotError
 from py_service.access.preview_messages import PREVIEW, Altered, Answer, PreviewRequest, PreviewResult, Proposed
 from py_service.errors import Problem, stores_unavailable
-from py_service.exchange import Request, Response, Route, decoded, encoded, moment
+from py_service.exchange import Request, Response, Route, decoded, encoded, match_unsupported, moment
 from py_service.permissions.change import Actor, Change
 from py_service.permissions.image import encode_images
 from py_service.permissions.trial import Captured, Trial, TryChanges, of_change
@@ -98,6 +98,8 @@ class AccessPreview:
         route, parameters = found
         if proposed.body is not None and route.body_bytes_max == 0:
             raise of_change(number, Problem(400, "field_invalid", "This operation takes no body."))
+        if proposed.if_match is not None and "If-Match" not in route.headers:
+            raise of_change(number, match_unsupported())
         body = b"" if proposed.body is None else msgspec.json.encode(proposed.body)
         headers = {} if proposed.if_match is None else {"if-match": proposed.if_match}
         asked = Request(

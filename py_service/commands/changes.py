@@ -116,7 +116,7 @@ CHANGES = (
     Verb("organization", "show", "GET", "/v1/organization", "Show your organization."),
     Verb("organization", "change", "PATCH", "/v1/organization", "Rename your organization.", takes=(NAME, IF_MATCH)),
     Verb("person", "pin", "PUT", "/v1/persons/{person}/pin", "Set a person's PIN: it is asked for, or read from standard input.",
-        takes=(which("person"), secret("pin", "The PIN.", clears="null"))),
+        takes=(which("person"), secret("pin", "The PIN.", clears="null"), IF_MATCH)),
     Verb("role", "set", "PUT", "/v1/persons/{person}/roles", "Set all roles of a person: --role owner --role reception:berlin,munich.",
         takes=(which("person"),
             given("roles", "A role, with its sites; may be given more than once.", "roles", needed=True, word="role", clears="list"),

@@ -65,9 +65,9 @@ DOORS = (
         Shape(("door", "state", "reason", "rule", "id"), "phases", ("phase", "ok", "reason", "milliseconds")),
         (which("door"), Parameter("pin", "body", "Ask for the PIN, or read it from standard input.", "flag", asked=True)),
         waits=True, done=frozenset({"unlocked"})),
-    Verb("door", "lockdown", "POST", "/v1/doors/{door}/lockdown", "Lock a door down.", Shape(HELD), (which("door"),)),
+    Verb("door", "lockdown", "POST", "/v1/doors/{door}/lockdown", "Lock a door down.", Shape(HELD), (which("door"), IF_MATCH)),
     Verb("door", "release", "POST", "/v1/doors/{door}/release", "Let go of a door that was locked down by hand.", Shape(HELD),
-        (which("door"),)),
+        (which("door"), IF_MATCH)),
 )  # fmt: skip
 PERSONS = (
     listing("person", "/v1/persons", ("id", "name", "email", "kind", "state", "groups", "valid_until"),
@@ -78,10 +78,11 @@ PERSONS = (
         given("groups", "A group that they are in; may be given more than once.", "many", word="group"), *SPAN, ID,
     )),
     Verb("person", "suspend", "POST", "/v1/persons/{person}/suspend", "Suspend a person: nothing opens, nothing is signed in.",
-        takes=(which("person"),)),
+        takes=(which("person"), IF_MATCH)),
     Verb("person", "sessions", "GET", "/v1/persons/{person}/sessions", "Where a person is signed in.", SESSIONS, (which("person"),)),
     Verb("person", "sign-out", "DELETE", "/v1/persons/{person}/sessions", "End all sessions of a person.", takes=(which("person"),)),
-    Verb("person", "resume", "POST", "/v1/persons/{person}/resume", "Let a person be again what they were.", takes=(which("person"),)),
+    Verb("person", "resume", "POST", "/v1/persons/{person}/resume", "Let a person be again what they were.",
+        takes=(which("person"), IF_MATCH)),
 )  # fmt: skip
 GROUPS = (
     listing("group", "/v1/groups", ("id", "name", "includes"), "group"),
@@ -121,9 +122,9 @@ PASSES = (
         which("pass"), called("What it is for."), given("doors", "Where; may be given more than once.", "many", word="door"), *SPAN, *TERMS,
     )),
     Verb("pass", "link", "POST", "/v1/passes/{pass}/link", "Make a new link; the one before is void.",
-        Shape(("id", "link", "delivery"), scanned="link"), (which("pass"),)),
+        Shape(("id", "link", "delivery"), scanned="link"), (which("pass"), IF_MATCH)),
     Verb("pass", "resend", "POST", "/v1/passes/{pass}/resend", "Mail a new link to the pass's receiver; those before are void.",
-        takes=(which("pass"),)),
+        takes=(which("pass"), IF_MATCH)),
     Verb("pass", "take", "DELETE", "/v1/passes/{pass}", "Take a pass back, and all that was passed on from it.",
         takes=(which("pass"), IF_MATCH)),
     Verb("pass", "accept", "POST", "/v1/me/passes", "Accept a pass: the token is what stands behind # in its link.",
@@ -147,7 +148,7 @@ PLACES = (
     Verb("area", "reset", "POST", "/v1/areas/{area}/occupancy/reset", "Everybody, or one person, counts as outside from now on.",
         takes=(which("area"), given("person", "Only this one."))),
     *(
-        Verb(noun, verb, "POST", f"/v1/{noun}s/{{{noun}}}/{verb}", help_.format(noun), Shape(HELD), (which(noun),))
+        Verb(noun, verb, "POST", f"/v1/{noun}s/{{{noun}}}/{verb}", help_.format(noun), Shape(HELD), (which(noun), IF_MATCH))
         for noun in ("site", "area")
         for verb, help_ in (("lockdown", "Lock a whole {} down."), ("release", "Let go of a {} that was locked down by hand."))
     ),
@@ -162,9 +163,9 @@ OTHERS = (
     Verb("role", "list", "GET", "/v1/roles", "List roles.", Shape((), "items", ("role", "permissions"))),
     listing("plan", "/v1/lockdown-plans", ("id", "name", "engaged", "doors", "areas", "sites"), "door", "area", "site"),
     Verb("plan", "engage", "POST", "/v1/lockdown-plans/{lockdown_plan}/engage", "Lock all places of a plan down, in one change.",
-        takes=(which("lockdown_plan"),)),
+        takes=(which("lockdown_plan"), IF_MATCH)),
     Verb("plan", "release", "POST", "/v1/lockdown-plans/{lockdown_plan}/release", "Let go of all places of a plan, in one change.",
-        takes=(which("lockdown_plan"),)),
+        takes=(which("lockdown_plan"), IF_MATCH)),
     listing("api-key", "/v1/api-keys", ("id", "name", "scopes", "sites", "expires_at", "active", "last_used_at")),
     Verb("api-key", "show", "GET", "/v1/api-keys/{api_key}", "Show one API key, without its secret.", takes=(which("api_key"),)),
     Verb("api-key", "add", "POST", "/v1/api-keys", "Make an API key: it is told once.", KEY, (
@@ -173,7 +174,7 @@ OTHERS = (
         given("expires_at", "Until when; for a year else.", word="until"), ID,
     )),
     Verb("api-key", "rotate", "POST", "/v1/api-keys/{api_key}/rotate", "Give an API key a new secret: it is told once.", KEY,
-        (which("api_key"), given("overlap_seconds", "How long the one before goes on; 0: not at all.", "number"))),
+        (which("api_key"), given("overlap_seconds", "How long the one before goes on; 0: not at all.", "number"), IF_MATCH)),
     Verb("api-key", "remove", "DELETE", "/v1/api-keys/{api_key}", "Revoke an API key.", takes=(which("api_key"), IF_MATCH)),
     listing("invitation", "/v1/invitations", ("id", "name", "email", "state", "sent", "expires_at")),
     Verb("invitation", "show", "GET", "/v1/invitations/{invitation}", "Show one invitation.", INVITATION, (which("invitation"),)),
@@ -183,8 +184,9 @@ OTHERS = (
         given("groups", "Id of a group; may be given more than once.", "many", word="group"), ID,
     )),
     Verb("invitation", "resend", "POST", "/v1/invitations/{invitation}/resend", "Send it again: links before are void.", INVITATION,
-        (which("invitation"),)),
-    Verb("invitation", "remove", "DELETE", "/v1/invitations/{invitation}", "Take an invitation back.", takes=(which("invitation"),)),
+        (which("invitation"), IF_MATCH)),
+    Verb("invitation", "remove", "DELETE", "/v1/invitations/{invitation}", "Take an invitation back.",
+        takes=(which("invitation"), IF_MATCH)),
     Verb("session", "list", "GET", "/v1/me/sessions", "Where you are signed in.", SESSIONS),
     Verb("session", "end", "DELETE", "/v1/me/sessions/{session}", "End one of your sessions.", takes=(which("session"),)),
     Verb("session", "end-others", "POST", "/v1/me/sessions/end-others", "End all of your sessions but this."),

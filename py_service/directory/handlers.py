@@ -114,17 +114,19 @@ class DirectoryHandlers:
         """PUT /v1/persons/{person}/pin"""
         person, pin = request.parameters["person"], decoded(_PIN, request.body).pin
         hashed = None if pin is None else self._pins.hashed(request.caller().organization, person, pin)
-        return _ended(person, await self._submit(request, SetPin(person, hashed)))
+        return _ended(person, await self._submit(request, SetPin(person, hashed, read_if_match(request.headers.get("if-match")))))
 
     async def suspend(self, request: Request) -> Response:
         """POST /v1/persons/{person}/suspend"""
-        person = request.parameters["person"]
-        return _ended(person, await self._submit(request, SetPersonState(person, "suspended")))
+        return await self._set_state(request, "suspended")
 
     async def resume(self, request: Request) -> Response:
         """POST /v1/persons/{person}/resume"""
-        person = request.parameters["person"]
-        return _ended(person, await self._submit(request, SetPersonState(person, "active")))
+        return await self._set_state(request, "active")
+
+    async def _set_state(self, request: Request, state: str) -> Response:
+        person, if_match = request.parameters["person"], read_if_match(request.headers.get("if-match"))
+        return _ended(person, await self._submit(request, SetPersonState(person, state, if_match)))
 
     def _reach(self, request: Request, kind: Kind) -> list[str] | None:
         """Sites whose objects of this kind the caller may read; None: all. Raises Problem 403."""

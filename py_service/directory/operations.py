@@ -89,9 +89,13 @@ def set_roles_operation(person: type[msgspec.Struct]) -> Operation:
     )  # fmt: skip
 
 
-SUSPEND = Operation("Suspend a person", "Persons", {200: Ended}, permission="persons.write", codes=("409 conflict", "409 last_owner"))
+SUSPEND = Operation(
+    "Suspend a person", "Persons", {200: Ended}, headers=("If-Match",), permission="persons.write",
+    codes=("409 conflict", "409 last_owner"),
+)  # fmt: skip
 SET_PIN = Operation(
-    "Give a person a PIN, or take it", "Persons", {200: Ended}, PinToHold, permission="persons.write", example={"pin": "4711"},
+    "Give a person a PIN, or take it", "Persons", {200: Ended}, PinToHold, headers=("If-Match",), permission="persons.write",
+    example={"pin": "4711"},
     detail="Only doors in the mode `card_and_pin` ask for it. It is kept as a keyed hash and never told.",
 )  # fmt: skip
-RESUME = Operation("Resume a person who was suspended", "Persons", {200: Ended}, permission="persons.write")
+RESUME = Operation("Resume a person who was suspended", "Persons", {200: Ended}, headers=("If-Match",), permission="persons.write")

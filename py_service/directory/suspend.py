@@ -8,6 +8,7 @@ from py_service.directory.owners import keep_an_owner
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
 from py_service.permissions.image import body_of
+from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
 from py_service.stores.mongo import Document
 
@@ -19,15 +20,20 @@ def cut_moment(view: View, person: Document) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SetPersonState:
-    """Suspending also cuts every token and connection of the person, and sessions that began before it are good for nothing after it."""
+    """Suspending also cuts every token and connection of the person, and sessions that began before it are good for nothing after it.
+
+    `if_match`: the revision that the caller has seen, or None for any.
+    """
 
     person: str
     state: str  # "active" or "suspended"
+    if_match: int | None
     takes_authority = True
 
     async def plan(self, view: View) -> Plan:
         view.require("persons.write", None)
         document = await view.get("person", self.person)
+        check_match(document, self.if_match)
         suspending = self.state == "suspended"
         if suspending and view.actor is not None and view.actor.subject == self.person:
             raise Problem(409, "conflict", "Nobody can suspend themselves.")

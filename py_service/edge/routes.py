@@ -26,6 +26,7 @@ class Endpoint:
     body_bytes_max: int
     quota: Quota
     takes_key: bool
+    takes_match: bool
     keyed: bool
     parameter_names: tuple[str, ...]
     recorder: RouteRecorder
@@ -87,6 +88,7 @@ class RouteTable:
             route.body_bytes_max,
             route.quota,
             route.method == "POST" and not route.own_key,
+            "If-Match" in route.headers,
             route.keyed and not route.own_key,
             names,
             metrics.recorder(route.method, route.pattern),

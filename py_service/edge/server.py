@@ -23,7 +23,7 @@ from py_service.edge.problem import answer_to
 from py_service.edge.process import die_with_parent
 from py_service.edge.routes import Endpoint, RouteTable
 from py_service.errors import Problem, stores_unavailable
-from py_service.exchange import Handler, Quota, Request, Response, Route, key_of
+from py_service.exchange import Handler, Quota, Request, Response, Route, key_of, match_unsupported
 from py_service.telemetry import RequestMetrics, logger, request_id_of
 
 if TYPE_CHECKING:
@@ -142,6 +142,8 @@ class EdgeApplication:
         if query := scope.query_string:
             request.query = read_query(query, self._limits)
         headers = request.headers
+        if not endpoint.takes_match and "if-match" in headers:
+            raise match_unsupported()  # never passed over: who sends one relies on it
         key = key_of(headers.get("idempotency-key")) if endpoint.takes_key else None
         # A repeat gets its answer without passing the fence of a change, so it passes the edge's.
         fenced = endpoint.fenced or (key is not None and endpoint.keyed)

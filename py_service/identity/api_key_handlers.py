@@ -98,7 +98,8 @@ class ApiKeyHandlers:
     async def rotate(self, request: Request) -> Response:
         """POST /v1/api-keys/{api_key}/rotate"""
         rotation = decoded(_ROTATION, request.body or b"{}")
-        changed = await self._submit(request, RotateKey(request.parameters[KIND], 1_000 * rotation.overlap_seconds))
+        if_match = read_if_match(request.headers.get("if-match"))
+        changed = await self._submit(request, RotateKey(request.parameters[KIND], 1_000 * rotation.overlap_seconds, if_match))
         return self._with_key(changed, 200, {})
 
     async def revoke(self, request: Request) -> Response:

@@ -71,15 +71,17 @@ class ChangeKey:
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:
-    """A second secret; those before end after `overlap_ms`, 0 for at once. `result` as of `MakeKey`."""
+    """A second secret; those before end after `overlap_ms`, 0 for at once. `result` as of `MakeKey`, `if_match` as of `ChangeKey`."""
 
     key: str
     overlap_ms: int
+    if_match: int | None
     takes_authority = True
 
     async def plan(self, view: View) -> Plan:
         view.require(PERMISSION, None)
         document = await view.get(KIND, self.key)
+        check_match(document, self.if_match)
         live = [secret for secret in document["secrets"] if secret["ends_at"] is None or secret["ends_at"] > view.at_ms]
         if self.overlap_ms == 0:
             live = []

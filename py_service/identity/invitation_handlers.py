@@ -20,7 +20,7 @@ from py_service.identity.sign_in import SignIn
 from py_service.identity.store import Account
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
-from py_service.permissions.match import etag
+from py_service.permissions.match import etag, read_if_match
 from py_service.permissions.pages import ListObjects, read_query
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
@@ -96,13 +96,14 @@ class InvitationHandlers:
 
     async def resend(self, request: Request) -> Response:
         """POST /v1/invitations/{invitation}/resend"""
-        document = (await self._submit(request, SendAgain(request.parameters[KIND]))).result or {}
+        change = SendAgain(request.parameters[KIND], read_if_match(request.headers.get("if-match")))
+        document = (await self._submit(request, change)).result or {}
         return encoded(200, _shown(document), {"ETag": etag(document)})
 
     async def take_back(self, request: Request) -> Response:
         """DELETE /v1/invitations/{invitation}"""
         invitation = request.parameters[KIND]
-        changed = await self._submit(request, TakeBack(invitation))
+        changed = await self._submit(request, TakeBack(invitation, read_if_match(request.headers.get("if-match"))))
         return encoded(200, InvitationTakenBack(invitation, changed.revision, moment(changed.effective_by_ms)))
 
     async def accept(self, request: Request) -> Response:

@@ -91,13 +91,14 @@ INVITE = Operation(
 )  # fmt: skip
 READ = Operation("Read an invitation", _TAG, {200: Invitation}, permission=PERMISSION, etag=True)
 RESEND = Operation(
-    "Send an invitation again", _TAG, {200: Invitation}, permission=PERMISSION, etag=True,
+    "Send an invitation again", _TAG, {200: Invitation}, headers=("If-Match",), permission=PERMISSION, etag=True,
     codes=("409 account_exists", "409 invitation_accepted", "429 letters_too_many"),
     detail="Links that were sent before are void; seven days begin anew. Somebody with roles is sent one by who might invite them.",
 )  # fmt: skip
 TAKE_BACK = Operation(
-    "Take an invitation back", _TAG, {200: InvitationTakenBack}, permission=PERMISSION, detail="An account that was made with it stays."
-)
+    "Take an invitation back", _TAG, {200: InvitationTakenBack}, headers=("If-Match",), permission=PERMISSION,
+    detail="An account that was made with it stays.",
+)  # fmt: skip
 ACCEPT = Operation(
     "Accept an invitation", "Sign-in", {200: SignedIn}, NewPasswordBody,
     codes=(

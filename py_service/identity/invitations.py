@@ -18,6 +18,7 @@ from py_service.identity.mailed_tokens import MailedToken, find_token
 from py_service.mail.letter import Letter
 from py_service.mail.quiet import letter_writes
 from py_service.permissions.change import Plan, View, Write
+from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_address
 from py_service.permissions.text import clean_email
 from py_service.stores.mongo import Document
@@ -82,14 +83,16 @@ class Invite:
 
 @dataclass(frozen=True, slots=True)
 class SendAgain:
-    """Links that were sent before are void; seven days begin anew."""
+    """Links that were sent before are void; seven days begin anew. `if_match`: the revision that the caller has seen, or None for any."""
 
     invitation: str
+    if_match: int | None
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
         view.require(PERMISSION, None)
         document = await view.get(KIND, self.invitation)
+        check_match(document, self.if_match)
         if document["accepted_at"] is not None:
             raise Problem(409, "invitation_accepted", "This invitation was accepted: there is an account.")
         person = await view.get("person", str(document["person"]))
@@ -101,9 +104,13 @@ class SendAgain:
 
 @dataclass(frozen=True, slots=True)
 class TakeBack:
-    """Its link is void. An account that was made with it stays. To repeat it is safe."""
+    """Its link is void. An account that was made with it stays. To repeat it is safe.
+
+    `if_match`: the revision that the caller has seen, or None for any.
+    """
 
     invitation: str
+    if_match: int | None
     takes_authority = True
 
     async def plan(self, view: View) -> Plan:
@@ -114,6 +121,7 @@ class TakeBack:
         if document.get("ended_at") is not None:
             return Plan()
         guard_address(view, await view.find("person", str(document["person"])) or {})
+        check_match(document, self.if_match)
         return view.ended(KIND, document, "invitation_taken_back")
 
 

@@ -137,13 +137,13 @@ class PassHandlers:
 
     async def renew_link(self, request: Request) -> Response:
         """POST /v1/passes/{pass}/link"""
-        document = (await self._submit(request, RenewLink(request.parameters["pass"], by_mail=False))).result or {}
+        document = await self._renewed(request, by_mail=False)
         answer = PassLink(id=str(document["id"]), revision=int(document["revision"]), **self._linked(document))
         return encoded(200, answer, {"ETag": etag(document)})
 
     async def resend(self, request: Request) -> Response:
         """POST /v1/passes/{pass}/resend"""
-        document = (await self._submit(request, RenewLink(request.parameters["pass"], by_mail=True))).result or {}
+        document = await self._renewed(request, by_mail=True)
         answer = PassSent(id=str(document["id"]), revision=int(document["revision"]), delivery="email")
         return encoded(202, answer, {"ETag": etag(document)})
 
@@ -171,6 +171,10 @@ class PassHandlers:
         document = (await self._submit(request, AcceptPass(link))).result or {}
         shown = await self._shown(actor.organization, document, Pass)
         return encoded(200, PassAccepted(pass_=shown, person=actor.subject, organization=actor.organization))
+
+    async def _renewed(self, request: Request, by_mail: bool) -> Document:
+        change = RenewLink(request.parameters["pass"], by_mail, read_if_match(request.headers.get("if-match")))
+        return (await self._submit(request, change)).result or {}
 
     async def _given(self, request: Request, change: Change) -> Response:
         document = (await self._submit(request, change)).result or {}

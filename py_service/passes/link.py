@@ -21,6 +21,7 @@ from py_service.mail.quiet import letter_writes
 from py_service.passes.givers import KIND, find_pass, refuse_over
 from py_service.passes.terms import DAY_MS, WINDOW_MS_MAX
 from py_service.permissions.change import Plan, View, Write
+from py_service.permissions.match import check_match
 from py_service.stores.mongo import Document, store_errors
 
 COLLECTION = "pass_links"
@@ -83,14 +84,19 @@ def qr_svg(link: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RenewLink:
-    """A new link of a pass that nobody has accepted yet; those before it are void. `by_mail`: to its receiver, else to the caller."""
+    """A new link of a pass that nobody has accepted yet; those before it are void. `by_mail`: to its receiver, else to the caller.
+
+    `if_match`: the revision that the caller has seen, or None for any.
+    """
 
     identifier: str
     by_mail: bool
+    if_match: int | None
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
         document = await find_pass(view, self.identifier)
+        check_match(document, self.if_match)
         refuse_over(document, view.at_ms)
         if document["accepted_by"] is not None:
             raise Problem(409, "pass_accepted", "This pass was accepted: its link has done its work.")

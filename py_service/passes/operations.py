@@ -60,13 +60,14 @@ RENEW = Operation(
     "Make a new link of a pass",
     _TAG,
     {200: PassLink},
+    headers=("If-Match",),
     etag=True,
     api_keys=True,
     codes=("403 role_missing", "409 pass_accepted", *_GONE),
     detail=_ANYBODYS,
 )
 RESEND = Operation(
-    "Mail a new link of a pass to its receiver", _TAG, {202: PassSent}, etag=True, api_keys=True, detail=_ANYBODYS,
+    "Mail a new link of a pass to its receiver", _TAG, {202: PassSent}, headers=("If-Match",), etag=True, api_keys=True, detail=_ANYBODYS,
     codes=("403 role_missing", "409 pass_accepted", "409 receiver_without_email", "429 letters_too_many", *_GONE),
 )  # fmt: skip
 PASS_ON = Operation(

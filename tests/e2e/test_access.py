@@ -421,6 +421,8 @@ async def test_a_preview_is_refused_as_the_change_would_be(owner: Manager, servi
         ({"method": "POST", "path": f"/v1/doors/{DOOR}/lockdown", "body": {}}, 400, "field_invalid"),
         ({"method": "DELETE", "path": f"/v1/grants/{given['id']}", "if_match": '"1"'}, 412, "changed_meanwhile"),
         ({"method": "DELETE", "path": f"/v1/grants/{given['id']}", "if_match": "1"}, 400, "if_match_invalid"),
+        ({"method": "POST", "path": f"/v1/doors/{DOOR}/lockdown", "if_match": '"1"'}, 412, "changed_meanwhile"),
+        ({"method": "POST", "path": "/v1/groups", "body": {"name": "New"}, "if_match": '"1"'}, 400, "if_match_unsupported"),
         ({"method": "DELETE", "path": f"/v1/persons/{owner.person}"}, 409, "last_owner"),
         ({"method": "POST", "path": f"/v1/doors/{DOOR}/unlock"}, 422, "not_previewable"),
         ({"method": "PUT", "path": f"/v1/persons/{stranger(7)}/pin", "body": {"pin": "4711"}}, 422, "not_previewable"),

@@ -49,8 +49,7 @@ def _followed(route: Route, schemas: Schemas) -> list[str]:
         found.append("400 cursor_invalid")
     if about.body is not None:
         found += ["400 body_malformed", "400 field_invalid", "415 content_type_unsupported"]
-    if "If-Match" in about.headers:
-        found += ["400 if_match_invalid", "412 changed_meanwhile"]
+    found += ["400 if_match_invalid", "412 changed_meanwhile"] if "If-Match" in route.headers else ["400 if_match_unsupported"]
     if route.quota != "none":
         found.append("429 rate_limited")
     if route.keyed:
