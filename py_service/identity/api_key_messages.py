@@ -124,6 +124,6 @@ CHANGE = Operation(
 ROTATE = Operation(
     "Give an API key a new secret", _TAG, {200: ApiKeyMade}, Rotation, body_needed=False, headers=("If-Match",), permission=PERMISSION,
     etag=True,
-    codes=("409 rotation_under_way",), example={"overlap_seconds": 3600}, shows={200: _SHOWS},
+    codes=("409 rotation_under_way", "422 validity_invalid"), example={"overlap_seconds": 3600}, shows={200: _SHOWS},
 )  # fmt: skip
 REVOKE = Operation("Revoke an API key", _TAG, {200: ApiKeyRevoked}, headers=("If-Match",), permission=PERMISSION)

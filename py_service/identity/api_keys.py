@@ -45,6 +45,7 @@ class MakeKey:
         }  # fmt: skip
         document["name"] = clean_name(str(document["name"]))
         await _settle(view, document, known_sites=())
+        _check_end(view, document)
         return _with_new_secret(view, document, "api_key_created")
 
 
@@ -64,6 +65,8 @@ class ChangeKey:
         after = {**before, **self.values}
         clean_names(after, self.values)
         await _settle(view, after, known_sites=before["sites"] or ())
+        if "expires_at" in self.values:  # one that has expired keeps nobody from renaming the key, or giving it less
+            _check_end(view, after)
         if after == before:
             return Plan(result=before)
         return view.written(KIND, after, "api_key_changed", changed=sorted(self.values))
@@ -82,6 +85,8 @@ class RotateKey:
         view.require(PERMISSION, None)
         document = await view.get(KIND, self.key)
         check_match(document, self.if_match)
+        if document["expires_at"] <= view.at_ms:
+            raise Problem(422, "validity_invalid", "This API key has expired, and so would its new secret have: move its end first.")
         live = [secret for secret in document["secrets"] if secret["ends_at"] is None or secret["ends_at"] > view.at_ms]
         if self.overlap_ms == 0:
             live = []
@@ -121,11 +126,14 @@ async def _settle(view: View, document: Document, known_sites: Collection[str]) 
     if sites is not None:
         document["sites"] = sites = sorted(set(sites))
         await view.get_many("site", [site for site in sites if site not in known_sites])
-    if not view.at_ms < document["expires_at"] <= view.at_ms + LIFE_MS_MAX:
-        raise Problem(422, "validity_invalid", "An API key expires after now, and within five years.")
     for scope in document["scopes"]:
         for site in [None] if sites is None else sites:
             view.require(scope, site)
+
+
+def _check_end(view: View, document: Document) -> None:
+    if not view.at_ms < document["expires_at"] <= view.at_ms + LIFE_MS_MAX:
+        raise Problem(422, "validity_invalid", "An API key expires after now, and within five years.")
 
 
 def _with_new_secret(view: View, document: Document, what: str) -> Plan:

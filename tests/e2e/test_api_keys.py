@@ -200,6 +200,12 @@ async def test_rotation_switching_off_and_expiry(owner: Manager, http: httpx.Asy
     assert await ask(http, third["key"], "GET", "/v1/persons") == (200, "")
     await asyncio.sleep(1.3)
     assert await ask(http, third["key"], "GET", "/v1/persons") == (401, "api_key_expired")
+    assert (await owner("PATCH", path, 200, {"name": "Was a reader", "scopes": ["persons.read"]}))["name"] == "Was a reader"
+    await owner("PATCH", path, 422, {"expires_at": soon.isoformat()}, code="validity_invalid")
+    await owner("POST", f"{path}/rotate", 422, code="validity_invalid")
+    later = soon + datetime.timedelta(days=1)
+    await owner("PATCH", path, 200, {"expires_at": later.isoformat()})
+    assert await ask(http, (await owner("POST", f"{path}/rotate", 200))["key"], "GET", "/v1/persons") == (200, "")
 
 
 def _secrets(key: dict[str, object]) -> list[dict[str, Any]]:
