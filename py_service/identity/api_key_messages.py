@@ -44,6 +44,12 @@ class ApiKeyPatch(msgspec.Struct, forbid_unknown_fields=True):
     active: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class ScopesRefused(msgspec.Struct):
+    """Which of them hold everywhere or not at all (`scope_everywhere_only`)."""
+
+    scopes: list[Scope] | msgspec.UnsetType = msgspec.UNSET
+
+
 class Rotation(msgspec.Struct, forbid_unknown_fields=True):
     """How long the secrets before go on beside the new one; 0: they end with this call."""
 
@@ -113,13 +119,14 @@ LIST = Operation(
 )
 MAKE = Operation(
     "Make an API key", _TAG, {201: ApiKeyMade}, NewApiKey, permission=PERMISSION, etag=True, example=_EXAMPLE, shows={201: _SHOWS},
-    codes=("409 id_taken", "422 name_invalid", "422 validity_invalid"),
+    codes=("409 id_taken", "422 name_invalid", "422 scope_everywhere_only", "422 validity_invalid"), members={422: ScopesRefused},
     detail="Its scopes are at most what the caller may do, at the same sites. The key itself is in this answer and nowhere else.",
 )  # fmt: skip
 READ = Operation("Read an API key", _TAG, {200: ApiKey}, permission=PERMISSION, etag=True)
 CHANGE = Operation(
     "Change an API key", _TAG, {200: ApiKeyChanged}, ApiKeyPatch, headers=("If-Match",), permission=PERMISSION, etag=True,
-    codes=("422 name_invalid", "422 validity_invalid"), example={"name": "Payroll, Berlin"},
+    codes=("422 name_invalid", "422 scope_everywhere_only", "422 validity_invalid"), members={422: ScopesRefused},
+    example={"name": "Payroll, Berlin"},
 )  # fmt: skip
 ROTATE = Operation(
     "Give an API key a new secret", _TAG, {200: ApiKeyMade}, Rotation, body_needed=False, headers=("If-Match",), permission=PERMISSION,

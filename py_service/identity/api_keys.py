@@ -21,6 +21,8 @@ KIND = "api_key"
 PERMISSION = "keys.write"
 LIFE_MS_DEFAULT = 365 * 86_400_000
 LIFE_MS_MAX = 5 * 365 * 86_400_000
+# Persons, schedules, roles and the organization are at no site: whatever these allow is asked for everywhere.
+EVERYWHERE_ONLY = frozenset({"organization.read", "organization.write", "persons.write", "roles.write", "schedules.write"})
 SECRETS_MAX = 2  # as the core takes them: the one in use, and during a rotation the one before
 
 
@@ -45,6 +47,7 @@ class MakeKey:
         }  # fmt: skip
         document["name"] = clean_name(str(document["name"]))
         await _settle(view, document, known_sites=())
+        _check_scopes(document)
         _check_end(view, document)
         return _with_new_secret(view, document, "api_key_created")
 
@@ -65,6 +68,8 @@ class ChangeKey:
         after = {**before, **self.values}
         clean_names(after, self.values)
         await _settle(view, after, known_sites=before["sites"] or ())
+        if "scopes" in self.values or "sites" in self.values:
+            _check_scopes(after)
         if "expires_at" in self.values:  # one that has expired keeps nobody from renaming the key, or giving it less
             _check_end(view, after)
         if after == before:
@@ -129,6 +134,14 @@ async def _settle(view: View, document: Document, known_sites: Collection[str]) 
     for scope in document["scopes"]:
         for site in [None] if sites is None else sites:
             view.require(scope, site)
+
+
+def _check_scopes(document: Document) -> None:
+    """Raises Problem 422 for scopes with which nothing could ever be done at the key's sites."""
+    lost = [scope for scope in document["scopes"] if scope in EVERYWHERE_ONLY]
+    if document["sites"] is not None and lost:
+        detail = f"Holds everywhere or not at all, so a key for some sites can't have it: {', '.join(lost)}."
+        raise Problem(422, "scope_everywhere_only", detail, members={"scopes": lost})
 
 
 def _check_end(view: View, document: Document) -> None:

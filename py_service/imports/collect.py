@@ -20,7 +20,7 @@ from py_service.imports.document import (
     problem_of,
     time_key,
 )
-from py_service.imports.operations import PERMISSIONS
+from py_service.imports.operations import AT_SITES, PERMISSIONS
 from py_service.imports.store import count_open, find_import, get_import
 from py_service.imports.undo import end_or_undo
 from py_service.permissions.change import Plan, View, Write
@@ -38,7 +38,7 @@ class Begin:
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
-        view.require_any(PERMISSIONS[self.asked["kind"]])
+        _require(view, self.asked["kind"])
         identifier = self.identifier or f"{KIND}_{secrets.token_hex(8)}"
         if await find_import(view.mongo, view.organization, identifier, view.session) is not None:
             raise Problem(409, "id_taken", "There is an import with this id.")
@@ -105,16 +105,23 @@ class Stop:
 
     async def plan(self, view: View) -> Plan:
         document = await get_import(view.mongo, view.organization, self.identifier, view.session)
-        permission = PERMISSIONS[document["kind"]]
-        view.require_any(permission)
+        _require(view, document["kind"])
         if view.actor is None or document["by"] != view.actor.subject:
-            view.require(permission, None)  # as to read it: a role for some sites reaches its own imports
+            view.require(PERMISSIONS[document["kind"]], None)  # as to read it: a role for some sites reaches its own imports
         return end_or_undo(view, document, "stopped", problem_of(Problem(409, "import_stopped", "Somebody stopped it.")))
+
+
+def _require(view: View, kind: str) -> None:
+    """Raises Problem 401, 403. Persons and groups are at no site, so a role for some sites would have every row refused."""
+    if kind in AT_SITES:
+        view.require_any(PERMISSIONS[kind])
+    else:
+        view.require(PERMISSIONS[kind], None)
 
 
 async def _own(view: View, identifier: str, subject: str) -> Document:
     document = await get_import(view.mongo, view.organization, identifier, view.session)
-    view.require_any(PERMISSIONS[document["kind"]])
+    _require(view, document["kind"])
     check_own(document, subject)
     return document
 

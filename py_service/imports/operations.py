@@ -7,9 +7,10 @@ from py_service.imports.messages import Import, ImportPage, NewImport, Outcome, 
 from py_service.paging import Cursor, Limit
 
 PERMISSIONS = {"persons": "persons.write", "groups": "persons.write", "grants": "grants.write"}
+AT_SITES = ("grants",)  # what a role for some sites may import
 
 _TAG = "Imports"
-_WHO = "Needs a role with `persons.write` for persons and groups, with `grants.write` for grants."
+_WHO = "Needs a role with `persons.write` everywhere for persons and groups, with `grants.write` for grants."
 _ROLE = (
     "403 role_missing", "403 person_suspended", "403 organization_suspended", "403 not_yet_valid", "403 expired", "403 unknown_credential",
 )  # fmt: skip

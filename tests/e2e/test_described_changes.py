@@ -292,6 +292,44 @@ async def test_what_is_named_by_something_is_not_deleted(owner: Owner) -> None:
     assert len(tried) >= 22, sorted(tried)
 
 
+async def test_a_scope_of_which_sites_make_nothing_is_no_scope_of_a_key_for_sites(owner: Owner) -> None:
+    """What an admin of one site is refused in every operation that asks for it, whatever place the operation names there."""
+    site, admin = owner.known["site"], await post(owner, "/v1/persons", {"name": "Of one site"})
+    given = await owner.http.put(
+        f"/v1/persons/{admin}/roles", json={"roles": [{"role": "admin", "sites": [site]}]}, headers=owner.headers
+    )  # fmt: skip
+    assert given.status_code == 200, given.text
+    makes = next(each for each in owner.operations if each.name == "POST /v1/api-keys")
+    scopes = resolved(makes.document, makes.operation["requestBody"]["content"]["application/json"]["schema"])["properties"]["scopes"]
+    usable = dict.fromkeys(scopes["items"]["enum"], False)
+    for described in owner.operations:
+        permission = described.operation.get("x-nexkey-permission")
+        if permission not in usable:
+            continue
+        askings = [described.good(owner.known)]
+        for place in described.places():
+            if place.where == "body" and place.kind in owner.known:
+                askings += described.with_identifier(place, owner.known[place.kind], owner.known)
+        for asking in askings:
+            if takes_etag(described):
+                asking.headers["If-Match"] = ANOTHER_STATE  # so nothing is changed: whether they may is asked first
+            answer = await asking.send(owner.http, owner.service.headers(admin))
+            usable[permission] = usable[permission] or answer.status_code not in (403, 404)
+    for scope, used in usable.items():
+        wanted = {"name": scope, "scopes": ["doors.read", scope], "sites": [site]}
+        answer = await owner.http.post("/v1/api-keys", json=wanted, headers=owner.headers)
+        if used:
+            assert answer.status_code == 201, (scope, answer.text)
+        else:
+            told = answer.json()
+            assert (answer.status_code, told.get("code"), told.get("scopes")) == (422, "scope_everywhere_only", [scope]), answer.text
+            taken = await owner.http.post("/v1/api-keys", json={**wanted, "sites": None}, headers=owner.headers)
+            assert taken.status_code == 201, taken.text
+            narrowed = await owner.http.patch(taken.headers["location"], json={"sites": [site]}, headers=owner.headers)
+            assert (narrowed.status_code, narrowed.json()["code"]) == (422, "scope_everywhere_only")
+    assert set(usable.values()) == {True, False}, usable
+
+
 async def pair(owner: Owner, makers: dict[str, Described], maker: Described, place: Place) -> tuple[str, str]:
     """Something new, and something that names it there; both by their identifiers."""
     named = await made(owner, [makers[place.kind].good(owner.known)])
