@@ -67,7 +67,7 @@ from py_service.identity.tokens import TokenIssuer
 from py_service.imports.handlers import ImportHandlers
 from py_service.journal.event import Event
 from py_service.journal.group import CommitGroup, GroupLimits
-from py_service.journal.log import Log
+from py_service.journal.log import SETTLED_LANE, Log
 from py_service.journal.member import Note
 from py_service.mail.outbox import Outbox
 from py_service.passes.handlers import PassHandlers
@@ -225,7 +225,7 @@ class Process:
 
     async def _unlock(self) -> tuple[UnlockHandlers, list[Log]]:
         settings = self._settings
-        log, settled_log = await Log.birth(self.mongo, "unlocks", self.name), await Log.birth(self.mongo, "settled", self.name)
+        log, settled_log = await Log.birth(self.mongo, "unlocks", self.name), await Log.birth(self.mongo, SETTLED_LANE, self.name)
         limits = GroupLimits(settings.group_events_max, settings.group_bytes_max, settings.queue_members_max)
         group = CommitGroup(self.mongo, log, self.follower, limits, self.give_up, fence=settings.fence)
         settled = CommitGroup(

@@ -31,7 +31,7 @@ from py_service.journal.commit import NothingWritten
 from py_service.journal.event import cut_of
 from py_service.journal.group import CommitGroup, GroupLimits
 from py_service.journal.keeper import close_dead_logs, live_logs
-from py_service.journal.log import Log
+from py_service.journal.log import SETTLED_LANE, Log
 from py_service.mail.mailer import make_mailer
 from py_service.mail.outbox import FORGOTTEN_AT_ONCE_MAX, Outbox
 from py_service.mail.postman import Postman, WriteMail
@@ -51,6 +51,7 @@ from py_service.stores.mongo import Document, Mongo, now_ms
 from py_service.telemetry import configure_logging
 from py_service.unlock.closing import Closing
 from py_service.unlock.late import LateReports
+from py_service.unlock.owed import OwedGiveBacks
 from py_service.unlock.states import SettleStates
 
 IDLE_SECONDS = 0.05
@@ -133,16 +134,17 @@ class Worker:
         self._log = await Log.birth(self.mongo, "worker", self.name)
         limits = GroupLimits(self._settings.group_events_max, self._settings.group_bytes_max, self._settings.queue_members_max)
         self.group = CommitGroup(self.mongo, self._log, self.follower, limits, self._give_up)
-        self._settled_log = await Log.birth(self.mongo, "settled", self.name)
+        self._settled_log = await Log.birth(self.mongo, SETTLED_LANE, self.name)
         self.settled = CommitGroup(self.mongo, self._settled_log, self.follower, limits, self._give_up, step=SettleStates(self.mongo))
         self.reports = LateReports(self.mongo, self.bus, self.follower.index, self.group.submit, self.settled.submit, self.follower.current)
         self.closing = Closing(self.mongo, self.group.submit)
+        self.owed = OwedGiveBacks(self.mongo, self.settled.submit)
         self.changes = ChangeLane(self.mongo, await Log.birth(self.mongo, CHANGES_LANE, self.name), self.follower, self.bus, self._give_up)
         self.imports = ImportRunner(self.mongo, self.changes, IMPORTED, lambda: self._leading, check_goes_on)
         logger.info("worker_started", process=self.name)
 
     async def project(self) -> None:
-        """The journal into `events`; when it is read to its end, attempts without an outcome are closed."""
+        """The journal into `events`; when it is read to its end, attempts without an outcome are closed, and what is owed is given back."""
         while True:
             try:
                 began_ms = now_ms()
@@ -153,6 +155,7 @@ class Worker:
                     self._cut_connections(event)
                 if events == []:
                     await self.closing.step(began_ms)
+                    await self.owed.step(began_ms)
                 await asyncio.sleep(self._pause_seconds(bool(events)))
             except (PyMongoError, StoreUnavailable, NothingWritten) as error:
                 logger.warning("projection_waits", error=type(error).__name__)

@@ -8,12 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
+from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from py_service.journal.commit import NothingWritten, commit_known
-from py_service.journal.event import Event, command_expires_at_ms, event_body, event_id, journal_id, topics_of
+from py_service.journal.event import (
+    Event,
+    command_expires_at_ms,
+    event_body,
+    event_id,
+    journal_id,
+    parse_event_id,
+    stayed_shut,
+    topics_of,
+)
 from py_service.journal.keeper import finish_log
+from py_service.journal.log import SETTLED_LANE
 from py_service.stores.bus import Bus, BusAway, BusUnknown, Published
 from py_service.stores.lease import Lease
 from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, find_by_ids, is_conflict, now_ms
@@ -22,6 +33,7 @@ READER = "events"
 WINDOW_DOCUMENTS = 16
 BATCH_EVENTS_MAX = 512
 RECALLED_DOCUMENTS = 64  # of a log, at once
+GIVE_BACK_AFTER_MS = 2_000  # whoever made the attempt does it, if it lives
 ENDED = ("unlocked", "unlocked.failed", "not_commanded")
 
 logger = structlog.get_logger(__name__)
@@ -151,6 +163,7 @@ class Projection:
                 {"_id": organization}, {"$set": {"position": position}}, upsert=True, session=session
             )
         await self._open_and_close(session, batch)
+        await self._owe_give_backs(session, batch)
 
     async def _positions(self, session: AsyncClientSession, batch: list[Projected]) -> dict[str, int]:
         organizations = list({str(item.event["org"]) for item in batch})
@@ -168,6 +181,29 @@ class Projection:
             await self._mongo.database["open_attempts"].delete_many({"_id": {"$in": ended}}, session=session)
         if still_open:
             await self._mongo.database["open_attempts"].insert_many(still_open, ordered=False, session=session)
+
+    async def _owe_give_backs(self, session: AsyncClientSession, batch: list[Projected]) -> None:
+        """What a grant took whose door stayed shut: whoever was to give it back may have died, so it is noted."""
+        done = {str(item.event["attempt"]) for item in batch if item.event["kind"] == "given_back"}
+        shut = {str(item.event["attempt"]): item.event for item in batch if stayed_shut(item.event)}
+        grants = await self._settled_grants(batch, [name for name in shut if name not in done])
+        writes = [
+            ReplaceOne({"_id": name}, _give_back(grant, shut[name]), upsert=True) for name, grant in grants.items() if grant.get("taken")
+        ]
+        if writes:
+            await self._mongo.database["give_backs"].bulk_write(writes, session=session)
+
+    async def _settled_grants(self, batch: list[Projected], attempts: list[str]) -> dict[str, Event]:
+        """The grants of those attempts that went through the stateful lane, from the batch or the journal."""
+        names = {text: name for text in attempts if (name := parse_event_id(text)) and name.log.startswith(f"{SETTLED_LANE}-")}
+        found = {item.identifier: item.event for item in batch if item.identifier in names}
+        before = {name.journal_id for text, name in names.items() if text not in found}
+        documents = {one["_id"]: one["events"] for one in await find_by_ids(self._mongo.database, "journal", sorted(before))}
+        for text, name in names.items():
+            events = documents.get(name.journal_id, [])
+            if name.index < len(events):
+                found[text] = events[name.index]
+        return found
 
     async def _finish(self, logs: list[Document], marks: dict[str, int]) -> None:
         """Logs that are read to their end. Not before the register itself calls them closed: whoever says so would say it afterwards."""
@@ -187,6 +223,13 @@ class Projection:
             await self._bus.publish([], events)
         except (BusAway, BusUnknown) as error:
             logger.warning("events_not_published", error=str(error), events=len(events))
+
+
+def _give_back(grant: Event, end: Event) -> Document:
+    return {
+        "org": grant["org"], "door": grant["door"], "person": grant["person"], "at": grant["at"], "taken": grant["taken"],
+        "due_at": int(end["at"]) + GIVE_BACK_AFTER_MS,
+    }  # fmt: skip
 
 
 def _open_attempt(identifier: str, event: Event) -> Document:

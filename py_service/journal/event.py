@@ -14,6 +14,7 @@ Event = dict[str, Any]  # BSON is open; docs/protocols/documents.md names the fi
 SEQUENCE_DIGITS = 12
 INDEX_DIGITS = 3
 COMMAND_LIFE_MS_MAX = 5_000
+COMMAND_REPLAYED = "command_replayed"
 LOCK_CLOCK_ERROR_MS_MAX = 1_000  # a lock that is less sure of the time refuses
 
 _ENCODER = msgspec.json.Encoder(enc_hook=plain)
@@ -69,6 +70,17 @@ def parse_event_id(text: str) -> EventName | None:
     if not digits or not log.isascii():
         return None
     return EventName(log, int(seq), int(index))
+
+
+CERTAINLY_SHUT = ("door_unreachable", "command_expired", "lock_refused", "lock_jammed")
+
+
+def stayed_shut(event: Mapping[str, Any]) -> bool:
+    """Whether this end of an attempt says for certain that the door didn't open. Of a command that was used before nobody can."""
+    if event["kind"] == "not_commanded":
+        return True
+    said = event.get("detail") or {}
+    return event["kind"] == "unlocked.failed" and event.get("reason") in CERTAINLY_SHUT and said.get("lock_reason") != COMMAND_REPLAYED
 
 
 class Cut(NamedTuple):

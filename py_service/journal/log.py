@@ -17,6 +17,7 @@ from py_service.stores.mongo import Document, Mongo, now_ms, session_name
 from py_service.stores.place import own_place
 
 FIRST_HASH = bytes(32)
+SETTLED_LANE = "settled"  # of the stateful unlocks: only its grants take something
 HASHED_FIELDS = ("_id", "at", "prev", "keys", "events", "closed")
 
 

@@ -72,6 +72,8 @@ QUERIES = (
     Query("find",   FOUND,              "_id",        "",          "",           "_id_"),
     Query("update", WRITTEN,            "_id",        "",          "",           "_id_"),
     Query("delete", DELETED,            "_id",        "",          "",           "_id_"),
+    Query("update", "give_backs",       "_id",        "",          "",           "_id_", unseen="when a door can't be reached"),
+    Query("delete", "give_backs",       "_id",        "",          "",           "_id_", unseen="when a door couldn't be reached"),
     Query("find",   "signing_keys",     "_id",        "",          "",           "_id_", unseen="when two processes make the same key"),
     Query("update", "signing_keys",     "_id",        "",          "",           "_id_", unseen="minutes after a key was rotated"),
     Query("update", "leases",           "_id holder", "",          "",           "_id_", embedded="COLLSCAN"),
@@ -92,6 +94,7 @@ QUERIES = (
     Query("find",   "logs",             "lane",       "",          "",           "lane_1", across="a log is a process's"),
     Query("find",   "logs",             "state",      "",          "",           "state_1", across="a log is a process's"),
     Query("find",   "open_attempts",    "",           "",          "expires_at", "expires_at_1", across=WORKER),
+    Query("find",   "give_backs",       "",           "",          "due_at",     "due_at_1", across=WORKER),
     Query("find",   "states",           "inside_of",  "",          "",           "inside_of_1"),
 
     Query("find",   "accounts",         "holder",     "",          "",           "holder_1"),

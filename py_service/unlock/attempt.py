@@ -6,7 +6,6 @@ INVARIANT: an attempt whose requester has an answer (`answered`) is never commit
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from py_service.errors import Problem, not_standing
 from py_service.journal.event import Event, command_expires_at_ms, make_event
 from py_service.journal.member import Member
 from py_service.stores.mongo import Document
-from py_service.unlock.give_back import GiveBack
+from py_service.unlock.give_back import GiveBack, give_back_soon
 from py_service.unlock.messages import REFUSED, UNLOCKED, UNLOCKED_FAILED, State
 
 
@@ -295,8 +294,8 @@ class Attempt:
     def _give_back(self, identifier: str) -> None:
         taken = self.ruling.taken
         if taken is not None:
-            with contextlib.suppress(Problem):  # the queue is full: what was taken stays taken
-                self._lanes.settle(GiveBack(self.organization, identifier, self.person, self.door, self._settled_at_ms, taken))
+            of = (self.organization, identifier, self.person, self.door, self._settled_at_ms, taken)
+            give_back_soon(self._lanes.settle, lambda on_end: GiveBack(*of, on_end))
 
 
 def _passed_back(person: str, taken: Document) -> Document | None:

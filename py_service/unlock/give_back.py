@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
 from py_service._core_rs import Settlement, give_back
 from py_service.errors import Problem
 from py_service.journal.event import Event, make_event
+from py_service.journal.member import Member
 from py_service.stores.mongo import Document
+
+AGAIN_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)  # after each try that the store didn't take
+
+
+def give_back_soon(submit: Callable[[Member], None], make: Callable[[Callable[[bool], None]], GiveBack], tries: int = 0) -> None:
+    """Into the lane, and again while the store doesn't take it. What stays undone then is the worker's, who reads how the attempt ended.
+
+    `make`: the member of one try, given its `on_end`.
+    """
+
+    def ended(in_journal: bool) -> None:
+        if not in_journal and tries < len(AGAIN_SECONDS):
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS[tries], give_back_soon, submit, make, tries + 1)
+
+    try:
+        submit(make(ended))
+    except Problem:  # the queue is full
+        ended(False)
 
 
 class GiveBack:

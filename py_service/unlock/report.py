@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from py_service._core_rs import PermissionIndex, Report, ReportError, verify_report
 from py_service.errors import Problem
-from py_service.journal.event import LOCK_CLOCK_ERROR_MS_MAX, Event, make_event
+from py_service.journal.event import COMMAND_REPLAYED, LOCK_CLOCK_ERROR_MS_MAX, Event, make_event
 from py_service.stores.mongo import Document
 from py_service.unlock.attempt import Outcome
 from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
@@ -80,7 +80,7 @@ def outcome_of(report: Report) -> Outcome:
 
 def stayed_shut(report: Report) -> bool:
     """Whether it is certain that the command moved nothing: what was used before may have opened the door then."""
-    return report.result in ("refused", "expired") and report.reason != "command_replayed"
+    return report.result in ("refused", "expired") and report.reason != COMMAND_REPLAYED
 
 
 def outcome_event(organization: str, report: Report, door: object, person: object) -> Event:

@@ -20,10 +20,15 @@ async def read_event(mongo: Mongo, name: EventName) -> Event | None:
     return event
 
 
+async def read_attempt(mongo: Mongo, organization: str, attempt: str) -> list[Event]:
+    """Every event of an attempt that is projected, in no order."""
+    events = await mongo.database["events"].find({"attempt": attempt}).to_list()
+    return [event for event in events if event["org"] == organization]
+
+
 async def read_ends(mongo: Mongo, organization: str, attempt: str) -> list[Event]:
     """Every end of an attempt that is projected, in no order."""
-    events = await mongo.database["events"].find({"attempt": attempt}).to_list()
-    return [event for event in events if event["org"] == organization and event["kind"] in ENDS]
+    return [event for event in await read_attempt(mongo, organization, attempt) if event["kind"] in ENDS]
 
 
 async def read_outcome(mongo: Mongo, organization: str, attempt: str) -> Outcome | None:

@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from py_service.permissions.listing import stored_object
 from py_service.stores.mongo import Document
 from tests.e2e.conformance import conformance_of
-from tests.e2e.mute_lock import mute_lock, say
+from tests.e2e.mute_lock import jammed_lock, mute_lock, say
 from tests.e2e.running import Service, running_service, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -353,3 +353,45 @@ async def test_what_a_process_took_that_died_is_given_back_when_the_lock_says_th
         return kinds == {("authorized", None): 1, ("given_back", None): 1, ("unlocked.failed", "lock_jammed"): 2}
 
     await until(told)
+
+
+async def test_what_nobody_could_give_back_is_given_back_by_the_worker_who_reads_how_it_ended(service: Service) -> None:
+    """The lock refused, and that is told and recorded; but the store takes no give-back, and then the process that owes it dies."""
+    identity = service.demo.locks[-1]
+    owner, organization, may_say = service.owner(), service.demo.id, asyncio.Event()
+    states = service.database["states"]
+    async with service.clients_of_each_worker() as workers:
+        (pid, [dying, *_]), (_, [other, *_]) = workers.items()
+        site = str((await service.database["doors"].find_one({"_id": f"{organization}:{identity.door}"}) or {})["site"])
+        body = {"name": "Cellar", "site": site, "anti_passback": "hard"}
+        area = str((await other.post("/v1/areas", json=body, headers=owner)).json()["id"])
+        assert (await other.patch(f"/v1/doors/{identity.door}", json={"enters": area}, headers=owner)).status_code == 200
+        await allow(service, other, GUESTS[1], identity.door)
+
+        async def counted(count: int) -> bool:
+            found = await record(service, f"area.{area}")
+            return bool(found) and found.get("count", 0) == count
+
+        async def recorded() -> bool:
+            found = await service.database["events"].find({"person": GUESTS[1], "door": identity.door}).to_list()
+            return [event["kind"] for event in found][-1:] == ["unlocked.failed"]
+
+        async with jammed_lock(service, identity, may_say), service.database.client.start_session() as session:
+            asking = asyncio.create_task(ask(service, dying, GUESTS[1], identity.door))
+            await until(lambda: counted(1))
+            await session.start_transaction()  # whoever writes the area's record now meets a conflict
+            await states.update_one({"_id": f"{organization}:area.{area}"}, {"$set": {"held": True}}, session=session)
+            may_say.set()
+            assert await asking == (200, "unlocked.failed")
+            await until(recorded)
+            os.kill(pid, signal.SIGKILL)
+            await session.abort_transaction()
+        await until(lambda: counted(0))
+
+    async def told_once() -> bool:
+        found = await service.database["events"].find({"person": GUESTS[1], "door": identity.door, "attempt": {"$ne": None}}).to_list()
+        [attempt] = {event["attempt"] for event in found}
+        owed = await service.database["give_backs"].find_one({"_id": attempt})
+        return [event["kind"] for event in found].count("given_back") == 1 and owed is None
+
+    await until(told_once)
