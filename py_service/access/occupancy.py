@@ -12,11 +12,12 @@ from py_service.access.operations import OCCUPANCY, RESET_OCCUPANCY
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
 from py_service.paging import read_limit, read_place, write_cursor
-from py_service.permissions.change import Actor, Plan, View, Write
+from py_service.permissions.change import Actor, Plan, View
 from py_service.permissions.lane import ChangeLane
-from py_service.permissions.states import STATES, record_of, state_document, state_name
+from py_service.permissions.states import STATES, record_of, state_name
 from py_service.permissions.store import read_object
-from py_service.stores.mongo import Document, Mongo, find_by_ids, now_ms, store_errors
+from py_service.permissions.whereabouts import counted_out, is_inside, read_records, written_record
+from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 READ, RESET = "events.read", "doors.write"
 CURSOR_KIND, CURSOR_CHARACTERS_MAX = "o1", 128
@@ -37,26 +38,14 @@ class ResetOccupancy:
         area = await view.get("area", self.area)
         view.require(RESET, str(area["site"]))
         if self.person is not None:
-            await view.get("person", self.person)
-        keys = [f"area.{self.area}"] + ([f"inside.{self.area}.{self.person}"] if self.person else [])
-        names = [state_name(view.organization, key) for key in keys]
-        found = {str(one["_id"]): record_of(one) for one in await find_by_ids(view.mongo.database, STATES, names, session=view.session)}
-        counted = found.get(names[0], {})
-        count = int(counted.get("count", 0))
-        if self.person is None:
-            # No earlier than the latest entry, which a clock that is ahead may have dated: whoever isn't counted is outside.
-            counted, left = {"count": 0, "reset_at": max(view.at_ms, int(counted.get("last_at", 0)))}, count
-        elif not _is_inside(found.get(names[1], {}), counted):
-            return Plan()
-        else:
-            counted, left = counted | {"count": max(count - 1, 0)}, 1
-        records: list[Document] = [counted] + ([{}] if self.person else [])
-        writes = [
-            Write(STATES, name, state_document(view.organization, key, record))
-            for name, key, record in zip(names, keys, records, strict=True)
-        ]
-        detail = {"persons": left, "occupancy": counted["count"]}
-        return Plan(events=[view.event("area_reset", self.area, person=self.person, detail=detail)], writes=writes)
+            await view.get_ended_or_not("person", self.person)  # who was deleted may be inside still, by what an older version left
+            return await counted_out(view, self.area, self.person)
+        key = f"area.{self.area}"
+        [counted] = await read_records(view, [key])
+        # No earlier than the latest entry, which a clock that is ahead may have dated: whoever isn't counted is outside.
+        after = {"count": 0, "reset_at": max(view.at_ms, int(counted.get("last_at", 0)))}
+        event = view.event("area_reset", self.area, detail={"persons": int(counted.get("count", 0)), "occupancy": 0})
+        return Plan(events=[event], writes=[written_record(view, key, after)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +103,5 @@ class AreaOccupancy:
         states = self.mongo.database[STATES]
         counted = record_of(await states.find_one({"_id": state_name(organization, f"area.{area}")}) or {})
         documents = await states.find({"inside_of": f"{organization}:{area}"}).limit(INSIDE_READ_MAX).to_list()
-        inside = [Inside(str(one["person"]), moment(int(one["entered_at"]))) for one in documents if _is_inside(one, counted)]
+        inside = [Inside(str(one["person"]), moment(int(one["entered_at"]))) for one in documents if is_inside(one, counted)]
         return counted, sorted(inside, key=lambda one: one.person)
-
-
-def _is_inside(record: Document, area: Document) -> bool:
-    """Whoever entered no later than the reset is outside."""
-    entered_at, reset_at = record.get("entered_at"), area.get("reset_at")
-    return entered_at is not None and (reset_at is None or int(entered_at) > int(reset_at))

@@ -12,6 +12,7 @@ from py_service.permissions.listing import listed_key
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
 from py_service.permissions.pass_tree import end_passes
+from py_service.permissions.whereabouts import counted_out_everywhere
 
 TAKEN_ALONG_MAX = 900
 
@@ -45,6 +46,8 @@ class End:
         plan = view.ended(kind.name, document, f"{kind.name}_deleted")
         if kind.connects:
             plan.cut("subject")
+        if kind.name == "person":
+            plan.join(await counted_out_everywhere(view, self.identifier))
         for other, changed in await kind.also(view, None, document):
             plan.join(view.written(other, changed, f"{other}_changed"))
         for other, field in kind.takes_along:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from py_service.stores.mongo import Document
 
 STATES = "states"
-_HELD_BY_THE_STORE = ("_id", "org", "inside_of", "person")
+_HELD_BY_THE_STORE = ("_id", "org", "inside_of", "inside_by", "person")
 
 
 def state_name(organization: str, key: str) -> str:
@@ -17,12 +17,12 @@ def state_name(organization: str, key: str) -> str:
 
 
 def state_document(organization: str, key: str, record: Document) -> Document:
-    """Whole, to be replaced; whoever is inside an area is found by it."""
+    """Whole, to be replaced; whoever is inside an area is found by it, and it by whoever is inside."""
     document: Document = {"_id": state_name(organization, key), "org": organization, **record}
     kind, _, rest = key.partition(".")
     if kind == "inside" and record.get("entered_at") is not None:
         area, _, person = rest.partition(".")
-        document |= {"inside_of": f"{organization}:{area}", "person": person}
+        document |= {"inside_of": f"{organization}:{area}", "inside_by": f"{organization}:{person}", "person": person}
     return document
 
 

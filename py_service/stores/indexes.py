@@ -41,6 +41,7 @@ INDEXES = (
     Index("events", ("attempt",), "the outcome of an attempt", sparse=True),
     Index("pass_links", ("forget_at",), "links to delete"),
     Index("states", ("inside_of",), "who is inside an area", sparse=True),
+    Index("states", ("inside_by",), "where a person is inside", sparse=True),
     Index("give_backs", ("due_at",), "what is to be given back, if nobody did"),
     Index("open_attempts", ("expires_at",), "granted attempts to close"),
     Index("sessions", ("family",), "refresh tokens of a session that ended, to delete"),

@@ -96,6 +96,7 @@ QUERIES = (
     Query("find",   "open_attempts",    "",           "",          "expires_at", "expires_at_1", across=WORKER),
     Query("find",   "give_backs",       "",           "",          "due_at",     "due_at_1", across=WORKER),
     Query("find",   "states",           "inside_of",  "",          "",           "inside_of_1"),
+    Query("find",   "states",           "inside_by",  "",          "",           "inside_by_1"),
 
     Query("find",   "accounts",         "holder",     "",          "",           "holder_1"),
     Query("find",   "session_families", "holder",     "last_seen", "",           "holder_1_last_seen_1", embedded="SORT"),
