@@ -42,6 +42,7 @@ from py_service.passes.letters import WritePassMail
 from py_service.passes.link import LINKS_AT_ONCE_MAX, delete_forgotten
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
+from py_service.permissions.whereabouts import STALE_AT_ONCE_MAX, delete_stale
 from py_service.settings import Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.cuts import KEPT_SECONDS, Cuts
@@ -207,7 +208,7 @@ class Worker:
                 await asyncio.sleep(AWAY_SECONDS)
 
     async def sweep(self) -> None:
-        """Sessions, refresh tokens and records of idempotency keys that are over, every minute."""
+        """Sessions, refresh tokens, records of idempotency keys and whereabouts that are over, every minute."""
         while True:
             pause_seconds = await self.sweep_once()
             await asyncio.sleep(pause_seconds)
@@ -227,6 +228,7 @@ class Worker:
                 "letter_counts": (await delete_forgotten_counts(self.mongo.database, at_ms), COUNTS_AT_ONCE_MAX),
                 "idempotency_keys": (await delete_expired(self.mongo.database, at_ms), EXPIRED_AT_ONCE_MAX),
                 "pass_links": (await delete_forgotten(self.mongo.database, at_ms), LINKS_AT_ONCE_MAX),
+                "stale_states": (await delete_stale(self.mongo, at_ms), STALE_AT_ONCE_MAX),
                 "imports": (await delete_expired_imports(self.mongo, at_ms), IMPORTS_AT_ONCE_MAX),
             }
         except Problem as problem:

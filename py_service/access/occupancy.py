@@ -16,7 +16,7 @@ from py_service.permissions.change import Actor, Plan, View
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.states import STATES, record_of, state_name
 from py_service.permissions.store import read_object
-from py_service.permissions.whereabouts import counted_out, is_inside, read_records, written_record
+from py_service.permissions.whereabouts import counted_out, is_inside, read_records, since_reset, stale_write, written_record
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 READ, RESET = "events.read", "doors.write"
@@ -45,7 +45,8 @@ class ResetOccupancy:
         # No earlier than the latest entry, which a clock that is ahead may have dated: whoever isn't counted is outside.
         after = {"count": 0, "reset_at": max(view.at_ms, int(counted.get("last_at", 0)))}
         event = view.event("area_reset", self.area, detail={"persons": int(counted.get("count", 0)), "occupancy": 0})
-        return Plan(events=[event], writes=[written_record(view, key, after)])
+        sweep = stale_write(view.organization, self.area, after["reset_at"])
+        return Plan(events=[event], writes=[written_record(view, key, after), sweep])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,6 @@ class AreaOccupancy:
         """Read in this order: whoever enters between the two is in the list, and not in the count yet."""
         states = self.mongo.database[STATES]
         counted = record_of(await states.find_one({"_id": state_name(organization, f"area.{area}")}) or {})
-        documents = await states.find({"inside_of": f"{organization}:{area}"}).limit(INSIDE_READ_MAX).to_list()
+        documents = await states.find(since_reset(organization, area, counted)).limit(INSIDE_READ_MAX).to_list()
         inside = [Inside(str(one["person"]), moment(int(one["entered_at"]))) for one in documents if is_inside(one, counted)]
         return counted, sorted(inside, key=lambda one: one.person)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pymongo.errors import PyMongoError
+
 from py_service.permissions.change import Plan, View, Write
 from py_service.permissions.states import STATES, record_of, state_document, state_name
-from py_service.stores.mongo import Document, find_by_ids
+from py_service.stores.mongo import Document, Mongo, find_by_ids, is_conflict, store_errors
 
+BEFORE_ALL_MS, AFTER_ALL_MS = -1, 1 << 53  # a range has both ends
+STALE_AT_ONCE_MAX = 250
 AREAS_LEFT_MAX = 100  # a person is inside a few areas at most; of the others a reset takes them out
 
 
@@ -13,6 +17,13 @@ def is_inside(record: Document, area: Document) -> bool:
     """Whoever entered no later than the reset is outside."""
     entered_at, reset_at = record.get("entered_at"), area.get("reset_at")
     return entered_at is not None and (reset_at is None or int(entered_at) > int(reset_at))
+
+
+def since_reset(organization: str, area: str, counted: Document) -> Document:
+    """The search for who entered after the area's reset: others keep a record until it is swept."""
+    reset_at = counted.get("reset_at")
+    after = BEFORE_ALL_MS if reset_at is None else int(reset_at)
+    return {"inside_of": f"{organization}:{area}", "entered_at": {"$gt": after, "$lt": AFTER_ALL_MS}}
 
 
 async def read_records(view: View, keys: list[str]) -> list[Document]:
@@ -46,3 +57,39 @@ async def counted_out_everywhere(view: View, person: str) -> Plan:
     for one in found:
         plan.join(await counted_out(view, str(one["inside_of"]).removeprefix(f"{view.organization}:"), person))
     return plan
+
+
+def stale_write(organization: str, area: str, reset_at_ms: int) -> Write:
+    """A note for the worker: who entered this area by then is outside, and their records mean nothing any more."""
+    name = state_name(organization, f"stale.{area}")
+    return Write(STATES, name, {"_id": name, "org": organization, "stale_of": f"{organization}:{area}", "stale_at": reset_at_ms})
+
+
+async def delete_stale(mongo: Mongo, now_ms: int) -> int:
+    """Some records of people who were inside an area before it was reset; how many. Raises Problem 503."""
+    states = mongo.database[STATES]
+    async with store_errors():
+        found = await states.find({"stale_at": {"$gt": BEFORE_ALL_MS, "$lt": now_ms}}).limit(1).to_list()
+        for note in found:
+            try:
+                return await _delete_stale_of(mongo, str(note["_id"]))
+            except PyMongoError as error:
+                if not is_conflict(error):
+                    raise  # else: somebody entered, or reset the area again: at the next sweep
+    return 0
+
+
+async def _delete_stale_of(mongo: Mongo, name: str) -> int:
+    """In one transaction, so that what somebody writes meanwhile is left. The last to go is the note."""
+    states = mongo.database[STATES]
+    async with mongo.session() as session, mongo.transaction(session):
+        note = await states.find_one({"_id": name}, session=session)
+        if note is None:
+            return 0
+        entered_at = {"$gt": BEFORE_ALL_MS, "$lt": int(note["stale_at"]) + 1}
+        stale = states.find({"inside_of": note["stale_of"], "entered_at": entered_at}, {"_id": 1}, session=session)
+        names = [str(one["_id"]) for one in await stale.limit(STALE_AT_ONCE_MAX).to_list()]
+        gone = names if len(names) == STALE_AT_ONCE_MAX else [*names, name]
+        await states.delete_many({"_id": {"$in": gone}}, session=session)
+        await session.commit_transaction()
+    return len(names)

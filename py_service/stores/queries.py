@@ -59,7 +59,7 @@ WRITTEN = (
 )
 DELETED = (
     "ended_sessions idempotency_keys import_parts import_results imports letter_counts mailed_tokens open_attempts outbox pass_links "
-    "session_families sessions"
+    "session_families sessions states"
 )
 EXPIRING = "idempotency_keys imports mailed_tokens session_families sessions"
 FORGOTTEN = "ended_sessions letter_counts outbox pass_links"
@@ -95,7 +95,8 @@ QUERIES = (
     Query("find",   "logs",             "state",      "",          "",           "state_1", across="a log is a process's"),
     Query("find",   "open_attempts",    "",           "",          "expires_at", "expires_at_1", across=WORKER),
     Query("find",   "give_backs",       "",           "",          "due_at",     "due_at_1", across=WORKER),
-    Query("find",   "states",           "inside_of",  "",          "",           "inside_of_1"),
+    Query("find",   "states",           "inside_of",  "",          "entered_at", "inside_of_1_entered_at_1"),
+    Query("find",   "states",           "",           "",          "stale_at",   "stale_at_1", across=SWEEP),
     Query("find",   "states",           "inside_by",  "",          "",           "inside_by_1"),
 
     Query("find",   "accounts",         "holder",     "",          "",           "holder_1"),

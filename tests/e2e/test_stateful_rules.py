@@ -11,7 +11,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import httpx
 import pytest
@@ -20,11 +20,19 @@ from pymongo.asynchronous.database import AsyncDatabase
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from py_service.access import occupancy as occupancy_module
+from py_service.access.occupancy import AreaOccupancy
+from py_service.permissions import whereabouts
 from py_service.permissions.listing import stored_object
-from py_service.stores.mongo import Document
+from py_service.permissions.states import state_document
+from py_service.stores.mongo import Document, Mongo, now_ms
 from tests.e2e.conformance import conformance_of
 from tests.e2e.mute_lock import jammed_lock, mute_lock, say
 from tests.e2e.running import Service, running_service, until
+
+if TYPE_CHECKING:
+    from py_service._core_rs import PermissionIndex
+    from py_service.permissions.lane import ChangeLane
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -178,6 +186,40 @@ async def test_who_is_inside_is_told_and_can_be_reset(service: Service, client: 
     assert Counter(answers[:3]) == Counter({(200, "unlocked"): 3}) and answers[3:] == [(200, None)] * 2
     count, inside, _ = await occupancy(service, client, area)
     assert count == len(inside), "entering races with a reset, and the count is of those inside whichever was first"
+
+
+async def test_who_was_there_before_a_reset_hides_nobody_and_is_swept(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More people than a roll call reads had been inside when the area was reset, all of them before whoever enters now."""
+    entry, states = await door_with_lock(service, client), service.database["states"]
+    area = await made(service, client, "/v1/areas", {"name": "Hall", "site": SITE, "anti_passback": "soft"})
+    assert (await client.patch(f"/v1/doors/{entry}", json={"enters": area}, headers=service.owner())).status_code == 200
+    await allow(service, client, GUESTS[5], entry)
+    keys = [f"inside.{area}.a-{number}" for number in range(5)]
+    await states.insert_many([state_document(service.demo.id, key, {"entered_at": 1_700_000_000_000}) for key in keys])
+    assert (await client.post(f"/v1/areas/{area}/occupancy/reset", headers=service.owner())).status_code == 200
+    assert await ask(service, client, GUESTS[5], entry) == (200, "unlocked")
+    assert await occupancy(service, client, area) == (1, [GUESTS[5]], None)
+
+    monkeypatch.setattr(occupancy_module, "INSIDE_READ_MAX", 3)
+    monkeypatch.setattr(whereabouts, "STALE_AT_ONCE_MAX", 2)
+    settings = service.stack.settings
+    mongo = Mongo(str(settings.mongo_url), settings.mongo_database, settings.store_timeout_ms)
+    try:
+        roll_call = AreaOccupancy(cast("ChangeLane", None), cast("PermissionIndex", None), mongo)
+        _, inside = await roll_call._inside(service.demo.id, area)
+        assert [one.person for one in inside] == [GUESTS[5]]
+
+        async def swept() -> bool:  # the worker may be at it, too
+            await whereabouts.delete_stale(mongo, now_ms())
+            return not await record(service, f"stale.{area}")
+
+        await until(swept)
+    finally:
+        await mongo.close()
+    assert [one["person"] async for one in states.find({"inside_of": f"{service.demo.id}:{area}"})] == [GUESTS[5]]
+    assert await occupancy(service, client, area) == (1, [GUESTS[5]], None)
 
 
 async def test_who_is_deleted_is_inside_no_more(service: Service, client: httpx.AsyncClient) -> None:
