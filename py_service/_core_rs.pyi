@@ -151,11 +151,12 @@ class PermissionIndex:
         """Revision in memory, or -1 when the organization is not loaded."""
     def check(self, organization: str, person: str, door: str, now_ms: int) -> Decision: ...
     def settle(
-        self, organization: str, person: str, door: str, decision: Decision, pin: bool | None, now_ms: int, records: bytes
-    ) -> Settlement:
+        self, organization: str, person: str, door: str, decision: Decision, pin: bool | None, now_ms: int, records: bytes,
+        issued_at_ms: int, session: str,
+    ) -> Settlement:  # fmt: skip
         """Settle a `stateful` decision of the same person, door and moment (single use, anti-passback, occupancy, two persons,
         first person in, PIN). `records`: JSON, by key; `{}` for one that isn't in the store. `pin`: whether it is right; None: none given.
-        Raises SnapshotError(records_malformed)."""
+        `issued_at_ms`, `session`: of the token that was shown, as in `authenticate`. Raises SnapshotError(records_malformed)."""
     def pin(self, organization: str, person: str) -> bytes | None:
         """The keyed hash of a person's PIN, 32 bytes; None when there is none."""
     def authenticate(self, organization: str, subject: str, at_ms: int, session: str) -> str | None:

@@ -208,6 +208,8 @@ fn give_back(
     let asking = core::Asking {
         person,
         door,
+        issued_at_ms: at_ms,
+        session: "",
         pin: None,
         now_ms: at_ms,
     };
@@ -389,10 +391,14 @@ impl PermissionIndex {
         pin: Option<bool>,
         now_ms: i64,
         records: &[u8],
+        issued_at_ms: i64,
+        session: &str,
     ) -> PyResult<Settlement> {
         let asking = core::Asking {
             person,
             door,
+            issued_at_ms,
+            session,
             pin,
             now_ms,
         };
@@ -475,6 +481,8 @@ impl PermissionIndex {
         let asking = core::Asking {
             person,
             door,
+            issued_at_ms: now_ms, // nobody asks: it is told what would be
+            session: "",
             pin,
             now_ms,
         };

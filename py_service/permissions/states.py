@@ -29,4 +29,4 @@ def state_document(organization: str, key: str, record: Document) -> Document:
 def record_of(document: Document) -> Document:
     """As the core reads it: without what only the store needs, numbers as numbers."""
     fields = {name: value for name, value in document.items() if name not in _HELD_BY_THE_STORE}
-    return {name: int(value) if isinstance(value, int) else value for name, value in fields.items()}
+    return {name: int(value) if isinstance(value, int) and not isinstance(value, bool) else value for name, value in fields.items()}

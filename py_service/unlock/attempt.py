@@ -176,7 +176,8 @@ class Attempt:
             raise RuntimeError("not judged")
         self._settled_at_ms = at_ms
         right = None if self._pin is None else self._lanes.pin_is_right(self.organization, self.person, self._pin)
-        return self._index.settle(self.organization, self.person, self.door, decision, right, at_ms, records)
+        issued_at_ms, session = self._claims.issued_at_ms, self._claims.session
+        return self._index.settle(self.organization, self.person, self.door, decision, right, at_ms, records, issued_at_ms, session)
 
     def adopt(self, settlement: Settlement) -> None:
         """What the store made of the decision."""

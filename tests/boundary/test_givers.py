@@ -75,11 +75,12 @@ def test_a_use_of_the_givers_is_counted_or_opens_nothing() -> None:
 
 def two(index: PermissionIndex, first: str, second: str, used: dict[str, int] | None = None) -> str:
     """What `second` is told a second after `first`; `used`: of passes, how often they were."""
-    records: dict[str, Any] = {"door.front": {"first_person": first, "first_at": NOW_MS - 1_000}}
+    shown = {"first_issued_at": NOW_MS - 1_000, "first_session": "home"}
+    records: dict[str, Any] = {"door.front": {"first_person": first, "first_at": NOW_MS - 1_000, **shown}}
     records |= {f"pass.{name}": {"used": count} for name, count in (used or {}).items()}
     decision = index.check("acme", second, "front", NOW_MS)
     for _ in range(4):
-        settled = index.settle("acme", second, "front", decision, None, NOW_MS, msgspec.json.encode(records))
+        settled = index.settle("acme", second, "front", decision, None, NOW_MS, msgspec.json.encode(records), NOW_MS, "home")
         if not settled.missing:
             return str(settled.reason)
         records |= {key: {} for key in settled.missing}

@@ -133,10 +133,10 @@ def test_every_stateful_refusal_crosses_the_border_by_its_name(
     assert index.apply(ORGANIZATION, 2, encoded(vault, annex, used, back, always))
     decision = index.check(ORGANIZATION, "anna", "back", 1)
     assert decision.allowed and decision.stateful
-    first = index.settle(ORGANIZATION, "anna", "back", decision, pin, 1, b"{}")
+    first = index.settle(ORGANIZATION, "anna", "back", decision, pin, 1, b"{}", 1, "home")
     assert first.missing and not first.allowed and first.reason == "stores_unavailable"
     known = json.dumps({key: records.get(key, {}) for key in first.missing}).encode()
-    settled = index.settle(ORGANIZATION, "anna", "back", decision, pin, 1, known)
+    settled = index.settle(ORGANIZATION, "anna", "back", decision, pin, 1, known, 1, "home")
     assert (settled.missing, settled.allowed, settled.reason, settled.taken) == ([], False, reason, None)
     for name in Settlement.__dict__.keys() - object.__dict__.keys():
         with pytest.raises(AttributeError):
@@ -149,7 +149,7 @@ def test_every_stateful_refusal_crosses_the_border_by_its_name(
 def test_records_that_are_malformed_are_an_error_and_never_a_grant(index: PermissionIndex, records: bytes) -> None:
     decision = index.check(ORGANIZATION, "anna", "front", 0)
     asked: list[typing.Callable[[], Settlement]] = [
-        lambda: index.settle(ORGANIZATION, "anna", "front", decision, None, 0, records),
+        lambda: index.settle(ORGANIZATION, "anna", "front", decision, None, 0, records, 0, "home"),
         lambda: give_back("anna", "front", 0, b"{}", records),
         lambda: give_back("anna", "front", 0, b"[" + records, b"{}"),
     ]

@@ -305,6 +305,11 @@ async def test_two_persons_open_together_and_nobody_alone(service: Service, clie
     assert await ask(service, client, two, door) == (403, "second_person_needed")
     assert await ask(service, client, three, door) == (200, "unlocked")
     assert await ask(service, client, two, door) == (403, "second_person_needed"), "each opening takes two"
+    # The token with which somebody asked has to stand still: who was suspended and resumed asks anew.
+    for what in ("suspend", "resume"):
+        assert (await client.post(f"/v1/persons/{two}/{what}", headers=service.owner())).status_code == 200
+    assert await ask(service, client, three, door) == (403, "second_person_needed")
+    assert await ask(service, client, two, door) == (200, "unlocked")
 
 
 async def test_the_first_person_opens_for_everybody(service: Service, client: httpx.AsyncClient) -> None:

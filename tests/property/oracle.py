@@ -19,7 +19,7 @@ Document: TypeAlias = Mapping[str, Json]
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 DAY_MINUTES = 1_440
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-KINDS = ("organization", "site", "area", "door", "device", "person", "group", "schedule", "calendar", "grant")
+KINDS = ("organization", "site", "area", "door", "device", "person", "group", "schedule", "calendar", "grant", "session")
 GIVERS_MAX = 4
 CHOICES_MAX = 64
 STRICT_MODES = ("locked", "card_and_pin")

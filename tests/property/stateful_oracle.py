@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from tests.property.oracle import Document, Judged, Organization, documents, text
+from tests.property.oracle import Document, Judged, Organization, documents, number, text
 
 Record = dict[str, Any]
 Records = dict[str, Record]
@@ -19,12 +19,14 @@ FIRST_DAY = datetime.date(1970, 1, 1)
 
 
 class Asking(NamedTuple):
-    """Who asks for which door, when, and with what PIN: right, wrong, or none."""
+    """Who asks for which door, when, with what PIN (right, wrong, or none), and by a token of which session, issued when."""
 
     person: str
     door: str
     now_ms: int
     pin: bool | None
+    issued_at_ms: int
+    session: str
 
 
 class Outcome(NamedTuple):
@@ -162,12 +164,14 @@ class Attempt:
     def hear_two(self, door: Record) -> str | None:
         """Somebody else asked lately, and both come by what is their own; otherwise whoever asks now is the first."""
         asking, first, within_ms = self.asking, door.get("first_person"), int(str(self.door["two_persons_seconds"])) * 1_000
-        if first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms:
+        lately = first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms
+        if lately and self.token_stands(str(first), door["first_issued_at"], door["first_session"]):
             own = self.organization.judge_own(asking.person, asking.door, asking.now_ms)
             firsts = self.organization.judge_own(str(first), asking.door, asking.now_ms)
             before, passes = copy.deepcopy(self.records), list[str]()
             try:
-                if not own.answer.allowed or not firsts.answer.allowed:
+                without_pin = self.judged.mode == "card_and_pin" and not door.get("first_with_pin")
+                if not own.answer.allowed or not firsts.answer.allowed or without_pin:
                     raise Refused("nobody", None)
                 rule = self.use(own, passes) or own.answer.rule
                 moved = self.move(str(first))
@@ -175,13 +179,28 @@ class Attempt:
             except Refused:
                 self.records = before
             else:
-                self.record(f"door.{asking.door}").update(first_person=None, first_at=None)
+                self.remember_first({})
                 self.taken["passes"] += passes
                 self.taken |= {"first_person": first, "first_moved": tidy(moved) or None}
                 return rule
         self.use(self.judged, [])
-        self.record(f"door.{asking.door}").update(first_person=asking.person, first_at=asking.now_ms)
+        shown = {"first_issued_at": asking.issued_at_ms, "first_session": asking.session}
+        pin = self.judged.mode == "card_and_pin"
+        self.remember_first({"first_person": asking.person, "first_at": asking.now_ms, "first_with_pin": pin, **shown})
         raise Refused("second_person_needed", asking.door)
+
+    def remember_first(self, first: Record) -> None:
+        names = ("first_person", "first_at", "first_with_pin", "first_issued_at", "first_session")
+        self.record(f"door.{self.asking.door}").update({name: first.get(name) for name in names})
+
+    def token_stands(self, person: str, issued_at_ms: int, session: str) -> bool:
+        """Not revoked since: neither by name, nor with all of that person's, nor by the person's own end."""
+        document = self.organization.bag["person"].get(person)
+        return (
+            document is not None
+            and issued_at_ms >= number(document, "tokens_valid_after")
+            and session not in self.organization.bag["session"]
+        )
 
 
 def rules_told(organization: Organization, asking: Asking, records: Records) -> list[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from py_service._core_rs import PermissionIndex, Settlement, give_back
+from py_service._core_rs import Decision, PermissionIndex, Settlement, give_back
 from tests.property import stateful_oracle
 from tests.property.oracle import Document, Organization
 from tests.property.stateful_oracle import Asking, Record, Records, inside_since, limits_of, tidy
@@ -47,10 +47,13 @@ DEMANDED = {
     *(f"told uses {verdict}" for verdict in ("holds", "pass_used_up")),
     *(f"told two_persons {verdict}" for verdict in ("holds", "second_person_needed")),
     "told behind a refusal",
+    *(f"first waits, {change}" for change in ("None", "state", "use", "tokens", "session", "mode")),
 }
 MOMENT = st.sampled_from(STEPS_MS)
 AROUND_PIN_WAIT = st.sampled_from((599_999, 600_000, 600_001))
 AROUND_PASSBACK = st.sampled_from((MINUTES * MINUTE_MS - 1, MINUTES * MINUTE_MS, MINUTES * MINUTE_MS + 1))
+TOKEN_MS = 360_000
+CHANGES_BETWEEN = (None, "state", "use", "tokens", "session", "mode")
 PERSON, DOOR = st.sampled_from(PERSONS), st.sampled_from(DOORS)
 PIN = st.sampled_from((True, True, False, False, None))
 
@@ -79,6 +82,7 @@ class Attempts(RuleBasedStateMachine):
         self.shut: list[tuple[Asking, Record]] = []  # grants that may be given back yet
         self.used: collections.Counter[str] = collections.Counter()
         self.asked: dict[str, tuple[str, int]] = {}
+        self.sessions: collections.Counter[str] = collections.Counter()  # how many of a person's have ended
 
     @initialize(snapshot=SNAPSHOT)
     def begin(self, snapshot: list[Document]) -> None:
@@ -116,9 +120,9 @@ class Attempts(RuleBasedStateMachine):
         self.ask(person, door, 1, True)
         self.ask(person, door, wait_ms, True)
 
-    @rule(persons=st.permutations(PERSONS), door=st.sampled_from(("pair", "pair", "any")), change=st.sampled_from((None, "state", "use")))
+    @rule(persons=st.permutations(PERSONS), door=st.sampled_from(("pair", "pair", "any")), change=st.sampled_from(CHANGES_BETWEEN))
     def second_person_comes_late(self, persons: list[str], door: str, change: str | None) -> None:
-        """Whoever asked first was suspended, or has used up their passes meanwhile."""
+        """Whoever asked first was suspended, was signed out, or has used up their passes meanwhile, or the door wants a PIN."""
         first, second = persons[:2]
         self.ask(first, door, 1, True)
         person = self.twin.bag["person"][first]
@@ -127,8 +131,20 @@ class Attempts(RuleBasedStateMachine):
         elif change == "use":
             for _ in range(6):
                 self.ask(first, "exit", 1, True)
+        elif change == "tokens":
+            self.change({"kind": "person", "id": first, "document": {**person, "tokens_valid_after": self.now_ms + 1}})
+        elif change == "session":
+            ended = {"person": first, "ended_at": self.now_ms, "forget_at": self.now_ms + TOKEN_MS}
+            self.change({"kind": "session", "id": self.session_of(first), "document": ended})
+            self.sessions[first] += 1
+        elif change == "mode":
+            self.change({"kind": "door", "id": door, "document": {**self.twin.bag["door"][door], "mode": "card_and_pin"}})
+        waits = self.records.get(f"door.{door}", {}).get("first_person") == first
+        self.met[f"first waits, {change}"] += waits
+        opened = self.met["took first_person"]
         self.ask(second, door, 1_000, True)
-        if change == "state":
+        assert not waits or change in (None, "use", "mode") or self.met["took first_person"] == opened, "opened beside a revoked token"
+        if change in ("state", "tokens"):
             self.change({"kind": "person", "id": first, "document": person})
 
     @rule(persons=st.permutations(PERSONS), door=st.sampled_from(("early", "early", "any")), wait_ms=st.sampled_from((1, 24 * HOUR_MS)))
@@ -178,6 +194,9 @@ class Attempts(RuleBasedStateMachine):
         self.used.subtract(taken.get("passes", []))
         self.met.update(f"gave back {what}" for what in taken)
 
+    def session_of(self, person: str) -> str:
+        return f"{person}-{self.sessions[person]}"
+
     def moment(self, step_ms: int) -> int:
         """Later by so much, or a little before; no two are the same."""
         at_ms = self.now_ms + step_ms
@@ -188,7 +207,8 @@ class Attempts(RuleBasedStateMachine):
         return at_ms
 
     def ask(self, person: str, door: str, step_ms: int, pin: bool | None) -> None:
-        asking = Asking(person, door, self.moment(step_ms), pin)
+        at_ms = self.moment(step_ms)
+        asking = Asking(person, door, at_ms, pin, at_ms, self.session_of(person))
         expected = stateful_oracle.settle(self.twin, asking, self.records)
         told, (before, settlement) = self.explained(asking), (self.records, self.settled(asking))
         assert (told["allowed"], told["reason"], told["rule"]) == expected[:3], "what is explained is what the unlock then answers"
@@ -210,9 +230,9 @@ class Attempts(RuleBasedStateMachine):
         whole = {key: self.records.get(key, {}) for key in self.every_key()}
         known: Records = {}
         for _ in range(CALLS_MAX):
-            settlement = self.index.settle(ORGANIZATION, asking.person, asking.door, decision, asking.pin, asking.now_ms, encoded(known))
+            settlement = self.settled_with(asking, decision, known)
             if not settlement.missing:
-                at_once = self.index.settle(ORGANIZATION, asking.person, asking.door, decision, asking.pin, asking.now_ms, encoded(whole))
+                at_once = self.settled_with(asking, decision, whole)
                 assert (at_once.reason, at_once.rule, at_once.taken) == (settlement.reason, settlement.rule, settlement.taken)
                 assert at_once.records == settlement.records
                 return settlement
@@ -220,9 +240,13 @@ class Attempts(RuleBasedStateMachine):
             known |= {key: self.records.get(key, {}) for key in settlement.missing}
         raise AssertionError("records that are never enough")
 
+    def settled_with(self, asking: Asking, decision: Decision, known: Records) -> Settlement:
+        person, door, now_ms, pin, issued_at_ms, session = asking
+        return self.index.settle(ORGANIZATION, person, door, decision, pin, now_ms, encoded(known), issued_at_ms, session)
+
     def explained(self, asking: Asking) -> dict[str, Any]:
         """As it is told just before the attempt. Each stateful rule as the twin says; the first that refuses is the reason."""
-        person, door, now_ms, pin = asking
+        person, door, now_ms, pin = asking[:4]
         known: Records = {}
         answer: bytes | None = None
         for _ in range(CALLS_MAX + 1):

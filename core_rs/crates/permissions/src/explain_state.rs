@@ -263,7 +263,7 @@ impl Teller<'_> {
             )
             .is_ok();
         let detail = match (waits, come) {
-            (None, _) => format!("nobody else has asked within {seconds} s"),
+            (None, _) => format!("nobody else has asked within {seconds} s by a token that stands"),
             (Some((first, at_ms)), true) => {
                 format!(
                     "{} asked at {}, and both come in",

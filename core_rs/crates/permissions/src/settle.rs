@@ -8,6 +8,7 @@ use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::AntiPassback;
 use crate::identifier::Identifier;
 use crate::model::State;
+use crate::roles::authenticate;
 use crate::states::{Ledger, Moved, Record, Records, Taken, keys_of, move_ms, pass_key};
 use std::collections::BTreeSet;
 
@@ -41,6 +42,10 @@ pub struct Asking<'a> {
     pub person: &'a str,
     /// The door.
     pub door: &'a str,
+    /// When the token was issued that they showed.
+    pub issued_at_ms: i64,
+    /// Its session.
+    pub session: &'a str,
     /// Whether the PIN that was given is right; `None`: none was given.
     pub pin: Option<bool>,
     /// The clock of the commit group.
@@ -353,7 +358,8 @@ impl<'a> Desk<'a> {
         true
     }
 
-    /// Who asked before, and when: somebody else, and not too long ago.
+    /// Who asked before, and when: somebody else, not too long ago, and by a token that stands. A record without one is of a version
+    /// that didn't keep it.
     pub(crate) fn who_waits(
         &mut self,
         asking: Asking<'_>,
@@ -362,9 +368,14 @@ impl<'a> Desk<'a> {
         let record = self.ledger.read(&door_key(asking.door));
         let waits_ms = i64::from(needs.two_persons_seconds.unwrap_or_default()) * 1_000;
         let waiting = record.first_person.zip(record.first_at);
+        let shown = record.first_issued_at.zip(record.first_session);
         waiting.filter(|(first, at_ms)| {
+            let stands = shown.is_some_and(|(issued_at_ms, session)| {
+                authenticate(self.state, first.as_str(), issued_at_ms, &session).is_none()
+            });
             first.as_str() != asking.person
                 && asking.now_ms.saturating_sub(*at_ms).saturating_abs() <= waits_ms
+                && stands
         })
     }
 
@@ -380,10 +391,13 @@ impl<'a> Desk<'a> {
         let record = self.ledger.read(&key);
         if let Some((first, _)) = self.who_waits(asking, needs) {
             let before = self.ledger.changed.clone();
-            if let Ok(rule) = self.both_come(&first, asking, taken) {
+            if let Ok(rule) = self.both_come(&first, record.first_with_pin, asking, taken) {
                 let record = Record {
                     first_person: None,
                     first_at: None,
+                    first_issued_at: None,
+                    first_session: None,
+                    first_with_pin: false,
                     ..record
                 };
                 self.ledger.write(key, record);
@@ -397,6 +411,9 @@ impl<'a> Desk<'a> {
         let record = Record {
             first_person: Identifier::new(asking.person),
             first_at: Some(asking.now_ms),
+            first_issued_at: Some(asking.issued_at_ms),
+            first_session: Some(asking.session.to_owned()),
+            first_with_pin: needs.pin,
             ..record
         };
         self.ledger.write(key, record);
@@ -415,10 +432,11 @@ impl<'a> Desk<'a> {
         )
     }
 
-    /// What both need is asked now: a grant that was taken meanwhile is gone, a pass is used, an area entered.
+    /// What both need is asked now: a grant that was taken meanwhile is gone, a pass is used, an area entered, a PIN is needed.
     fn both_come(
         &mut self,
         first: &Identifier,
+        first_with_pin: bool,
         asking: Asking<'_>,
         taken: &mut Taken,
     ) -> Result<Option<Identifier>, Refused> {
@@ -438,6 +456,9 @@ impl<'a> Desk<'a> {
             used = self.use_one(needs, &mut passes)?;
         }
         if let Some(needs) = &firsts.needs {
+            if needs.pin && !first_with_pin {
+                return Err(NOT_BOTH);
+            }
             if !self.has_all_of(person, needs, false) {
                 return Err(NOT_BOTH);
             }

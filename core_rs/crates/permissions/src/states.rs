@@ -32,6 +32,15 @@ pub struct Record {
     /// See `first_person`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_at: Option<i64>,
+    /// See `first_person`: when the token was issued with which they asked. Without it they don't count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_issued_at: Option<i64>,
+    /// See `first_person`: the session of that token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_session: Option<String>,
+    /// See `first_person`: whether the right PIN came with it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub first_with_pin: bool,
     /// Of a door: the day on which a first person opened it for everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened_day: Option<i64>,

@@ -77,6 +77,11 @@ fn index() -> PermissionIndex {
         person("anna", "active", &[]),
         person("ben", "active", &[]),
         person("cara", "active", &[]),
+        image(
+            "session",
+            "ended",
+            json!({"person": "ben", "ended_at": NOW_MS, "forget_at": NOW_MS + 360_000}),
+        ),
         grant("g0", "allow", ("person", "ben"), ("site", "hq"), None),
         pass_grant("g1", "anna", &[("p1", 5)]),
         pass_grant("g2", "anna", &[("p2", 6), ("p3", 4), ("p2", 7)]),
@@ -92,10 +97,12 @@ fn record(
     let moment = move || proptest::option::of(moments.clone());
     let day = proptest::option::of(20_740_i64..20_760);
     let first = proptest::option::of(proptest::sample::select(&PERSONS[..]));
+    let session = proptest::sample::select(&["home", "ended", ""][..]);
+    let first_shown = (moment(), proptest::option::of(session), any::<bool>());
     (
         [numbers.clone(), numbers.clone(), numbers],
         [moment(), moment(), moment(), moment(), moment(), moment()],
-        (day, first),
+        (day, first, first_shown),
     )
         .prop_map(
             |(
@@ -108,7 +115,7 @@ fn record(
                     first_at,
                     wrong_since,
                 ],
-                (opened_day, first),
+                (opened_day, first, (first_issued_at, first_session, first_with_pin)),
             )| Record {
                 used,
                 count,
@@ -121,6 +128,9 @@ fn record(
                 wrong_since,
                 opened_day,
                 first_person: first.and_then(Identifier::new),
+                first_issued_at,
+                first_session: first_session.map(str::to_owned),
+                first_with_pin,
             },
         )
 }
@@ -172,6 +182,18 @@ fn likely_records() -> impl Strategy<Value = Records> {
         (3_u32..7).boxed(),
         (NOW_MS - 1_500_000..NOW_MS + 1_500).boxed(),
     )
+}
+
+/// By a token of just now.
+fn asking<'a>(person: &'a str, door: &'a str, pin: Option<bool>, now_ms: i64) -> Asking<'a> {
+    Asking {
+        person,
+        door,
+        issued_at_ms: now_ms,
+        session: "home",
+        pin,
+        now_ms,
+    }
 }
 
 fn asked() -> impl Strategy<Value = (&'static str, &'static str, Option<bool>)> {
@@ -237,7 +259,7 @@ proptest! {
     #[test]
     fn any_records_are_explained_as_they_are_settled(records in any_records(), (person, door, pin) in asked(), now_ms in prop_oneof![Just(NOW_MS), any::<i64>()]) {
         let index = index();
-        let asking = Asking { person, door, pin, now_ms };
+        let asking = asking(person, door, pin, now_ms);
         let Settled::Done { reason, rule, .. } = settled(&index, asking, &records) else { unreachable!() };
         let rule = rule.map(|rule| rule.as_str().to_owned());
         prop_assert_eq!(explained(&index, asking, &records), (reason == Reason::Granted, reason.as_str(), rule));
@@ -246,7 +268,7 @@ proptest! {
     #[test]
     fn any_records_are_settled_in_few_rounds(records in any_records(), (person, door, pin) in asked(), now_ms in prop_oneof![Just(NOW_MS), any::<i64>()]) {
         let index = index();
-        let asking = Asking { person, door, pin, now_ms };
+        let asking = asking(person, door, pin, now_ms);
         let Settled::Done { reason, taken, changed, .. } = settled(&index, asking, &records) else { unreachable!() };
         if reason != Reason::Granted {
             prop_assert!(taken.is_empty());
@@ -263,7 +285,7 @@ proptest! {
     #[test]
     fn what_a_grant_took_can_be_given_back(records in likely_records(), (person, door, pin) in asked()) {
         let index = index();
-        let asking = Asking { person, door, pin, now_ms: NOW_MS };
+        let asking = asking(person, door, pin, NOW_MS);
         let Settled::Done { taken, changed, .. } = settled(&index, asking, &records) else { unreachable!() };
         let granted: Records = records.iter().map(|(key, record)| (key.clone(), changed.get(key).unwrap_or(record).clone())).collect();
         let Settled::Done { changed: undone, .. } = give_back(asking, &taken, &granted) else { panic!("nothing is missing") };
@@ -297,7 +319,7 @@ proptest! {
             passes: vec![Identifier::new("p1").unwrap(); 3], moved: moved.clone(), first_person: Identifier::new("ben"),
             first_moved: moved, opened_for_all: true, opened_day: at[0],
         };
-        let asking = Asking { person, door, pin: None, now_ms: NOW_MS };
+        let asking = asking(person, door, None, NOW_MS);
         let Settled::Missing(keys) = give_back(asking, &taken, &Records::new()) else { panic!("nothing was read") };
         let known: Records = keys.into_iter().map(|key| (key.clone(), records.get(&key).cloned().unwrap_or_default())).collect();
         let given_back = matches!(give_back(asking, &taken, &known), Settled::Done { .. });
@@ -327,12 +349,7 @@ fn one_of_many_passes_has_a_use_left() {
             .map(|name| pass_grant(name, "anna", &[(name, 1)])),
     );
     let index = loaded(&images);
-    let asking = Asking {
-        person: "anna",
-        door: "gate",
-        pin: None,
-        now_ms: NOW_MS,
-    };
+    let asking = asking("anna", "gate", None, NOW_MS);
     let mut records: Records = names
         .iter()
         .map(|name| {
@@ -354,4 +371,95 @@ fn one_of_many_passes_has_a_use_left() {
         unreachable!()
     };
     assert_eq!((reason, rule.unwrap().as_str()), (Reason::Granted, "g63"));
+}
+
+/// Anna asks, then something changes, then Ben asks: whether he is let in.
+fn opens_after(mode: &str, pin: Option<bool>, changes: &[Value]) -> Reason {
+    let pair = |mode: &str| asking_door("pair", &json!({"two_persons_seconds": 300, "mode": mode}));
+    let index = loaded(&[
+        organization(true),
+        site("hq", "UTC", false),
+        pair("locked"),
+        person("anna", "active", &[]),
+        person("ben", "active", &[]),
+        grant("g0", "allow", ("person", "anna"), ("site", "hq"), None),
+        grant("g1", "allow", ("person", "ben"), ("site", "hq"), None),
+    ]);
+    let mut revision = 1;
+    let mut change = |image: &Value| {
+        revision += 1;
+        let images = serde_json::to_vec(&[image]).unwrap();
+        assert!(index.apply(ORGANIZATION, revision, &images).unwrap());
+    };
+    change(&pair(mode));
+    let first = asking("anna", "pair", pin, NOW_MS);
+    let Settled::Done {
+        reason, changed, ..
+    } = settled(&index, first, &Records::new())
+    else {
+        unreachable!()
+    };
+    assert_eq!(reason, Reason::SecondPersonNeeded);
+    changes.iter().for_each(change);
+    let second = asking("ben", "pair", Some(true), NOW_MS + 290_000);
+    let Settled::Done { reason, .. } = settled(&index, second, &changed) else {
+        unreachable!()
+    };
+    reason
+}
+
+#[test]
+fn whose_token_is_revoked_is_nobodys_first() {
+    let ended = |session: &str| {
+        let document =
+            json!({"person": "anna", "ended_at": NOW_MS + 1, "forget_at": NOW_MS + 360_001});
+        image("session", session, document)
+    };
+    let cut = |at_ms: i64| {
+        let document = json!({"state": "active", "valid_from": null, "valid_until": null, "groups": [], "roles": [], "tokens_valid_after": at_ms});
+        image("person", "anna", document)
+    };
+    let suspended = person("anna", "suspended", &[]);
+    let granted = [vec![], vec![ended("another")], vec![cut(NOW_MS)]];
+    let refused = [
+        vec![ended("home")],
+        vec![cut(NOW_MS + 1)],
+        vec![suspended, cut(NOW_MS + 1)],
+    ];
+    for changes in granted {
+        assert_eq!(opens_after("locked", None, &changes), Reason::Granted);
+    }
+    for changes in refused {
+        let reason = opens_after("locked", None, &changes);
+        assert_eq!(reason, Reason::SecondPersonNeeded, "{changes:?}");
+    }
+}
+
+#[test]
+fn who_came_without_a_pin_is_nobodys_first_where_it_is_asked_for() {
+    let keypad = asking_door(
+        "pair",
+        &json!({"two_persons_seconds": 300, "mode": "card_and_pin"}),
+    );
+    let with_pin = opens_after("card_and_pin", Some(true), &[]);
+    assert_eq!(with_pin, Reason::Granted);
+    let without = opens_after("locked", None, &[keypad]);
+    assert_eq!(without, Reason::SecondPersonNeeded);
+}
+
+/// They live for five minutes at most.
+#[test]
+fn who_is_remembered_without_a_token_does_not_count() {
+    let index = index();
+    let record = Record {
+        first_person: Identifier::new("ben"),
+        first_at: Some(NOW_MS),
+        ..Record::default()
+    };
+    let records = Records::from([("door.pair".to_owned(), record)]);
+    let asked = asking("anna", "pair", None, NOW_MS);
+    let Settled::Done { reason, .. } = settled(&index, asked, &records) else {
+        unreachable!()
+    };
+    assert_eq!(reason, Reason::SecondPersonNeeded);
 }
