@@ -98,9 +98,12 @@ def test_keys_that_somebody_shares_make_no_second_person() -> None:
     assert two(index_of([*grants, grant("own", "guest")], persons, **pair), "anna", "guest") == "granted"
 
 
-def test_the_second_person_comes_by_what_is_their_own() -> None:
-    """A pass of Ben's that is used up, and one that Anna shared with him: the shared one is no way in beside Anna."""
-    grants = [grant("anna", "anna"), grant("ben", "ben", uses={"mine": 1}), grant("given", "ben", "anna")]
-    index = index_of(grants, ["anna", "ben"], two_persons_seconds=60)
-    assert two(index, "anna", "ben") == "granted"
-    assert two(index, "anna", "ben", {"mine": 1}) == two(index, "ben", "anna", {"mine": 1}) == "second_person_needed"
+def test_no_pass_makes_a_second_person() -> None:
+    """Also a manager's: who may give one could open its link under another name, and be both."""
+    grants = [grant("anna", "anna"), grant("ben", "ben", uses={"mine": 1}), {**grant("given", "cara"), "id": "given"}]
+    managers: Image = {"id": "given", "given_by": None, "counts": []}
+    grants[-1]["document"]["pass"] = managers
+    index = index_of(grants, ["anna", "ben", "cara"], two_persons_seconds=60)
+    alone = [("anna", "ben"), ("ben", "anna"), ("anna", "cara"), ("cara", "anna")]
+    assert {two(index, *two_of_them) for two_of_them in alone} == {"second_person_needed"}
+    assert two(index, "anna", "ben", {"mine": 1}) == "pass_used_up"

@@ -312,6 +312,25 @@ async def test_two_persons_open_together_and_nobody_alone(service: Service, clie
     assert await ask(service, client, two, door) == (200, "unlocked")
 
 
+async def test_a_managers_own_pass_is_no_second_hand(service: Service, client: httpx.AsyncClient) -> None:
+    """Whoever may give passes opens the link of one under another name: still alone."""
+    door, manager = await door_with_lock(service, client, two_persons_seconds=60), GUESTS[4]
+    await allow(service, client, manager, door)
+    reception = {"roles": [{"role": "reception", "sites": [SITE]}]}
+    assert (await client.put(f"/v1/persons/{manager}/roles", json=reception, headers=service.owner())).status_code == 200
+    until_then = str(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1))
+    given = await client.post(
+        "/v1/passes", json={"name": "N", "doors": [door], "valid_until": until_then}, headers=service.headers(manager)
+    )
+    assert (given.status_code, given.json()["given_by"]) == (201, None)
+    accepted = await client.post("/v1/passes/accept", json={"token": given.json()["link"].rpartition("#")[2], "name": "Nobody"})
+    assert accepted.status_code == 200, accepted.text
+    assert await ask(service, client, manager, door) == (403, "second_person_needed")
+    guest = {"Authorization": f"Bearer {accepted.json()['access_token']}"}
+    answer = await client.post(f"/v1/doors/{door}/unlock", headers=guest)
+    assert (answer.status_code, answer.json().get("code")) == (403, "second_person_needed")
+
+
 async def test_the_first_person_opens_for_everybody(service: Service, client: httpx.AsyncClient) -> None:
     door = await door_with_lock(service, client, mode="first_person_in")
     await allow(service, client, GUESTS[0], door)

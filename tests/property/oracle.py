@@ -120,7 +120,7 @@ class Organization:
         self.stored: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
         self.bag = self.stored  # of what is stored, what shows
         self.met: collections.Counter[str] = collections.Counter()
-        self.own_only = False  # whether what another person shared doesn't count
+        self.own_only = False  # whether what came out of a pass doesn't count
         """What was decided by what: tells a test whether its organizations ask everything."""
 
     def apply(self, images: Iterable[Document]) -> None:
@@ -151,7 +151,7 @@ class Organization:
         return self.judge(person_id, door_id, now_ms).answer
 
     def judge_own(self, person_id: str, door_id: str, now_ms: int) -> Judged:
-        """By what a manager gave them."""
+        """By what a manager gave them, and no pass."""
         self.own_only = True
         try:
             return self.judge(person_id, door_id, now_ms)
@@ -295,10 +295,12 @@ class Organization:
 
     def giver_may(self, grant: Document, door_id: str, now_ms: int, path: tuple[str, ...]) -> bool:
         terms = grant.get("pass")
+        if self.own_only and terms is not None:
+            return False
         giver = text(terms, "given_by") if isinstance(terms, Mapping) else None
         if giver is None:
             return True
-        why = "shared" if self.own_only else self.why_giver_may_not(giver, grant, door_id, now_ms, path)
+        why = self.why_giver_may_not(giver, grant, door_id, now_ms, path)
         self.met[f"giver {len(path) + 1}: {why or 'may'}"] += 1
         return why is None
 

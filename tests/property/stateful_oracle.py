@@ -168,21 +168,18 @@ class Attempt:
         if lately and self.token_stands(str(first), door["first_issued_at"], door["first_session"]):
             own = self.organization.judge_own(asking.person, asking.door, asking.now_ms)
             firsts = self.organization.judge_own(str(first), asking.door, asking.now_ms)
-            before, passes = copy.deepcopy(self.records), list[str]()
+            before = copy.deepcopy(self.records)
             try:
                 without_pin = self.judged.mode == "card_and_pin" and not door.get("first_with_pin")
                 if not own.answer.allowed or not firsts.answer.allowed or without_pin:
                     raise Refused("nobody", None)
-                rule = self.use(own, passes) or own.answer.rule
                 moved = self.move(str(first))
-                self.use(firsts, passes)
             except Refused:
                 self.records = before
             else:
                 self.remember_first({})
-                self.taken["passes"] += passes
                 self.taken |= {"first_person": first, "first_moved": tidy(moved) or None}
-                return rule
+                return own.answer.rule
         self.use(self.judged, [])
         shown = {"first_issued_at": asking.issued_at_ms, "first_session": asking.session}
         pin = self.judged.mode == "card_and_pin"

@@ -33,7 +33,7 @@ impl Listener for Silent {
 pub enum Rights {
     /// Everything that is theirs.
     All,
-    /// What a manager gave them: no pass that another person shared.
+    /// What a manager gave to them by name, or to a group of theirs: nothing that came out of a pass.
     Own,
 }
 
@@ -429,12 +429,15 @@ impl<'a> Hearing<'a> {
     /// A pass opens nothing that its giver couldn't open now, and on nothing of theirs that is limited unless this use counts against
     /// it as well. Whoever made it as a manager gave it for good. `path`: the givers who are being asked already: none vouches for himself.
     fn giver_may(&self, grant: &Grant, path: &mut Vec<&'a str>) -> bool {
-        let Some(giver) = grant.pass.as_ref().and_then(|pass| pass.given_by.as_ref()) else {
+        let Some(pass) = &grant.pass else {
             return true;
         };
         if self.rights == Rights::Own {
             return false;
         }
+        let Some(giver) = &pass.given_by else {
+            return true;
+        };
         let Some(giver) = self.state.person(giver.as_str()) else {
             return false;
         };

@@ -420,7 +420,7 @@ impl<'a> Desk<'a> {
         Err((Reason::SecondPersonNeeded, Identifier::new(asking.door)))
     }
 
-    /// Two are two by what is their own: keys that somebody shares, with themselves or with two others, may be in one hand.
+    /// Two are two by what is their own: a link that somebody made, or was sent, may be opened by the same hand under another name.
     fn decide_own(&self, person: &str, door: &str) -> Decision {
         decide_by(
             self.state,
@@ -446,15 +446,6 @@ impl<'a> Desk<'a> {
         if !firsts.is_allowed() || !own.is_allowed() {
             return Err(NOT_BOTH);
         }
-        let mut passes = Vec::new();
-        let mut used = None;
-        if let Some(needs) = &own.needs {
-            // Where the asker goes is settled already.
-            if !self.has_all_of(asking.person, needs, false) {
-                return Err(NOT_BOTH);
-            }
-            used = self.use_one(needs, &mut passes)?;
-        }
         if let Some(needs) = &firsts.needs {
             if needs.pin && !first_with_pin {
                 return Err(NOT_BOTH);
@@ -463,10 +454,9 @@ impl<'a> Desk<'a> {
                 return Err(NOT_BOTH);
             }
             taken.first_moved = self.go(person, needs)?;
-            self.use_one(needs, &mut passes)?;
         }
-        taken.passes.append(&mut passes);
-        Ok(used.or(own.rule))
+        // No use is counted: what has uses came out of a pass, and the asker's own way is settled already.
+        Ok(own.rule)
     }
 }
 

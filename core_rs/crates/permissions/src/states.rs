@@ -87,7 +87,7 @@ pub struct Moved {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Taken {
-    /// Passes that were used, once each; by two persons, those of both.
+    /// Passes that were used, once each; at a door for two persons none is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passes: Vec<Identifier>,
     /// Where whoever asked went.
