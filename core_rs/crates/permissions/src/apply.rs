@@ -6,14 +6,14 @@ use crate::documents::{
     AreaDocument, DeviceDocument, DoorDocument, PersonDocument, PersonState, PlaceName,
     SiteDocument,
 };
-use crate::grant::{GroupRule, GroupRules, Validity};
+use crate::grant::{GroupRules, Validity};
 use crate::identifier::Identifier;
 use crate::images::Image;
+use crate::listed_places::ListedPlaces;
 use crate::model::{Device, Door, DoorNames, DoorTerms, Place, State};
 use crate::person::{Extras, Person};
 use crate::zone::Zones;
 use smallvec::SmallVec;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The state after `images`. The given one is left as it is for those who still read it.
@@ -136,7 +136,7 @@ fn put_place(next: &mut State, handle: u32, facts: Option<PlaceFacts>, touched: 
         touched.places.insert(handle);
     }
     let Some(facts) = facts else {
-        list_groups(next, handle, &[]);
+        unlist(next, handle);
         next.set_place(handle, None);
         return;
     };
@@ -187,7 +187,7 @@ fn put_door(
             next.doors.insert(door);
         }
         (None, _) => {
-            list_groups(next, place, &[]);
+            unlist(next, place);
             next.door_names.set(place, None);
             next.doors.remove(id.as_str());
         }
@@ -304,9 +304,11 @@ pub fn settle(catalog: &Catalog, next: &mut State, touched: Touched) {
         places.append(&mut catalog.places_behind(&groups));
     }
     let mut closures = Closures::default();
+    let mut listed = ListedPlaces::default();
     for place in places {
-        settle_place(catalog, next, place, &mut closures);
+        settle_place(catalog, next, place, &mut closures, &mut listed);
     }
+    listed.write(next);
     for person in persons {
         catalog.settle_person(&person, next);
     }
@@ -316,46 +318,44 @@ pub fn settle(catalog: &Catalog, next: &mut State, touched: Touched) {
     }
 }
 
-fn settle_place(catalog: &Catalog, next: &mut State, handle: u32, closures: &mut Closures) {
+/// A place that says what it said is left as it is: to write it would copy its neighbours, too.
+fn settle_place(
+    catalog: &Catalog,
+    next: &mut State,
+    handle: u32,
+    closures: &mut Closures,
+    listed: &mut ListedPlaces,
+) {
     if let Some(door) = next.door_at(handle) {
+        let rules = catalog.rules_at(handle, closures, next);
+        if rules == door.rules {
+            return;
+        }
+        listed.note(handle, &door.rules, &rules);
         let settled = Door {
-            rules: catalog.rules_at(handle, closures, next),
+            rules,
             ..door.clone()
         };
-        list_groups(next, handle, &settled.rules);
         next.doors.insert(settled);
     } else if let Some(place) = next.place(handle) {
+        let rules = catalog.rules_at(handle, closures, next);
+        let doors = catalog.doors_in.of(&handle);
+        if rules == place.rules && *doors == *place.doors {
+            return;
+        }
+        listed.note(handle, &place.rules, &rules);
         let settled = Place {
-            rules: catalog.rules_at(handle, closures, next),
-            doors: catalog.doors_in.of(&handle).into(),
+            rules,
+            doors: doors.into(),
             ..place.clone()
         };
-        list_groups(next, handle, &settled.rules);
         next.set_place(handle, Some(settled));
     }
 }
 
-/// Keeps the way from a group to the places that allow it something in step with the rules a place is about to get.
-fn list_groups(next: &mut State, place: u32, rules: &[GroupRule]) {
-    let before = allowed_groups(next.rules_at(place));
-    let after = allowed_groups(rules);
-    for group in before.symmetric_difference(&after) {
-        let listed = after.contains(group);
-        next.places_of_group.update(*group, |places| {
-            let places = Arc::make_mut(places);
-            match places.binary_search(&place) {
-                Ok(found) if !listed => _ = places.remove(found),
-                Err(missing) if listed => places.insert(missing, place),
-                _ => {}
-            }
-        });
-    }
-}
-
-fn allowed_groups(rules: &[GroupRule]) -> BTreeSet<u32> {
-    rules
-        .iter()
-        .filter(|rule| !rule.grant.denies())
-        .map(|rule| rule.group)
-        .collect()
+/// A place that ceases to be there is listed for no group any more.
+fn unlist(next: &mut State, place: u32) {
+    let mut listed = ListedPlaces::default();
+    listed.note(place, next.rules_at(place), &[]);
+    listed.write(next);
 }

@@ -101,7 +101,7 @@ enum SubjectHandle {
 pub struct Touched {
     /// Places whose rules or doors changed.
     pub places: BTreeSet<u32>,
-    /// Groups whose inclusion changed.
+    /// Groups that came, went, or include others than before.
     pub groups: BTreeSet<u32>,
     /// Persons whose own grants changed.
     pub persons: BTreeSet<Identifier>,
@@ -124,7 +124,8 @@ pub struct Catalog {
     areas_and_sites: Handles<PlaceName>,
     schedules: Handles<Identifier>,
     schedule_names: Vec<Identifier>,
-    group_includes: Table<u32, Vec<u32>>,
+    /// Ascending, each once, so that what says the same is known to.
+    group_includes: Table<u32, Box<[u32]>>,
     included_in: Links<u32>,
     grants: Table<Identifier, u32>,
     /// By handle; `None` is free.
@@ -157,7 +158,7 @@ impl Catalog {
         handle
     }
 
-    /// Takes a group in, or out.
+    /// Takes a group in, or out. One that includes what it included touches nothing: what it is called decides nothing.
     pub fn put_group(
         &mut self,
         id: &Identifier,
@@ -165,20 +166,25 @@ impl Catalog {
         touched: &mut Touched,
     ) {
         let group = self.groups.of(id);
+        let includes = includes.map(|includes| self.known_groups(&includes));
+        if self.group_includes.get(&group) == includes.as_ref() {
+            return;
+        }
         for included in self.group_includes.remove(&group).unwrap_or_default() {
             self.included_in.remove(&included, group);
         }
         if let Some(includes) = includes {
-            let handles: Vec<u32> = includes
-                .iter()
-                .map(|included| self.groups.of(included))
-                .collect();
-            for included in &handles {
+            for included in &includes {
                 self.included_in.add(*included, group);
             }
-            self.group_includes.insert(group, handles);
+            self.group_includes.insert(group, includes);
         }
         touched.groups.insert(group);
+    }
+
+    fn known_groups(&mut self, ids: &[Identifier]) -> Box<[u32]> {
+        let handles: BTreeSet<u32> = ids.iter().map(|id| self.groups.of(id)).collect();
+        handles.into_iter().collect()
     }
 
     /// Takes a grant in, or out.
@@ -317,17 +323,21 @@ impl Catalog {
         touched.schedules.insert(handle);
     }
 
-    /// Takes a calendar in, or out.
+    /// Takes a calendar in, or out. One with the days that it had touches nothing.
     pub fn put_calendar(
         &mut self,
         id: &Identifier,
         document: Option<CalendarDocument>,
         touched: &mut Touched,
     ) {
-        match document {
-            Some(document) => self.calendars.insert(id.clone(), document.dates.into()),
-            None => self.calendars.remove(id),
-        };
+        let dates: Option<Arc<[i64]>> = document.map(|document| document.dates.into());
+        if self.calendars.get(id) == dates.as_ref() {
+            return;
+        }
+        match dates {
+            Some(dates) => _ = self.calendars.insert(id.clone(), dates),
+            None => _ = self.calendars.remove(id),
+        }
         touched.schedules.extend(self.schedules_by_calendar.of(id));
     }
 
@@ -363,9 +373,9 @@ impl Catalog {
                 .map_or(Holidays::Missing, |days| Holidays::Days(Arc::clone(days))),
         };
         Some(Schedule {
-            week: Arc::new(document.week.clone()),
+            week: Arc::clone(&document.week),
             holiday_windows: document.holiday_windows.clone(),
-            exceptions: document.exceptions.clone().into(),
+            exceptions: Arc::clone(&document.exceptions),
             holidays,
         })
     }

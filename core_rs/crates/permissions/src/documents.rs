@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, de};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What is wrong with a list of images. It deliberately says nothing of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -246,14 +247,14 @@ struct RawSchedule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RawSchedule")]
 pub struct ScheduleDocument {
-    /// By weekday, Monday first.
-    pub week: [DayWindows; 7],
+    /// By weekday, Monday first. Shared with what readers see, as the exceptions are: a calendar may have thousands of schedules.
+    pub week: Arc<[DayWindows; 7]>,
     /// The calendar it follows.
     pub calendar: Option<Identifier>,
     /// What holds on its days.
     pub holiday_windows: DayWindows,
     /// Sorted by day, one per day.
-    pub exceptions: Vec<(i64, DayWindows)>,
+    pub exceptions: Arc<[(i64, DayWindows)]>,
 }
 
 impl TryFrom<RawSchedule> for ScheduleDocument {
@@ -276,7 +277,7 @@ impl TryFrom<RawSchedule> for ScheduleDocument {
                 .extend(windows(&given.windows)?);
         }
         Ok(Self {
-            week: week.map(DayWindows::new),
+            week: Arc::new(week.map(DayWindows::new)),
             calendar: raw.calendar,
             holiday_windows: DayWindows::new(windows(&raw.holiday_windows)?),
             exceptions: exceptions

@@ -30,6 +30,7 @@ mod groups;
 mod identifier;
 mod images;
 mod index;
+mod listed_places;
 mod load;
 mod map;
 mod model;
