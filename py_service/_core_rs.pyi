@@ -130,7 +130,8 @@ class PermissionIndex:
         """Begins what `load` does at once, from documents as they stand in the store, in parts.
         Raises SnapshotError(snapshot_malformed) for a negative revision."""
     def apply(self, organization: str, revision: int, images: bytes) -> bool:
-        """Apply change record `revision`. True when applied, False when it was already in.
+        """Apply change record `revision`. True when applied, False when it was already in. Releases the interpreter; readers are answered
+        by the revision before until all of it is in.
         Raises SnapshotError(revision_gap) when records between are missing (nothing is changed then)."""
     def validate(self, organization: str, images: bytes) -> None:
         """Raises SnapshotError(change_malformed) for images that `apply` would refuse. Asked before they are written for good."""

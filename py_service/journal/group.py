@@ -239,11 +239,7 @@ class CommitGroup:
         behind = {name: revision for name, revision in store.items() if self._revisions.revision(name) < revision}
         if behind:
             raise _Behind(behind)
-        ahead = {name: revision for name, revision in store.items() if self._revisions.revision(name) > revision}
-        if ahead:
-            # A change that came after this transaction's snapshot, or a store that was put back: the next try, or a fresh read, tells.
-            self._revisions.doubt(list(ahead))
-            raise _Behind(ahead)
+        self._not_ahead(store)
         for member in [member for member in group if member.fenced]:
             revision = store.get(member.organization)
             if revision is None:
@@ -251,6 +247,15 @@ class CommitGroup:
                 group.remove(member)
             elif member.judged_revision < revision and not member.judge(at_ms):
                 group.remove(member)
+        self._not_ahead(store)  # again: another thread may have put a change in while members were judged
+
+    def _not_ahead(self, store: dict[str, int]) -> None:
+        """Raises _Behind when memory is ahead of what this transaction read."""
+        ahead = {name: revision for name, revision in store.items() if self._revisions.revision(name) > revision}
+        if ahead:
+            # A change that came after this transaction's snapshot, or a store that was put back: the next try, or a fresh read, tells.
+            self._revisions.doubt(list(ahead))
+            raise _Behind(ahead)
 
     def _document(self, group: list[Member], at_ms: int) -> tuple[Document, list[str]]:
         seq = self._log.head.seq + 1

@@ -20,13 +20,18 @@ from py_service.permissions import store
 from py_service.permissions.image import encode_images
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.kinds import PERMISSION_KINDS
-from py_service.stores.mongo import Mongo
+from py_service.stores.mongo import Document, Mongo
 
 CURRENT_SECONDS_MAX = 1.0
 LISTEN_AGAIN_SECONDS = 0.5
 NUDGE_BYTES_MAX = 128
 IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
 ADDED_AT_ONCE_BYTES_MAX = 65_536  # decoded in less time than a thread takes to be asked
+# A change is applied in some 20 us, and in the loop. What may take a millisecond has a thread (docs/performance.md has the figures): many
+# images, and kinds of which one says something of any number of doors or schedules.
+APPLIED_AT_ONCE_IMAGES_MAX = 50
+APPLIED_AT_ONCE_BYTES_MAX = 65_536
+REACHING_KINDS = frozenset({"group", "calendar"})
 
 logger = structlog.get_logger(__name__)
 
@@ -191,7 +196,7 @@ class PermissionFollower:
             for first in range(have + 1, target + 1, store.RECORDS_AT_ONCE_MAX):
                 last = min(first + store.RECORDS_AT_ONCE_MAX - 1, target)
                 for record in await store.read_records(self._mongo, organization, first, last):
-                    self.index.apply(organization, int(record["revision"]), encode_images(record["images"]))
+                    await self._apply(organization, record)
         except SnapshotError as error:
             logger.error("permissions_dropped", organization=organization, code=error.code)
             self.index.drop(organization)
@@ -199,6 +204,19 @@ class PermissionFollower:
             # A hole: what is in memory can't be trusted until it is loaded again.
             self.index.drop(organization)
             await self._load(organization)
+
+    async def _apply(self, organization: str, record: Document) -> None:
+        """The whole record, or nothing of it: whoever asks meanwhile is answered by the revision before. Raises SnapshotError.
+
+        INVARIANT: one after the other. A record that is applied in a thread is awaited before the next is begun.
+        """
+        revision, images = int(record["revision"]), record["images"]
+        encoded = encode_images(images)
+        few = len(images) <= APPLIED_AT_ONCE_IMAGES_MAX and len(encoded) <= APPLIED_AT_ONCE_BYTES_MAX
+        if few and REACHING_KINDS.isdisjoint(image["kind"] for image in images):
+            self.index.apply(organization, revision, encoded)
+        else:
+            await asyncio.to_thread(self.index.apply, organization, revision, encoded)
 
     async def _load(self, organization: str) -> None:
         """Scan after reading R0, then apply every record since. Nothing is visible before all of it is in."""
@@ -213,7 +231,7 @@ class PermissionFollower:
             records = await store.read_records(self._mongo, organization, first + 1, last)
             await asyncio.to_thread(load.finish)
             for record in records:
-                self.index.apply(organization, int(record["revision"]), encode_images(record["images"]))
+                await self._apply(organization, record)
         except SnapshotError as error:
             logger.error("permissions_not_loaded", organization=organization, code=error.code)
             self.index.drop(organization)

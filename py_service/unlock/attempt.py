@@ -200,24 +200,38 @@ class Attempt:
         if now_ms >= claims.expires_at_ms:
             self.failed(Problem(401, "token_expired", "The access token has expired."))
             return False
-        standing = self._index.authenticate(self.organization, self.person, claims.issued_at_ms, claims.session)
+        standing, decision, lock = self._asked(now_ms)
         # `stores_unavailable` means that the organization isn't loaded here yet: the fence sees to that.
         if standing in ("organization_suspended", "person_suspended", "stores_unavailable"):
             standing = None  # said by the decision itself, which is recorded
         if standing is not None:
             self.failed(not_standing(standing))
             return False
-        decision = self._index.check(self.organization, self.person, self.door, now_ms)
         self.decision = decision
         self.judged_at_ms = now_ms
         self.judged_revision = decision.revision
         self._ruling = None if decision.stateful else Ruling(decision.allowed, decision.reason, decision.rule, decision.revision)
-        door = self._index.door(self.organization, self.door) if decision.allowed or decision.stateful else None
-        self.lock = door.lock if door is not None else None
-        device = None if self.lock is None else self._index.device(self.organization, self.lock)
-        if device is None or not device.active or device.door != self.door:
-            self.lock = None  # switched off, or another door's by now: there is nothing to command
+        self.lock = lock
         return not (decision.stateful and self._moves())
+
+    def _asked(self, now_ms: int) -> tuple[str | None, Decision, str | None]:
+        """Why the token doesn't stand, the decision, and the device that is to move the door.
+
+        INVARIANT: all of one revision, which is the decision's: the fence holds that against the store. A load, and a change that takes
+        long, is put in by another thread, also between two of these questions; then all of them are asked again.
+        """
+        index, organization, claims = self._index, self.organization, self._claims
+        while True:
+            revision = index.revision(organization)
+            standing = index.authenticate(organization, self.person, claims.issued_at_ms, claims.session)
+            decision = index.check(organization, self.person, self.door, now_ms)
+            door = index.door(organization, self.door) if decision.allowed or decision.stateful else None
+            device = None if door is None or door.lock is None else index.device(organization, door.lock)
+            if index.revision(organization) == revision:
+                break
+        # Switched off, or another door's by now: there is nothing to command.
+        moved_by = device.id if device is not None and device.active and device.door == self.door else None
+        return standing, decision, moved_by
 
     def event(self, at_ms: int, identifier: str) -> Event:
         decision = self.ruling
