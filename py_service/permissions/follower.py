@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -32,6 +33,7 @@ ADDED_AT_ONCE_BYTES_MAX = 65_536  # decoded in less time than a thread takes to 
 APPLIED_AT_ONCE_IMAGES_MAX = 50
 APPLIED_AT_ONCE_BYTES_MAX = 65_536
 REACHING_KINDS = frozenset({"group", "calendar"})
+APPLYING_THREADS = 2
 
 logger = structlog.get_logger(__name__)
 
@@ -49,6 +51,8 @@ class PermissionFollower:
         self._waiting: dict[str, list[asyncio.Future[int]]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[bool]] = set()
+        # Its own: whoever waits behind the fence doesn't wait for somebody's long list, too.
+        self._applying = ThreadPoolExecutor(APPLYING_THREADS, thread_name_prefix="permissions")
 
     async def start(self) -> None:
         """Load every organization."""
@@ -216,7 +220,8 @@ class PermissionFollower:
         if few and REACHING_KINDS.isdisjoint(image["kind"] for image in images):
             self.index.apply(organization, revision, encoded)
         else:
-            await asyncio.to_thread(self.index.apply, organization, revision, encoded)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._applying, self.index.apply, organization, revision, encoded)
 
     async def _load(self, organization: str) -> None:
         """Scan after reading R0, then apply every record since. Nothing is visible before all of it is in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -136,6 +137,20 @@ async def test_what_may_take_long_has_a_thread(
     follower = following(index, monkeypatch, images)
     assert await follower.current("acme") == 1
     assert index.in_loop == {1: in_loop}
+
+
+async def test_a_change_does_not_wait_for_whoever_asks_long_questions(index: ControlledIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of everybody at a door have the loop's own threads, however many are asked for."""
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        question = asyncio.create_task(asyncio.to_thread(index.go_on.wait, SECONDS_MAX))
+        following_it = asyncio.create_task(following(index, monkeypatch, [LETS_ADA_IN]).current("acme"))
+        async with asyncio.timeout(SECONDS_MAX / 2):
+            while not index.waits.is_set():  # noqa: ASYNC110  # a thread sets no event of the loop
+                await asyncio.sleep(0.001)
+        assert not question.done()
+        index.go_on.set()
+        assert await following_it == 1 and await question
 
 
 class AdasClaims:
