@@ -12,6 +12,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import bson
 import httpx
@@ -320,6 +321,17 @@ async def test_every_post_is_answered_again_from_what_its_transaction_recorded(l
                 identifiers[kind] = answer.headers["location"].rpartition("/")[2]
             pending.remove(described)
     assert len(changing) >= 15, changing
+
+
+async def test_a_pass_that_was_accepted_is_told_again_from_what_its_transaction_recorded(line: Line) -> None:
+    """Its link isn't in the document's example. It is looked up before the change, and outlives every key."""
+    until_tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    wanted = {"name": "A visit", "doors": [DOOR], "valid_until": until_tomorrow, "uses": 2}
+    given = await line.post(line.clients[0], "/v1/passes", key(), wanted)
+    found = next(each for each in operations((await conformance_of(line.service)).document) if each.name == "POST /v1/me/passes")
+    asking = Asking("POST", "/v1/me/passes", {}, {}, {}, {"token": given.json()["link"].partition("#")[2]})
+    answer, changed = await answered_three_times(line, found, asking)
+    assert (answer.json()["pass"]["uses_left"], changed) == (2, True)
 
 
 async def answered_three_times(line: Line, described: Described, asking: Asking) -> tuple[httpx.Response, bool]:
