@@ -92,8 +92,9 @@ def _is_arabic(character: str) -> bool:
 
 
 def spelled_email(text: str) -> str:
-    """As an address is stored and compared, if it is one."""
-    return text.strip().lower()
+    """As an address is stored and compared, if it is one. Only ASCII is put in lower case: U+212A (KELVIN SIGN) would become a plain k."""
+    spelled = text.strip()
+    return spelled.lower() if spelled.isascii() else spelled
 
 
 def clean_email(text: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from py_service.errors import Problem
-from py_service.permissions.text import NAME_CHARACTERS_MAX, clean_name
+from py_service.permissions.text import NAME_CHARACTERS_MAX, clean_email, clean_name, spelled_email
 
 # By their names in Unicode, not by their numbers: the service has the numbers. (Gap fillers and line fillers are punctuation, and seen.)
 UNSEEN_NAMES = re.compile(r"VARIATION SELECTOR|(?<!GAP )(?<!LINE )FILLER|GRAPHEME JOINER|PATTERN BLANK|NULL NOTEHEAD|VOWEL INHERENT")
@@ -99,3 +99,16 @@ def test_a_name_is_taken_where_it_is_made_of_what_is_seen_and_what_that_needs(na
 def test_a_name_that_was_taken_is_taken_again_as_it_is(text: str) -> None:
     if taken(text):
         assert clean_name(clean_name(text)) == clean_name(text)
+
+
+def test_an_address_is_ascii_as_it_was_sent() -> None:
+    """A character whose lower case is ASCII (U+212A, KELVIN SIGN) makes another address of it, that somebody else may have."""
+    becoming = [character for character in map(chr, range(0x80, 0x110000)) if character.lower().isascii()]
+    assert "\u212a" in becoming
+    for character in becoming:
+        for address in (f"a@ex{character}ample.test", f"{character}a@example.test", f"a@example.{character}test"):
+            with pytest.raises(Problem) as refused:
+                clean_email(address)
+            assert refused.value.code == "email_invalid"
+            assert not spelled_email(address).isascii()  # nor does it sign in, or find anybody
+    assert clean_email(" Ada.Lovelace@Example.TEST ") == "ada.lovelace@example.test"
