@@ -15,6 +15,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from py_service.errors import Problem
+from py_service.identity.guessable import is_guessable
 
 # OWASP's first choice for argon2id; RFC 9106's 64 MiB would let 64 sign-ins at once take 4 GiB.
 TIME_COST = 2
@@ -41,8 +42,10 @@ def check_new_password(password: str, email: str, name: str) -> None:
     """Raises Problem 422 `password_weak`."""
     if not CHARACTERS_MIN <= len(password) <= CHARACTERS_MAX:
         raise Problem(422, "password_weak", f"A password has {CHARACTERS_MIN} to {CHARACTERS_MAX} characters.")
-    if password.casefold() in (email.casefold(), email.partition("@")[0].casefold(), name.casefold()):
-        raise Problem(422, "password_weak", "A password is not the e-mail address, and not the name.")
+    if is_guessable(password, email, name):
+        raise Problem(
+            422, "password_weak", "This is guessed soon: the address, the name, a common word, a run or a repetition. Take another."
+        )
 
 
 class Passwords:
