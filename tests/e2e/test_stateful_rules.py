@@ -329,6 +329,8 @@ async def test_a_managers_own_pass_is_no_second_hand(service: Service, client: h
     guest = {"Authorization": f"Bearer {accepted.json()['access_token']}"}
     answer = await client.post(f"/v1/doors/{door}/unlock", headers=guest)
     assert (answer.status_code, answer.json().get("code")) == (403, "second_person_needed")
+    await allow(service, client, GUESTS[5], door)
+    assert await ask(service, client, GUESTS[5], door) == (200, "unlocked"), "and the guest took nobody's place"
 
 
 async def test_the_first_person_opens_for_everybody(service: Service, client: httpx.AsyncClient) -> None:

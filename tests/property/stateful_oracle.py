@@ -162,16 +162,19 @@ class Attempt:
         return None
 
     def hear_two(self, door: Record) -> str | None:
-        """Somebody else asked lately, and both come by what is their own; otherwise whoever asks now is the first."""
+        """Two come by what is their own, one lately and one now; else whoever asks now is the first. By passes alone nobody is either."""
+        own = self.organization.judge_own(self.asking.person, self.asking.door, self.asking.now_ms)
+        if not own.answer.allowed:
+            self.use(self.judged, [])
+            raise Refused("second_person_needed", self.asking.door)
         asking, first, within_ms = self.asking, door.get("first_person"), int(str(self.door["two_persons_seconds"])) * 1_000
         lately = first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms
         if lately and self.token_stands(str(first), door["first_issued_at"], door["first_session"]):
-            own = self.organization.judge_own(asking.person, asking.door, asking.now_ms)
             firsts = self.organization.judge_own(str(first), asking.door, asking.now_ms)
             before = copy.deepcopy(self.records)
             try:
                 without_pin = self.judged.mode == "card_and_pin" and not door.get("first_with_pin")
-                if not own.answer.allowed or not firsts.answer.allowed or without_pin:
+                if not firsts.answer.allowed or without_pin:
                     raise Refused("nobody", None)
                 moved = self.move(str(first))
             except Refused:
@@ -180,7 +183,6 @@ class Attempt:
                 self.remember_first({})
                 self.taken |= {"first_person": first, "first_moved": tidy(moved) or None}
                 return own.answer.rule
-        self.use(self.judged, [])
         shown = {"first_issued_at": asking.issued_at_ms, "first_session": asking.session}
         pin = self.judged.mode == "card_and_pin"
         self.remember_first({"first_person": asking.person, "first_at": asking.now_ms, "first_with_pin": pin, **shown})

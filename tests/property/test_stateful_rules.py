@@ -47,6 +47,7 @@ DEMANDED = {
     *(f"told uses {verdict}" for verdict in ("holds", "pass_used_up")),
     *(f"told two_persons {verdict}" for verdict in ("holds", "second_person_needed")),
     "told behind a refusal",
+    "opened past a visitor",
     *(f"first waits, {change}" for change in ("None", "state", "use", "tokens", "session", "mode")),
 }
 MOMENT = st.sampled_from(STEPS_MS)
@@ -102,6 +103,20 @@ class Attempts(RuleBasedStateMachine):
     def attempt_together(self, persons: list[str], door: str, moment: int) -> None:
         for person in persons[:2]:
             self.ask(person, door, moment, True)
+
+    @rule(persons=st.permutations(PERSONS), door=st.sampled_from(("pair", "any", "early")))
+    def somebody_asks_between_two(self, persons: list[str], door: str) -> None:
+        """By passes alone: neither the one beside whom the first comes in, nor the first."""
+        first, between, second = persons[:3]
+        for person in (first, between):
+            self.ask(person, door, 1, True)
+        stays = self.records.get(f"door.{door}", {}).get("first_person") == first and not self.comes_by_own(between, door)
+        opened = self.met["took first_person"]
+        self.ask(second, door, 1, True)
+        self.met["opened past a visitor"] += stays and self.met["took first_person"] > opened
+
+    def comes_by_own(self, person: str, door: str) -> bool:
+        return self.twin.judge_own(person, door, self.now_ms).answer.allowed
 
     @rule(door=st.sampled_from(("entry", "exit", "pair")), moment=st.sampled_from((1, 500)))
     def attempt_all(self, door: str, moment: int) -> None:
@@ -296,7 +311,7 @@ class Attempts(RuleBasedStateMachine):
         assert changed <= {f"pin.{asking.person}"} | first
         for key in changed & first:
             assert old.get(key, {}).get("opened_day") == new[key].get("opened_day")
-        if settlement.reason == "second_person_needed":
+        if settlement.reason == "second_person_needed" and self.comes_by_own(asking.person, asking.door):
             self.asked[asking.door] = (asking.person, asking.now_ms)
         door = self.twin.bag["door"][asking.door]
         if self.twin.counted_area(door, "enters") is None:

@@ -253,6 +253,10 @@ impl Teller<'_> {
     }
 
     fn tell_two_persons(&mut self, seconds: u32) {
+        let own = self
+            .desk
+            .decide_own(self.asking.person, self.asking.door)
+            .is_allowed();
         let waits = self.desk.who_waits(self.asking, self.needs);
         let come = self
             .desk
@@ -263,6 +267,7 @@ impl Teller<'_> {
             )
             .is_ok();
         let detail = match (waits, come) {
+            _ if !own => "this person opens by passes alone, and no pass counts where two persons have to come".into(),
             (None, _) => format!("nobody else has asked within {seconds} s by a token that stands"),
             (Some((first, at_ms)), true) => {
                 format!(

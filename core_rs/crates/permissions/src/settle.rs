@@ -380,7 +380,7 @@ impl<'a> Desk<'a> {
     }
 
     /// The first to ask is remembered and refused; the second opens, if the first still may, and both have come in.
-    /// The rule is the second's.
+    /// The rule is the second's. Who can be nobody's second takes no first's place either.
     pub(crate) fn hear_two(
         &mut self,
         asking: Asking<'_>,
@@ -389,9 +389,15 @@ impl<'a> Desk<'a> {
     ) -> Result<Option<Identifier>, Refused> {
         let key = door_key(asking.door);
         let record = self.ledger.read(&key);
+        let own = self.decide_own(asking.person, asking.door);
+        if !own.is_allowed() {
+            // Who has no use left is told so.
+            self.use_one(needs, &mut Vec::new())?;
+            return Err((Reason::SecondPersonNeeded, Identifier::new(asking.door)));
+        }
         if let Some((first, _)) = self.who_waits(asking, needs) {
             let before = self.ledger.changed.clone();
-            if let Ok(rule) = self.both_come(&first, record.first_with_pin, asking, taken) {
+            if let Ok(moved) = self.come_too(&first, record.first_with_pin, asking) {
                 let record = Record {
                     first_person: None,
                     first_at: None,
@@ -402,12 +408,11 @@ impl<'a> Desk<'a> {
                 };
                 self.ledger.write(key, record);
                 taken.first_person = Some(first);
-                return Ok(rule);
+                taken.first_moved = moved;
+                return Ok(own.rule); // no use is counted: what has uses came out of a pass
             }
             self.ledger.changed = before;
         }
-        // Who has no use left is told so, and is nobody's first.
-        self.use_one(needs, &mut Vec::new())?;
         let record = Record {
             first_person: Identifier::new(asking.person),
             first_at: Some(asking.now_ms),
@@ -421,7 +426,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Two are two by what is their own: a link that somebody made, or was sent, may be opened by the same hand under another name.
-    fn decide_own(&self, person: &str, door: &str) -> Decision {
+    pub(crate) fn decide_own(&self, person: &str, door: &str) -> Decision {
         decide_by(
             self.state,
             person,
@@ -432,31 +437,25 @@ impl<'a> Desk<'a> {
         )
     }
 
-    /// What both need is asked now: a grant that was taken meanwhile is gone, a pass is used, an area entered, a PIN is needed.
-    fn both_come(
+    /// What the first needs is asked now: a grant that was taken meanwhile is gone, an area is entered, a PIN is needed.
+    fn come_too(
         &mut self,
         first: &Identifier,
-        first_with_pin: bool,
+        with_pin: bool,
         asking: Asking<'_>,
-        taken: &mut Taken,
-    ) -> Result<Option<Identifier>, Refused> {
+    ) -> Result<Moved, Refused> {
         let person = first.as_str();
-        let firsts = self.decide_own(person, asking.door);
-        let own = self.decide_own(asking.person, asking.door);
-        if !firsts.is_allowed() || !own.is_allowed() {
+        let decision = self.decide_own(person, asking.door);
+        if !decision.is_allowed() {
             return Err(NOT_BOTH);
         }
-        if let Some(needs) = &firsts.needs {
-            if needs.pin && !first_with_pin {
-                return Err(NOT_BOTH);
-            }
-            if !self.has_all_of(person, needs, false) {
-                return Err(NOT_BOTH);
-            }
-            taken.first_moved = self.go(person, needs)?;
+        let Some(needs) = &decision.needs else {
+            return Ok(Moved::default());
+        };
+        if needs.pin && !with_pin || !self.has_all_of(person, needs, false) {
+            return Err(NOT_BOTH);
         }
-        // No use is counted: what has uses came out of a pass, and the asker's own way is settled already.
-        Ok(own.rule)
+        self.go(person, needs)
     }
 }
 

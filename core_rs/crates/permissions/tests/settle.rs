@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const CALLS_MAX: usize = 3;
-const PERSONS: [&str; 3] = ["anna", "ben", "cara"];
+const PERSONS: [&str; 4] = ["anna", "ben", "cara", "dora"];
 const DOORS: [&str; 6] = ["gate", "exit", "pair", "early", "keypad", "everything"];
 const PASSES: [&str; 3] = ["p1", "p2", "p3"];
 const AREAS: [&str; 4] = ["soft", "hard", "timed", "few"];
@@ -50,7 +50,7 @@ fn pass_grant(id: &str, person: &str, counts: &[(&str, u32)]) -> Value {
     image("grant", id, document)
 }
 
-/// Anna has passes alone, Ben a grant, Cara nothing.
+/// Anna has passes alone, Ben and Dora a grant, Cara nothing.
 fn index() -> PermissionIndex {
     loaded(&[
         organization(true),
@@ -77,12 +77,14 @@ fn index() -> PermissionIndex {
         person("anna", "active", &[]),
         person("ben", "active", &[]),
         person("cara", "active", &[]),
+        person("dora", "active", &[]),
         image(
             "session",
             "ended",
             json!({"person": "ben", "ended_at": NOW_MS, "forget_at": NOW_MS + 360_000}),
         ),
         grant("g0", "allow", ("person", "ben"), ("site", "hq"), None),
+        grant("g00", "allow", ("person", "dora"), ("site", "hq"), None),
         pass_grant("g1", "anna", &[("p1", 5)]),
         pass_grant("g2", "anna", &[("p2", 6), ("p3", 4), ("p2", 7)]),
         pass_grant("g3", "anna", &[("p3", u32::MAX)]),
@@ -457,9 +459,43 @@ fn who_is_remembered_without_a_token_does_not_count() {
         ..Record::default()
     };
     let records = Records::from([("door.pair".to_owned(), record)]);
-    let asked = asking("anna", "pair", None, NOW_MS);
+    let asked = asking("dora", "pair", None, NOW_MS);
     let Settled::Done { reason, .. } = settled(&index, asked, &records) else {
         unreachable!()
     };
     assert_eq!(reason, Reason::SecondPersonNeeded);
+}
+
+/// Their passes let nobody in here, so they take no first's place, and are told why.
+#[test]
+fn who_holds_passes_alone_is_nobodys_first() {
+    let index = index();
+    let mut records = Records::new();
+    let mut ask = |person: &str, after_ms: i64| {
+        let asked = asking(person, "pair", None, NOW_MS + after_ms);
+        let Settled::Done {
+            reason, changed, ..
+        } = settled(&index, asked, &records)
+        else {
+            unreachable!()
+        };
+        records.extend(changed);
+        reason
+    };
+    assert_eq!(ask("ben", 0), Reason::SecondPersonNeeded);
+    assert_eq!(ask("anna", 1), Reason::SecondPersonNeeded);
+    assert_eq!(ask("dora", 2), Reason::Granted);
+    let known: Records = every_key()
+        .into_iter()
+        .map(|key| (key, Record::default()))
+        .collect();
+    let told = index
+        .explain_now(ORGANIZATION, asking("anna", "pair", None, NOW_MS), &known)
+        .unwrap();
+    let rule = told.stateful_rules.last().unwrap();
+    assert_eq!(
+        (rule.rule, rule.verdict),
+        ("two_persons", "second_person_needed")
+    );
+    assert!(rule.detail.contains("passes"), "{}", rule.detail);
 }
