@@ -15,6 +15,7 @@ Record = dict[str, Any]
 Records = dict[str, Record]
 PIN_TRIES_MAX = 5
 PIN_WAIT_MS = 600_000
+OPENERS_MAX = 3
 FIRST_DAY = datetime.date(1970, 1, 1)
 
 
@@ -93,15 +94,23 @@ class Attempt:
             self.hear_pin()
         self.taken |= self.move(asking.person)
         if open_for_all:
+            self.keep_open(door)
             return asking.door
         if self.door.get("two_persons_seconds") is not None and judged.mode != "unlocked":
             rule = self.hear_two(door)
         else:
             rule = self.use(judged, self.taken["passes"]) or answer.rule
         if today is not None:
-            door["opened_day"] = today
+            door |= {"opened_day": today, "openers": 1}
             self.taken |= {"opened_for_all": True, "opened_day": today}
         return rule
+
+    def keep_open(self, door: Record) -> None:
+        """Who would have opened it alone, without a use that is counted, is one more of those who did; three are counted."""
+        opens = self.judged.answer.allowed and not self.judged.choices and self.door.get("two_persons_seconds") is None
+        if opens and door["openers"] < OPENERS_MAX:
+            door["openers"] += 1
+            self.taken |= {"opened_for_all": True, "opened_day": door["opened_day"]}
 
     def hear_pin(self) -> None:
         record, now_ms = self.record(f"pin.{self.asking.person}"), self.asking.now_ms
@@ -284,7 +293,8 @@ def give_back(asking: Asking, taken: Record, records: Records) -> Records:
             undo_leaving(person, moved, after)
     door = after.setdefault(f"door.{asking.door}", {})
     if taken.get("opened_for_all") and door.get("opened_day") == taken["opened_day"]:
-        door["opened_day"] = None
+        door["openers"] -= 1
+        door["opened_day"] = door["opened_day"] if door["openers"] else None
     return after
 
 

@@ -47,7 +47,7 @@ DEMANDED = {
     *(f"told uses {verdict}" for verdict in ("holds", "pass_used_up")),
     *(f"told two_persons {verdict}" for verdict in ("holds", "second_person_needed")),
     "told behind a refusal",
-    "opened past a visitor",
+    *("opened past a visitor", "stays open for the next"),
     *(f"first waits, {change}" for change in ("None", "state", "use", "tokens", "session", "mode")),
 }
 MOMENT = st.sampled_from(STEPS_MS)
@@ -169,8 +169,12 @@ class Attempts(RuleBasedStateMachine):
         self.ask(persons[0], door, 24 * HOUR_MS, True)
         opened = len(self.shut) > grants
         self.ask(persons[1], door, wait_ms, True)
+        next_came = len(self.shut) - grants == 2 and self.shut[-1][1].get("opened_for_all", False) and wait_ms == 1
         if opened:
             self.door_stayed_shut(len(self.shut) - grants - 1)
+        if opened and next_came and self.comes_by_own(persons[1], door):
+            self.met["stays open for the next"] += 1
+            assert self.records[f"door.{door}"].get("opened_day") is not None
         self.ask(persons[2], door, 1, True)
 
     @rule(person=PERSON, area=st.sampled_from(AREAS))
@@ -310,7 +314,7 @@ class Attempts(RuleBasedStateMachine):
         first = {f"door.{asking.door}"} if settlement.reason == "second_person_needed" else set[str]()
         assert changed <= {f"pin.{asking.person}"} | first
         for key in changed & first:
-            assert old.get(key, {}).get("opened_day") == new[key].get("opened_day")
+            assert all(old.get(key, {}).get(field) == new[key].get(field) for field in ("opened_day", "openers"))
         if settlement.reason == "second_person_needed" and self.comes_by_own(asking.person, asking.door):
             self.asked[asking.door] = (asking.person, asking.now_ms)
         door = self.twin.bag["door"][asking.door]

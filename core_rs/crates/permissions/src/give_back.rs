@@ -73,12 +73,12 @@ fn close_again(ledger: &mut Ledger<'_>, door: &str, day: Option<i64>) {
     let key = format!("door.{door}");
     let record = ledger.read(&key);
     if record.opened_day == day {
-        ledger.write(
-            key,
-            Record {
-                opened_day: None,
-                ..record
-            },
-        );
+        let openers = record.openers.saturating_sub(1);
+        let record = Record {
+            opened_day: day.filter(|_| openers > 0),
+            openers,
+            ..record
+        };
+        ledger.write(key, record);
     }
 }

@@ -17,6 +17,9 @@ pub const WRONG_PINS_MAX: u32 = 5;
 /// For how long, in milliseconds.
 pub const WRONG_PINS_MS: i64 = 600_000;
 
+/// Of those who keep a door open for everybody so many are counted: more would only meet each other at its record.
+const OPENERS_MAX: u32 = 3;
+
 /// The answer, or what has to be read for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -144,6 +147,7 @@ impl<'a> Desk<'a> {
         }
         taken.moved = self.go(asking.person, needs)?;
         if open_for_all {
+            self.come_next(asking, decision, needs, taken);
             return Ok(Identifier::new(asking.door));
         }
         let used = if needs.two_persons_seconds.is_some() {
@@ -155,6 +159,7 @@ impl<'a> Desk<'a> {
             let key = door_key(asking.door);
             let record = Record {
                 opened_day: Some(day),
+                openers: 1,
                 ..self.ledger.read(&key)
             };
             self.ledger.write(key, record);
@@ -162,6 +167,30 @@ impl<'a> Desk<'a> {
             taken.opened_day = Some(day);
         }
         Ok(used.or_else(|| decision.rule.clone()))
+    }
+
+    /// Whoever would have opened the door for everybody keeps it open, should those before them turn out to have found it shut.
+    fn come_next(
+        &mut self,
+        asking: Asking<'_>,
+        decision: &Decision,
+        needs: &Needs,
+        taken: &mut Taken,
+    ) {
+        let opens = decision.is_allowed() && needs.choices.is_empty();
+        let key = door_key(asking.door);
+        let record = self.ledger.read(&key);
+        // Of a version that didn't count: one opened it.
+        let openers = record.openers.max(1);
+        if opens && needs.two_persons_seconds.is_none() && openers < OPENERS_MAX {
+            let record = Record {
+                openers: openers + 1,
+                ..record
+            };
+            self.ledger.write(key, record);
+            taken.opened_for_all = true;
+            taken.opened_day = needs.first_person_day;
+        }
     }
 
     /// Asks for everything at once, so that nothing is decided on what isn't known yet and few rounds are needed.

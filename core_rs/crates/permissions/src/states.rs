@@ -44,6 +44,9 @@ pub struct Record {
     /// Of a door: the day on which a first person opened it for everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened_day: Option<i64>,
+    /// Of a door: how many have come on that day who would each have opened it, as far as they are counted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub openers: u32,
     /// Of a PIN: how often it was wrong.
     #[serde(skip_serializing_if = "is_default")]
     pub wrong: u32,
@@ -99,7 +102,7 @@ pub struct Taken {
     /// Where that person went.
     #[serde(skip_serializing_if = "is_default")]
     pub first_moved: Moved,
-    /// Whether this opened the door for everybody today.
+    /// Whether this opened the door for everybody today, or is one of those who came next and would have.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub opened_for_all: bool,
     /// That day, in days since 1970-01-01.
