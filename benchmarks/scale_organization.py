@@ -128,15 +128,20 @@ class ScaleOrganization:
             "mode": "locked", "locked_down": False, **STAMPS,
         }  # fmt: skip
 
+    def site(self, number: int) -> Document:
+        zone = ZONES[number % len(ZONES)]
+        return {"id": named("site", number), "name": f"Site {number}", "time_zone": zone, "locked_down": False, **STAMPS}
+
+    def group(self, number: int) -> Document:
+        return {"id": named("group", number), "name": f"Group {number}", "includes": [], **STAMPS}
+
     def documents(self, kind: str) -> Iterator[Document]:
         """Bodies of all objects of a kind."""
         match kind:
             case "organization":
                 yield {"id": ORGANIZATION, "name": "Acme", "active": True}
             case "site":
-                for number in range(self.sites):
-                    zone = ZONES[number % len(ZONES)]
-                    yield {"id": named("site", number), "name": f"Site {number}", "time_zone": zone, "locked_down": False, **STAMPS}
+                yield from map(self.site, range(self.sites))
             case "area":
                 for number in range(self.areas):
                     site = named("site", number % self.sites)
@@ -144,8 +149,7 @@ class ScaleOrganization:
             case "door":
                 yield from map(self.door, range(self.doors))
             case "group":
-                for number in range(self.groups):
-                    yield {"id": named("group", number), "name": f"Group {number}", "includes": [], **STAMPS}
+                yield from map(self.group, range(self.groups))
             case "schedule":
                 for number, (start, end) in enumerate(HOURS):
                     windows = [{"days": list(WORKDAYS), "start": f"{start:02}:00", "end": f"{end:02}:00"}]
