@@ -24,8 +24,8 @@ AT_SITE = "at"  # whatever is at a site, also what names only a door or an area 
 MANY = {
     "person": {"groups": "group"},
     "group": {"includes": "group"},
-    "lockdown_plan": {"doors": "door", "areas": "area", "sites": "site", "at_sites": AT_SITE},
-    "pass": {"doors": "door", "at_sites": AT_SITE, "above": "pass", "concerns": "person"},
+    "lockdown_plan": {"doors": "door", "areas": "area", "sites": "site"},
+    "pass": {"doors": "door", "above": "pass", "concerns": "person"},
 }
 
 PLACE_BYTES_MAX = 1_024  # more than 200 characters of any script have, as long as folding makes no more of them
@@ -67,13 +67,23 @@ def stored_object(organization: str, kind: str, body: Mapping[str, Any]) -> dict
     return document
 
 
+def sites_of(kind: str, body: Mapping[str, Any]) -> list[str]:
+    """Where an object is, also one that has ended: at all sites of what it names. Empty: at none, it is the organization's."""
+    site = body["id"] if kind == "site" else body.get("at_site") or body.get("site")
+    return ([] if site is None else [str(site)]) + [str(each) for each in body.get("at_sites") or []]
+
+
+def listed_sites(document: Mapping[str, Any]) -> list[str]:
+    """The same, of a stored object that has not ended, by what it is listed by."""
+    keys = [str(key).partition(":")[2] for key in document["listed"]]
+    return [key.removeprefix(f"{AT_SITE}=") for key in keys if key.startswith(f"{AT_SITE}=")]
+
+
 def _keys(organization: str, kind: str, body: Mapping[str, Any]) -> list[str]:
     if body.get("ended_at") is not None:
         return []
     keys = [listed_key(organization, name, str(body[name])) for name in REFERENCES.get(kind, ()) if body.get(name) is not None]
-    site = body["id"] if kind == "site" else body.get("at_site") or body.get("site")
-    if site is not None:
-        keys.append(listed_key(organization, AT_SITE, str(site)))
+    keys += [listed_key(organization, AT_SITE, site) for site in sites_of(kind, body)]
     for field, name in MANY.get(kind, {}).items():
         keys += [listed_key(organization, name, value) for value in body.get(field) or []]
     if kind == "door":

@@ -3,6 +3,9 @@
 All of an organization is one range of `by_name`; a filter is one equality on `listed` beside such a range, both of one index: a page reads
 what it shows. A role that holds at several sites is one such read a site, merged. (A server that doesn't stop at the limit, as the embedded
 one, walks the rest of the range.)
+
+What a role for some sites is shown by a filter is what there is of it at those sites. Neither the length of a page nor its cursor may tell
+of other sites: a filter that few objects have is read to its end at once, and for any other what is at the sites is looked through.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from py_service.errors import Problem, unknown
 from py_service.identifiers import IDENTIFIER_CHARACTERS_MAX
 from py_service.paging import read_limit, read_place, write_cursor
-from py_service.permissions.listing import AT_SITE, PLACE_BYTES_MAX, folded, listed_key, name_place
+from py_service.permissions.listing import AT_SITE, PLACE_BYTES_MAX, folded, listed_key, listed_sites, name_place, sites_of
 from py_service.permissions.stage import STAGED_KINDS, is_live, read_live
 from py_service.permissions.store import read_object
 from py_service.permissions.text import spelled_email
@@ -28,7 +31,9 @@ CURSOR_CHARACTERS_MAX = -(-4 * (len(CURSOR_KIND) + PLACE_BYTES_MAX + IDENTIFIER_
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
 LAST_CHARACTER = "\U0010ffff"  # in no name
 READS_MAX = 10  # for one page, where what is at several sites isn't all for the caller to see, or what is staged isn't there yet
-HIDDEN_AT_ONCE = 1_000  # read at once, where some of it was staged: an import may have 100,000 of them between two that show
+HIDDEN_AT_ONCE = 1_000  # read at once, where some of it may not show: an import may have 100,000 that are staged between two that do
+EVERYWHERE = ("person", "group", "schedule", "calendar")  # a role for some sites reads them whole
+PLACES = ("site", "floor", "area", "door")  # whatever names one is at its site, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +88,10 @@ class ListObjects:
         """A page, and the cursor of the next one. Raises Problem 404 for a filter that names nothing of this organization, 503."""
         async with store_errors():
             await self._named(organization, asked)
-            keys: list[str | None] = []
             if kind == "site" and asked.sites is not None:
                 page, end = await self._sites(organization, asked), None
             else:
-                keys = self._keys(organization, kind, asked)
-                page, end = await self._page(organization, kind, asked, keys)
+                page, end = await self._page(organization, kind, asked)
             if len(page) > asked.limit:
                 page = page[: asked.limit]
                 end = _place(page[-1])
@@ -97,11 +100,12 @@ class ListObjects:
         return page, None if end is None else write_cursor(CURSOR_KIND, end[len(organization) + 1 :])
 
     async def _named(self, organization: str, asked: Asked) -> None:
-        """A filter by something that isn't here is told apart from one by which nothing is listed."""
+        """A filter by something that isn't here, or is beyond the caller's sites, is told apart from one by which nothing is listed."""
         if asked.filter is None or asked.filter[0] not in OBJECT_COLLECTIONS:
             return
         kind, identifier = asked.filter
-        if await read_object(self.mongo, organization, kind, identifier) is None:
+        named = await read_object(self.mongo, organization, kind, identifier)
+        if named is None or not (asked.sites is None or kind in EVERYWHERE or _within_reach(sites_of(kind, named), asked.sites)):
             raise unknown(kind)
 
     async def _sites(self, organization: str, asked: Asked) -> list[Document]:
@@ -111,15 +115,22 @@ class ListObjects:
         wanted = [one for one in found if one.get("by_name") is not None and _within(str(one["by_name"]), bounds) and _shown(one, asked)]
         return sorted(wanted, key=_place, reverse=asked.descending)[: asked.limit + 1]
 
-    async def _page(self, organization: str, kind: str, asked: Asked, keys: list[str | None]) -> tuple[list[Document], str | None]:
+    async def _page(self, organization: str, kind: str, asked: Asked) -> tuple[list[Document], str | None]:
         """One more than asked for, if there are so many. Else, where too many in between are not for the caller to see, how far it came."""
         live = await read_live(self.mongo, organization) if kind in STAGED_KINDS else 0
-        at_once = asked.limit + 1
+        key = self._filter_key(organization, kind, asked)
+        keys: list[str | None] = self._keys(organization, asked) if key is None else [key]
+        looked_for, at_once = None, asked.limit + 1
+        if asked.sites is not None and asked.filter is not None and asked.filter[0] not in PLACES:
+            found, after = await self._read(organization, kind, asked, keys, None, HIDDEN_AT_ONCE)
+            if after is None:
+                return [document for document in found if is_live(document, live) and _shown(document, asked)], None
+            keys, looked_for, at_once = self._keys(organization, asked), key, HIDDEN_AT_ONCE
         page: list[Document] = []
         after = None
         for _ in range(READS_MAX):
             found, after = await self._read(organization, kind, asked, keys, after, at_once)
-            there = [document for document in found if is_live(document, live)]
+            there = [document for document in found if is_live(document, live) and (looked_for is None or looked_for in document["listed"])]
             page += [document for document in there if _shown(document, asked)]
             at_once = asked.limit + 1 if len(there) == len(found) else HIDDEN_AT_ONCE
             if after is None or len(page) > asked.limit:
@@ -141,7 +152,7 @@ class ListObjects:
         """
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         bounds = _bounds(organization, asked, after)
-        fields = None if len(keys) == 1 and at_once == asked.limit + 1 else dict.fromkeys(("by_name", "at_sites", "name", "staged"), 1)
+        fields = None if len(keys) == 1 and at_once == asked.limit + 1 else dict.fromkeys(("by_name", "listed", "name", "staged"), 1)
         merged: dict[str, Document] = {}
         ends: list[str] = []
         for key in keys:
@@ -157,24 +168,18 @@ class ListObjects:
         return [document for document in ordered if (_place(document) >= end if asked.descending else _place(document) <= end)], end
 
     @staticmethod
-    def _keys(organization: str, kind: str, asked: Asked) -> list[str | None]:
+    def _filter_key(organization: str, kind: str, asked: Asked) -> str | None:
+        """Of `listed`, what the filter keeps; None without one."""
+        if asked.filter is None:
+            return None
+        if kind == "pass" and asked.filter[0] == "site":
+            return listed_key(organization, AT_SITE, asked.filter[1])  # a pass names doors, and is at their sites
+        return listed_key(organization, *asked.filter)
+
+    @staticmethod
+    def _keys(organization: str, asked: Asked) -> list[str | None]:
         """Of `listed`, one of which is enough; None: all of the organization."""
-        if kind == "pass" and asked.filter is not None and asked.filter[0] == "site":
-            return [listed_key(organization, AT_SITE, asked.filter[1])]  # a pass names doors, and is at their sites
-        if asked.filter is not None:
-            return [listed_key(organization, *asked.filter)]
         return [None] if asked.sites is None else [listed_key(organization, AT_SITE, site) for site in dict.fromkeys(asked.sites)]
-
-
-def refuse_foreign_filter(chosen: tuple[str, str] | None, sites: list[str] | None) -> None:
-    """A role that holds at some sites narrows a list by site only, and to one of its own. Raises Problem 400, 404."""
-    if chosen is None or sites is None:
-        return
-    field, value = chosen
-    if field != "site":
-        raise Problem(400, "query_invalid", "A role for some sites can filter by site only.")
-    if value not in sites:
-        raise unknown("site")
 
 
 def _bounds(organization: str, asked: Asked, after: str | None) -> dict[str, str]:
@@ -196,7 +201,12 @@ def _shown(document: Document, asked: Asked) -> bool:
     """Its name begins so (the colon behind a name is no part of it), and all of its sites are within reach."""
     if asked.begins and not folded(str(document.get("name") or "")).startswith(folded(asked.begins)):
         return False
-    return asked.sites is None or set(asked.sites).issuperset(document.get("at_sites") or ())
+    return asked.sites is None or _within_reach(listed_sites(document), asked.sites)
+
+
+def _within_reach(at_sites: list[str], sites: list[str]) -> bool:
+    """What is at no site is the organization's."""
+    return bool(at_sites) and set(sites).issuperset(at_sites)
 
 
 def _place(document: Document) -> str:

@@ -11,11 +11,22 @@ from tests.e2e.described import Described, resolved
 
 Item = dict[str, Any]
 OF_A_PAGE = {"limit", "cursor", "sort", "at"}  # and the moment of a question
+# What is at a site; whatever else a role for some sites may list, it reads whole.
+AT_SITES: dict[str, Callable[[Item, Known], Iterable[str | None]]] = {
+    "/v1/sites": lambda item, known: [item["id"]],
+    "/v1/floors": lambda item, known: [item["site"]],
+    "/v1/areas": lambda item, known: [item["site"]],
+    "/v1/doors": lambda item, known: [item["site"]],
+    "/v1/devices": lambda item, known: [known.sites_of["door"].get(item["door"])],
+    "/v1/grants": lambda item, known: known.sites_named(item),
+    "/v1/passes": lambda item, known: known.sites_named(item),
+    "/v1/lockdown-plans": lambda item, known: known.sites_named(item),
+}
 # Where an item names what it is filtered by under another name than the filter's, or its plural.
 ELSEWHERE: dict[tuple[str, str], Callable[[Item, Known], Iterable[str | None]]] = {
     ("/v1/groups", "group"): lambda item, known: item["includes"],
     ("/v1/persons", "role"): lambda item, known: [held["role"] for held in item["roles"]],
-    ("/v1/passes", "site"): lambda item, known: [known.sites_of_doors[door] for door in item["doors"]],
+    ("/v1/passes", "site"): lambda item, known: known.sites_named(item),
     ("/v1/passes", "person"): lambda item, known: [item["given_by"], item["accepted_by"]],
     ("/v1/passes", "pass"): lambda item, known: known.passes_above(item),
 }
@@ -23,10 +34,20 @@ ELSEWHERE: dict[tuple[str, str], Callable[[Item, Known], Iterable[str | None]]] 
 
 @dataclass(slots=True)
 class Known:
-    """What an item alone doesn't show."""
+    """What an item alone doesn't show. `sites_of`: of each kind of place, by its id, where it is."""
 
-    sites_of_doors: dict[str, str] = field(default_factory=dict)
+    sites_of: dict[str, dict[str, str]] = field(default_factory=dict)
     parents: dict[str, str | None] = field(default_factory=dict)
+
+    def sites_named(self, item: Item) -> list[str]:
+        """Those of all doors, areas and sites that it names."""
+        named = [(kind, name) for kind in ("door", "area", "site") for name in item.get(f"{kind}s") or [item.get(kind)] if name]
+        return [self.sites_of[kind][name] for kind, name in named]
+
+    def at(self, site: str, path: str, items: list[Item]) -> list[Item]:
+        """What a role for this site is shown of a list: all of whose places are there."""
+        where = AT_SITES.get(path)
+        return items if where is None else [item for item in items if set(where(item, self)) == {site}]
 
     def passes_above(self, item: Item) -> Iterator[str]:
         """From which it was passed on, at any remove."""

@@ -16,10 +16,10 @@ import pytest_asyncio
 
 from tests.e2e.conformance import conformance_of
 from tests.e2e.described import Asking, Described, Place, kind_made_by, made_objects, operations, resolved
-from tests.e2e.described_lists import Item, Known, filters_of, folded, is_list
+from tests.e2e.described_lists import AT_SITES, Item, Known, filters_of, folded, is_list
 from tests.e2e.evidence import projected, standing
 from tests.e2e.running import Service, random_key, running_service, until
-from tests.e2e.sharing import Passes
+from tests.e2e.sharing import SITE, Passes, doors_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -31,7 +31,7 @@ GO_ALONG = {("grant", "person"), ("api_key", "site")}
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Of an organization that has one object of every kind; `known`: their identifiers."""
+    """Of an organization that has objects of every kind; `known`: their identifiers."""
 
     service: Service
     http: httpx.AsyncClient
@@ -51,8 +51,10 @@ async def owner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Owner
         async with service.client(hook=conformance.hook) as http:
             headers, known = service.owner(), {"organization": service.demo.id}
             await made_objects(http, described, headers, known)
+            owner = Owner(service, http, described, headers, known)
+            await differ(owner)
             await projected(service)
-            yield Owner(service, http, described, headers, known)
+            yield owner
 
 
 ONE_OF_ITS_KIND = {("/v1/devices", "kind")}  # all there are is locks: nothing is dropped
@@ -63,10 +65,7 @@ HOLDER = "a-employee"
 
 async def test_a_filter_shows_what_it_says_of_the_whole_list_in_its_order(owner: Owner) -> None:
     imports = [await imported(owner, all_or_nothing) for all_or_nothing in (False, True)]
-    await differ(owner)
-    known = Known()
-    known.sites_of_doors = {door["id"]: door["site"] for door in await listed(owner, "/v1/doors")}
-    known.parents = {each["id"]: each["parent"] for each in await listed(owner, "/v1/passes")}
+    known = await known_of(owner)
     tried = set()
     for described in filter(is_list, owner.operations):
         paths = [described.path.replace("{import}", each) for each in imports] if "{import}" in described.path else [described.path]
@@ -85,6 +84,78 @@ async def test_a_filter_shows_what_it_says_of_the_whole_list_in_its_order(owner:
             assert of_list.name != "outcome" or told == set(of_list.values), told
             tried.add((of_list.path, of_list.name))
     assert len(tried) == FILTERS, sorted(tried)
+
+
+async def known_of(owner: Owner) -> Known:
+    known = Known()
+    for kind in ("door", "area", "floor"):
+        known.sites_of[kind] = {each["id"]: each["site"] for each in await listed(owner, f"/v1/{kind}s")}
+    known.sites_of["site"] = {each["id"]: each["id"] for each in await listed(owner, "/v1/sites")}
+    known.parents = {each["id"]: each["parent"] for each in await listed(owner, "/v1/passes")}
+    return known
+
+
+AT_ONE_SITE = "a-visitor"
+NOT_THERE = "nowhere"
+
+
+async def test_a_filter_shows_a_role_for_one_site_what_the_whole_list_has_there(owner: Owner) -> None:
+    """Every filter of every list: the whole, filtered, and what of that is at the site. What is elsewhere is told as what isn't there."""
+    known = await known_of(owner)
+    roles = {"roles": [{"role": role, "sites": [SITE]} for role in ("site_manager", "auditor")]}
+    answer = await owner.http.put(f"/v1/persons/{AT_ONE_SITE}/roles", json=roles, headers=owner.headers)
+    assert answer.status_code == 200, answer.text
+    headers = owner.service.headers(AT_ONE_SITE)
+    tried, hidden, narrowed = set(), set(), set()
+    for described in filter(is_list, owner.operations):
+        if "/me/" in described.path or "{" in described.path or described.path.startswith(("/v1/access/", "/v1/events", "/v1/imports")):
+            continue
+        refused = await owner.http.get(described.path, headers=headers)
+        if refused.status_code == 403:
+            assert described.path in OF_THE_ORGANIZATION, refused.text
+            continue
+        items = await listed(owner, described.path)
+        here = known.at(SITE, described.path, items)
+        assert await listed(owner, described.path, headers) == here, described.path
+        assert (len(here) < len(items)) == (described.path in AT_SITES), described.path
+        for of_list in filters_of(described):
+            for value in of_list.candidates(items, known):
+                tried.add((of_list.path, of_list.name))
+                if await beyond(owner, known, of_list.name, value):
+                    told = [
+                        await owner.http.get(of_list.path, params={of_list.name: named}, headers=headers) for named in (value, NOT_THERE)
+                    ]
+                    assert [each.status_code for each in told] == [404, 404], (of_list, value, told[0].text)
+                    assert len({tuple((each.json() | {"request_id": ""}).items()) for each in told}) == 1, (told[0].text, told[1].text)
+                    hidden.add((of_list.path, of_list.name))
+                    continue
+                kept = of_list.kept(items, value, known)
+                wanted = known.at(SITE, of_list.path, kept)
+                assert await listed(owner, of_list.path, headers, **{of_list.name: value}) == wanted, (of_list, value)
+                narrowed |= {(of_list.path, of_list.name)} if 0 < len(wanted) < len(kept) else set()
+    assert len(tried) == FILTERS_AT_A_SITE, sorted(tried)
+    assert hidden == {one for one in tried if one[1] in (*known.sites_of, "pass")}
+    assert narrowed >= NARROWED, NARROWED - narrowed
+
+
+OF_THE_ORGANIZATION = ("/v1/api-keys", "/v1/invitations")
+FILTERS_AT_A_SITE = 41
+# What a filter that is no place keeps of several sites. Of one that is, but for what names two sites, all is at its own.
+NARROWED = {
+    *(("/v1/grants", name) for name in ("person", "group", "schedule", "effect")),
+    *(("/v1/passes", name) for name in ("person", "schedule", "door", "site")),
+    ("/v1/devices", "kind"),
+    ("/v1/lockdown-plans", "name"),
+    ("/v1/lockdown-plans", "door"),
+}
+
+
+async def beyond(owner: Owner, known: Known, name: str, value: str) -> bool:
+    """Whether a filter names a place, or a pass, that isn't all at that site."""
+    if name == "pass":
+        found = await owner.http.get(f"/v1/passes/{value}", headers=owner.headers)
+        return set(known.sites_named(found.json())) != {SITE}
+    return name in known.sites_of and known.sites_of[name][value] != SITE
 
 
 async def imported(owner: Owner, all_or_nothing: bool) -> str:
@@ -118,6 +189,7 @@ async def differ(owner: Owner) -> None:
         await post(owner, "/v1/lockdown-plans", {"name": name, **places})
     await post(owner, "/v1/grants", {"person": HOLDER, "site": site, "effect": "deny"})
     await post(owner, "/v1/grants", {"group": group, "area": area, "schedule": schedule})
+    await several_sites(owner, door, group, schedule)
     passes = Passes(owner.service, owner.http, [door])
     given = await passes.give(name="Zoo", schedule=schedule, passes_on_max=2)
     await passes.held(given, HOLDER)
@@ -127,6 +199,16 @@ async def differ(owner: Owner) -> None:
     await passes.give("a-visitor", f"/v1/passes/{passed_on['id']}/pass-on", name="Zither")
     suspended = await owner.http.post(f"/v1/persons/{await post(owner, '/v1/persons', {'name': 'Zed'})}/suspend", headers=owner.headers)
     assert suspended.status_code == 200, suspended.text
+
+
+async def several_sites(owner: Owner, door: str, group: str, schedule: str) -> None:
+    """What is at a site of the demonstration, and the same at both: there and where `door` is."""
+    (here, *_) = await doors_of(owner.service, SITE)
+    for name, doors in (("Zonda", [here]), ("Zephyr", [here, door])):
+        await post(owner, "/v1/lockdown-plans", {"name": name, "doors": doors})
+        passes = Passes(owner.service, owner.http, doors)
+        await passes.held(await passes.give(name=name, doors=doors, schedule=schedule), HOLDER)
+    await post(owner, "/v1/grants", {"group": group, "door": here, "schedule": schedule})
 
 
 async def post(owner: Owner, path: str, body: object) -> str:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from py_service.errors import Problem
 from py_service.paging import write_cursor
+from py_service.permissions import pages as pages_module
 from py_service.permissions.listing import PLACE_BYTES_MAX, folded, stored_object
 from py_service.permissions.pages import CURSOR_CHARACTERS_MAX, CURSOR_KIND, READS_MAX, Asked, ListObjects, read_query
 from py_service.permissions.text import clean_name
@@ -121,6 +122,46 @@ def test_pages_are_what_a_sort_gives(store: Store, made: list[tuple[str, list[st
     pages = store.pages(organization, "person", asked)
     assert [one for page in pages for one in page] == expected(documents, asked, f"{organization}:state=active")
     assert all(len(page) == asked.limit for page in pages[:-1])
+
+
+grants = st.lists(st.tuples(st.sampled_from(SITES), st.sampled_from(("p", "q"))), min_size=36, max_size=40)
+in_a_row = st.booleans()  # whether all of a site lie together: as much as there can be between two that show
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(grants, st.sampled_from((("person", "p"), ("effect", "allow"), ("effect", "allow"), ("door", "d-a"))), in_a_row, questions)
+def test_what_is_at_other_sites_shows_in_no_page_of_a_filter(
+    store: Store, made: list[tuple[str, str]], chosen: tuple[str, str], together: bool, asked: Asked
+) -> None:
+    """Pages by a filter are what a sort gives of what is within reach; their lengths are those of a store that has nothing else."""
+    asked = replace(
+        asked,
+        limit=1 + asked.limit // 4,
+        filter=chosen,
+        begins="",
+        sites=[site for site in asked.sites or ["a"] if chosen[0] != "door" or site == "a"],
+    )
+    rows = [
+        {"id": f"g{number:02}", "person": person, "effect": "allow", "door": f"d-{site}", "at_site": site}
+        for number, (site, person) in enumerate(sorted(made) if together else made)
+    ]
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages_module, "HIDDEN_AT_ONCE", 5)
+        patch.setattr(pages_module, "READS_MAX", 8)
+        for held in (rows, [row for row in rows if row["at_site"] in (asked.sites or ())]):
+            organization = f"o{next(ORGANIZATIONS)}"
+            store.put(organization, "door", [{"id": "d-a", "name": "d", "site": "a"}])
+            store.put(organization, "person", [{"id": name, "name": name} for name in ("p", "q")])
+            documents = store.put(organization, "grant", held)
+            if chosen[0] == "door" and not asked.sites:
+                with pytest.raises(Problem, match="no such door"):
+                    store.pages(organization, "grant", asked)
+                return
+            pages = store.pages(organization, "grant", asked)
+            assert [one for page in pages for one in page] == expected(documents, asked, f"{organization}:{chosen[0]}={chosen[1]}")
+            shown.append(pages)
+    assert shown[0] == shown[1]
 
 
 LIGATURE = "\ufdfa"  # 18 characters when it is folded, 33 bytes: no other is longer
