@@ -53,8 +53,7 @@ CHANGE = Operation(
 )  # fmt: skip
 TAKE = Operation(
     "Take a pass back, and all that was passed on from it", _TAG, {200: PassTaken}, headers=("If-Match",), api_keys=True,
-    codes=("403 role_missing",),
-    detail=_ANYBODYS,
+    detail=f"{_ANYBODYS[:-1]}, or to hold it: what was accepted can be given up.",
 )  # fmt: skip
 RENEW = Operation(
     "Make a new link of a pass",

@@ -1,4 +1,7 @@
-"""Take a pass back: it, all that was passed on from it, and all their grants end in one change. To repeat it is safe."""
+"""Take a pass back, or give up one that one holds: it, all that was passed on from it, and all their grants end in one change.
+
+To repeat it is safe.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class TakePass:
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
-        document = await find_pass(view, self.identifier)
+        document = await find_pass(view, self.identifier, also_held=True)
         if document.get("ended_at") is not None:
             return Plan(result={"passes": 0})
         check_match(document, self.if_match)

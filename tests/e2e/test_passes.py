@@ -96,7 +96,9 @@ async def test_a_person_shares_a_door_that_allows_it_as_far_as_they_may_open_it(
     assert (await passes.ask("DELETE", f"/v1/grants/{granted[0].json()['id']}")).status_code == 200
     assert await passes.unlock(FRIEND, door) == NO_GRANT
     assert refused(await passes.ask("DELETE", f"/v1/passes/{given['id']}", OTHER)) == (404, "pass_unknown")
-    assert refused(await passes.ask("DELETE", f"/v1/passes/{given['id']}", FRIEND)) == (403, "role_missing")
+    for method, path, body in (("PATCH", "", {"name": "Mine"}), ("POST", "/link", None)):
+        answer = await passes.ask(method, f"/v1/passes/{given['id']}{path}", FRIEND, body)
+        assert refused(answer) == (403, "role_missing"), "its holder can give it up, and no more"
     assert (await passes.ask("DELETE", f"/v1/passes/{given['id']}", TENANT)).status_code == 200
     assert (await passes.ask("GET", "/v1/me/passes", FRIEND)).json()["items"] == []
 

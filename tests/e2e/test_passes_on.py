@@ -76,6 +76,29 @@ async def test_what_is_passed_on_ends_with_what_it_came_from(passes: Passes) -> 
     assert [(await passes.read(each["id"]))["state"] for each in (root, second, third, beside)] == ["revoked"] * 4
 
 
+async def test_its_holder_gives_a_pass_up_and_all_that_was_passed_on_from_it(passes: Passes) -> None:
+    door = passes.doors[0]
+    root = await passes.give(doors=[door], passes_on_max=2)
+    await passes.held(root, HOLDER)
+    below = await passed_on(passes, root, HOLDER, passes_on_max=1)
+    await passes.held(below, SECOND)
+    last = await passed_on(passes, below, SECOND)
+    await passes.held(last, THIRD)
+    for other, expected in ((FOURTH, (404, "pass_unknown")), (THIRD, (404, "pass_unknown"))):
+        assert refused(await passes.ask("DELETE", f"/v1/passes/{below['id']}", other)) == expected
+    old = {"If-Match": '"1"'}
+    assert refused(await passes.ask("DELETE", f"/v1/passes/{below['id']}", SECOND, headers=old)) == (412, "changed_meanwhile")
+    given_up = [await passes.ask("DELETE", f"/v1/passes/{below['id']}", SECOND) for _ in range(2)]
+    assert [(answer.status_code, answer.json()["passes"]) for answer in given_up] == [(200, 2), (200, 0)]
+    assert [await passes.unlock(person, door) for person in (HOLDER, SECOND, THIRD)] == [OPENED, NO_GRANT, NO_GRANT]
+    assert [(await passes.read(each["id"]))["state"] for each in (root, below, last)] == ["active", "revoked", "revoked"]
+    assert (await passes.ask("GET", "/v1/me/passes", SECOND)).json()["items"] == []
+    guest = await passes.held(await passes.give(doors=[door]))
+    bearer = {"Authorization": f"Bearer {guest['access_token']}"}
+    assert (await passes.http.delete(f"/v1/passes/{guest['pass']['id']}", headers=bearer)).json()["passes"] == 1
+    assert await passes.unlock(guest["person"], door) == NO_GRANT
+
+
 async def test_what_is_passed_on_is_never_wider(passes: Passes) -> None:
     door, other = passes.doors[:2]
     root = await passes.give(doors=[door], valid_from=at(-1), valid_until=at(10), schedule="night-shift", uses=5, passes_on_max=1)
