@@ -40,6 +40,9 @@ from py_service.mail.quiet import delete_forgotten_counts
 from py_service.passes import letters
 from py_service.passes.letters import WritePassMail
 from py_service.passes.link import LINKS_AT_ONCE_MAX, delete_forgotten
+from py_service.passes.over import ENDED_AT_ONCE_MAX as PASSES_AT_ONCE_MAX
+from py_service.passes.over import end_over_passes
+from py_service.permissions.departure import end_departed
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.whereabouts import STALE_AT_ONCE_MAX, delete_stale
@@ -84,8 +87,8 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.start()
     work = (
-        worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.group.run(), worker.settled.run(),
-        worker.follower.listen(), worker.changes.run(), worker.run_imports(), worker.cuts.run(), worker.postman.run(),
+        worker.project(), worker.take_reports(), worker.keep(), worker.sweep(), worker.end_what_is_over(), worker.group.run(),
+        worker.settled.run(), worker.follower.listen(), worker.changes.run(), worker.run_imports(), worker.cuts.run(), worker.postman.run(),
     )  # fmt: skip
     jobs = [asyncio.create_task(job) for job in work]
     stopped = asyncio.create_task(stop.wait())
@@ -237,6 +240,27 @@ class Worker:
         if any(count for count, _ in swept.values()):
             logger.info("swept", **{what: count for what, (count, _) in swept.items()})
         return AWAY_SECONDS if any(count == at_once_max for count, at_once_max in swept.values()) else SWEEP_SECONDS
+
+    async def end_what_is_over(self) -> None:
+        """Passes that were over a day ago, and what people left behind who were deleted, every minute: changes, where a sweep deletes."""
+        while True:
+            pause_seconds = await self.end_once()
+            await asyncio.sleep(pause_seconds)
+
+    async def end_once(self) -> float:
+        """Some of both, in small changes; seconds until the next, which is soon when there is more."""
+        if not self._leading:
+            return SWEEP_SECONDS
+        at_ms = now_ms()
+        try:
+            departed = await end_departed(self.mongo, self.changes, at_ms)
+            passes = await end_over_passes(self.mongo, self.changes, at_ms)
+        except Problem as problem:
+            logger.warning("endings_wait", error=problem.code)
+            return SWEEP_SECONDS
+        if departed or passes:
+            logger.info("ended", departed=departed, passes=passes)
+        return AWAY_SECONDS if departed or passes == PASSES_AT_ONCE_MAX else SWEEP_SECONDS
 
     async def _recall(self) -> None:
         """A worker before this one may have died with words that it owed: what is projected is never read again for them."""

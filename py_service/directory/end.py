@@ -8,13 +8,11 @@ from py_service.directory.kinds import Kind
 from py_service.directory.owners import keep_an_owner
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
+from py_service.permissions.departure import TAKEN_ALONG_MAX, departure_write, end_left_behind
 from py_service.permissions.listing import listed_key
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
-from py_service.permissions.pass_tree import end_passes
 from py_service.permissions.whereabouts import counted_out_everywhere
-
-TAKEN_ALONG_MAX = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +44,16 @@ class End:
         plan = view.ended(kind.name, document, f"{kind.name}_deleted")
         if kind.connects:
             plan.cut("subject")
-        if kind.name == "person":
-            plan.join(await counted_out_everywhere(view, self.identifier))
         for other, changed in await kind.also(view, None, document):
             plan.join(view.written(other, changed, f"{other}_changed"))
-        for other, field in kind.takes_along:
-            # The tombstones travel in one change record: what names more than this is taken apart first.
-            gone = await view.listed(other, listed_key(view.organization, field, self.identifier), TAKEN_ALONG_MAX + 1)
-            if len(gone) > TAKEN_ALONG_MAX:
-                hidden = "" if all([await view.shows(named) for named in gone]) else " An import that is under way makes some of them."
-                detail = f"More than {TAKEN_ALONG_MAX} objects name this {kind.name}.{hidden}"
-                raise Problem(409, "in_use", detail, members={"used_by": other})
-            if other == "pass":
-                plan.join(await end_passes(view, gone, "pass_taken"))
-                continue
-            for named in gone:
-                plan.join(view.ended(other, named, f"{other}_deleted"))
+        if kind.name == "person":
+            plan.join(await counted_out_everywhere(view, self.identifier))
+            await self._take_along(view, plan)
         return plan
+
+    async def _take_along(self, view: View, plan: Plan) -> None:
+        """However much names a person, they can be deleted: their tombstone alone takes everything from them. The rest is the worker's."""
+        along, is_all = await end_left_behind(view, self.identifier, TAKEN_ALONG_MAX)
+        plan.join(along)
+        if not is_all:
+            plan.writes.append(departure_write(view.organization, self.identifier, view.at_ms))

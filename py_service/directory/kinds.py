@@ -44,7 +44,6 @@ class Kind:
 
     `starts_as`: what is stored from the beginning and not the caller's to set; `more` are those of them that are shown.
     `used_by`: (kind, field) whose objects name this one: while there are any, it can't be deleted.
-    `takes_along`: likewise, but they end with it.
     `connects`: it holds connections of its own, which end with it, or when one of these fields changes.
     `at_site`: whether a role for a site reaches it. `filters`: what a list can be narrowed by, one at a time.
     `authority`: a change can take somebody's authority, so nothing joins the group after it.
@@ -62,7 +61,6 @@ class Kind:
     starts_as: dict[str, object] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
     used_by: tuple[tuple[str, str], ...] = ()
-    takes_along: tuple[tuple[str, str], ...] = ()
     filters: tuple[str, ...] = ()
     at_site: bool = False
     authority: bool = False
@@ -132,7 +130,7 @@ KINDS = (
     Kind(
         "person", "persons", f.PersonFields, "persons.write", "persons.read",
         references={"groups": "group"}, starts_as={"state": "active", "roles": [], "tokens_valid_after": 0},
-        more={"state": f.PersonState, "roles": list[f.RoleToHold]}, takes_along=(("grant", "person"), ("pass", "person")),
+        more={"state": f.PersonState, "roles": list[f.RoleToHold]},
         filters=("group", "state", "kind", "email", "role"),
         authority=True, connects=("valid_from", "valid_until"), check=rules.check_person,
         codes=("409 email_taken", "409 last_owner", "422 email_invalid", "422 validity_invalid"),

@@ -54,9 +54,20 @@ async def find_pass(view: View, identifier: str, *, also_held: bool = False) -> 
     raise unknown(KIND)
 
 
+def was_taken_back(document: Document) -> bool:
+    """Whether it ended before its time. One that was over by then is only kept no longer."""
+    ended_at = document.get("ended_at")
+    return ended_at is not None and bool(ended_at < document["valid_until"])
+
+
+def is_over(document: Document, at_ms: int) -> bool:
+    """Whether it has come to its end, or was taken back."""
+    return document.get("ended_at") is not None or bool(document["valid_until"] <= at_ms)
+
+
 def refuse_over(document: Document, at_ms: int) -> None:
     """Raises Problem 410 for a pass that was taken back or is over."""
-    if document.get("ended_at") is not None:
+    if was_taken_back(document):
         raise Problem(410, "pass_revoked", "This pass was taken back.")
-    if document["valid_until"] <= at_ms:
+    if is_over(document, at_ms):
         raise Problem(410, "pass_expired", "This pass is over.")

@@ -13,6 +13,7 @@ from py_service.passes import operations as told
 from py_service.passes.accept import AcceptPass
 from py_service.passes.change import ChangePass
 from py_service.passes.give import GivePass, PassOn
+from py_service.passes.givers import is_over, was_taken_back
 from py_service.passes.link import RenewLink, link_of, qr_svg
 from py_service.passes.messages import (
     NewPass,
@@ -215,9 +216,9 @@ def _values(body: msgspec.Struct) -> Document:
 
 def state_of(document: Document, uses_left: int | None, at_ms: int) -> State:
     """What has become of it, the strongest first."""
-    if document.get("ended_at") is not None:
+    if was_taken_back(document):
         return "revoked"
-    if document["valid_until"] <= at_ms:
+    if is_over(document, at_ms):
         return "expired"
     if document["accepted_by"] is None:
         return "issued"

@@ -32,11 +32,16 @@ async def end_passes(view: View, passes: list[Document], what: str) -> Plan:
     ending = {str(document["id"]): document for document in passes}
     for identifier in list(ending):
         ending |= {str(document["id"]): document for document in await passes_below(view, identifier)}
+    return await end_only(view, list(ending.values()), what)
+
+
+async def end_only(view: View, passes: list[Document], what: str) -> Plan:
+    """The same of these passes, among which is all that hangs from them."""
     plan = Plan()
-    for document in ending.values():
+    for document in passes:
         ended = view.ended("pass", document, what)
         ended.events = [view.event(what, str(document["id"]), person=document["accepted_by"], detail={"doors": document["doors"]})]
         plan.join(ended)
-    for grant in await grants_of(view, ending.values()):
+    for grant in await grants_of(view, passes):
         plan.images.append({"kind": "grant", "id": str(grant["id"]), "document": None})  # the pass's event says it
     return plan

@@ -39,6 +39,8 @@ INDEXES = (
     Index("logs", ("state",), "logs that the worker still reads"),
     Index("logs", ("lane",), "a new log's predecessor"),
     Index("events", ("attempt",), "the outcome of an attempt", sparse=True),
+    Index("passes", ("ended_at", "valid_until"), "passes that are over, to end"),
+    Index("departures", ("deleted_at",), "persons who were deleted, and left something to end"),
     Index("pass_links", ("forget_at",), "links to delete"),
     Index("states", ("inside_of", "entered_at"), "who is inside an area, since its reset; who was before it", sparse=True),
     Index("states", ("stale_at",), "areas whose records from before their reset are to be deleted", sparse=True),

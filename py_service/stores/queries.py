@@ -54,12 +54,12 @@ FOUND = (
     "journal leases letter_counts logs mailed_tokens organizations pass_links projections revisions session_families sessions states"
 )
 WRITTEN = (
-    f"{NAMED} accounts api_key_uses ended_sessions event_positions idempotency_keys import_parts import_results imports letter_counts "
-    "logs organizations outbox pass_links projections revisions session_families sessions states"
+    f"{NAMED} accounts api_key_uses departures ended_sessions event_positions idempotency_keys import_parts import_results imports "
+    "letter_counts logs organizations outbox pass_links projections revisions session_families sessions states"
 )
 DELETED = (
-    "ended_sessions idempotency_keys import_parts import_results imports letter_counts mailed_tokens open_attempts outbox pass_links "
-    "session_families sessions states"
+    "departures ended_sessions idempotency_keys import_parts import_results imports letter_counts mailed_tokens open_attempts outbox "
+    "pass_links session_families sessions states"
 )
 EXPIRING = "idempotency_keys imports mailed_tokens session_families sessions"
 FORGOTTEN = "ended_sessions letter_counts outbox pass_links"
@@ -103,6 +103,7 @@ QUERIES = (
     Query("find",   "session_families", "holder",     "last_seen", "",           "holder_1_last_seen_1", embedded="SORT"),
     Query("find",   "sessions",         "family",     "",          "",           "family_1", across="a session's own identifier"),
     Query("find",   "signing_keys",     "state",      "",          "",           "state_1", across="a process signs for all"),
+    Query("find",   "departures",       "",           "",          "deleted_at", "deleted_at_1", across=WORKER),
     Query("find",   "outbox",           "",           "",          "due_at",     "due_at_1", across=WORKER),
 
     Query("find",   "imports",          "",           "by_time",   "by_time",    "by_time_1"),
@@ -110,6 +111,7 @@ QUERIES = (
     Query("find",   "imports",          "todo",       "",          "",           "todo_1", across=WORKER),
 
     Query("find",   EXPIRING,           "",           "",          "expires_at", "expires_at_1", across=SWEEP),
+    Query("find",   "passes",           "ended_at",   "",          "valid_until", "ended_at_1_valid_until_1", across=SWEEP),
     Query("find",   FORGOTTEN,          "",           "",          "forget_at",  "forget_at_1", across=SWEEP),
 )  # fmt: skip
 

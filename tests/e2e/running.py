@@ -30,6 +30,7 @@ from py_service.stores.mongo import Document
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.stack import Stack, plan_stack, service_specs, start_stores
 from py_service.supervise.supervisor import Supervisor
+from py_service.worker import Worker
 
 TOKEN_MS = 300_000
 QUOTA = 10_000_000  # a test asks more often than a person: metered as always, and never refused
@@ -187,6 +188,21 @@ async def running_service(
                 await client.close()
     finally:
         data.close()
+
+
+@contextlib.asynccontextmanager
+async def second_worker(settings: Settings) -> AsyncIterator[Worker]:
+    """In this process, and only for what it is asked to do: then it does it as if it led."""
+    worker = Worker(settings)
+    await worker.start()
+    worker._leading = True
+    changes = asyncio.create_task(worker.changes.run())
+    try:
+        yield worker
+    finally:
+        changes.cancel()
+        await asyncio.gather(changes, return_exceptions=True)
+        await worker.close()
 
 
 async def add_strangers(database: AsyncDatabase[Document], organization: str, count: int) -> None:

@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from py_service.passes.accept import grants_made
+from py_service.passes.messages import DOORS_MAX
+from py_service.passes.over import KEPT_MS, EndOverPass
+from py_service.permissions.image import body_of
 from py_service.permissions.listing import stored_object
 from py_service.permissions.pass_tree import PASSES_BELOW_MAX
+from py_service.stores.mongo import now_ms
 from tests.e2e.conformance import conformance_of
-from tests.e2e.running import running_service, until
+from tests.e2e.running import running_service, second_worker, until
 from tests.e2e.sharing import NO_GRANT, OPENED, SITE, Passes, at, doors_of, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -97,6 +102,51 @@ async def test_its_holder_gives_a_pass_up_and_all_that_was_passed_on_from_it(pas
     bearer = {"Authorization": f"Bearer {guest['access_token']}"}
     assert (await passes.http.delete(f"/v1/passes/{guest['pass']['id']}", headers=bearer)).json()["passes"] == 1
     assert await passes.unlock(guest["person"], door) == NO_GRANT
+
+
+async def test_a_pass_that_was_over_a_day_ago_is_in_nobodys_way(passes: Passes) -> None:
+    site, service = "berlin", passes.service
+    door = (await passes.ask("POST", "/v1/doors", None, {"name": "Short-lived", "site": site})).json()["id"]
+    schedule = (await passes.ask("POST", "/v1/schedules", None, {"name": "Short-lived", "windows": []})).json()["id"]
+    root = await passes.give(doors=[door], schedule=schedule, passes_on_max=1)
+    await passes.held(root, HOLDER)
+    below = await passed_on(passes, root, HOLDER)
+    await passes.held(below, SECOND)
+    waiting = await passes.give(doors=[door])
+    longer = await passes.give(doors=passes.doors[:1])
+    await passes.held(longer, SECOND)
+    just = await passes.give(doors=passes.doors[:1])
+    a_day_ago = now_ms() - KEPT_MS
+    for each, ends in ((root, a_day_ago - 60_000), (below, a_day_ago - 120_000), (waiting, a_day_ago - 60_000), (just, a_day_ago + 60_000)):
+        moved = {"$set": {"valid_from": ends - 1_000, "valid_until": ends}}
+        await service.database["passes"].update_one({"_id": f"{service.demo.id}:{each['id']}"}, moved)
+    in_the_way = (f"/v1/schedules/{schedule}", f"/v1/doors/{door}")
+    assert refused(await passes.ask("DELETE", in_the_way[0])) == (409, "in_use")
+    before = await passes.revision()
+    async with second_worker(service.stack.settings) as worker:
+        while await worker.end_once() < 1:
+            pass
+        revision = await passes.revision()
+        # Looked at again in the change itself: `longer` was over when it was found, and was made longer since.
+        for other in (longer, just, root):
+            await worker.changes.submit(service.demo.id, None, EndOverPass(other["id"]))
+    assert before < revision <= before + 3, "one change each, or one with what was passed on from it"
+    states = [(await passes.read(each["id"]))["state"] for each in (root, below, waiting, just, longer)]
+    assert states == ["expired"] * 4 + ["active"]
+    ended = [bool((await passes.read(each["id"]))["ended_at"]) for each in (root, below, waiting, just, longer)]
+    assert ended == [True] * 3 + [False] * 2
+    assert [bool(grant["ended_at"]) for grant in await grants(passes, root, below)] == [True] * 2
+    assert refused(await passes.accept(waiting)) == (410, "pass_expired"), "as it was told before"
+    assert [(await passes.ask("DELETE", path)).status_code for path in in_the_way] == [200, 200]
+    mine = [item["id"] for item in (await passes.ask("GET", "/v1/me/passes?limit=200", SECOND)).json()["items"]]
+    assert longer["id"] in mine and below["id"] not in mine
+    assert (await passes.ask("DELETE", f"/v1/passes/{longer['id']}")).status_code == 200
+
+    async def told() -> bool:
+        events = await service.database["events"].find({"kind": "management.pass_over"}).to_list()
+        return {(event["subject"], event["actor"]) for event in events} == {(each["id"], "service") for each in (root, below, waiting)}
+
+    await until(told)
 
 
 async def test_what_is_passed_on_is_never_wider(passes: Passes) -> None:
@@ -212,7 +262,7 @@ async def test_a_hundred_hang_from_one_and_end_in_one_change(passes: Passes) -> 
     path, body = f"/v1/passes/{root['id']}/pass-on", {"name": "One of many"}
     answers = [await passes.ask("POST", path, THIRD, body, again) for _ in range(2)]
     assert answers[0].status_code == 201 and answers[0].json() == answers[1].json(), "the link, too"
-    await copied(passes, answers[0].json()["id"], PASSES_BELOW_MAX - 2)
+    await copied(passes, answers[0].json()["id"], PASSES_BELOW_MAX - 2, "below")
     more = await asyncio.gather(*(passes.ask("POST", path, THIRD, body) for _ in range(3)))
     assert sorted(answer.status_code for answer in more) == [201, 409, 409]
     assert {answer.json()["code"] for answer in more if answer.status_code == 409} == {"passes_too_many"}
@@ -228,10 +278,43 @@ async def test_a_hundred_hang_from_one_and_end_in_one_change(passes: Passes) -> 
     await until(told)
 
 
-async def copied(passes: Passes, identifier: str, count: int) -> None:
-    """More of the same, straight into the store."""
-    collection, organization = passes.service.database["passes"], passes.service.demo.id
-    found = await collection.find_one({"_id": f"{organization}:{identifier}"})
+async def test_nobody_is_kept_by_how_much_they_hold(passes: Passes) -> None:
+    """60 passes of 16 doors that were accepted, more than one change takes: gone at once, and the rest of it by the worker."""
+    service, doors = passes.service, passes.doors[:DOORS_MAX]
+    holder = (await passes.ask("POST", "/v1/persons", None, {"name": "Holds much"})).json()["id"]
+    root = await passes.give(doors=doors, passes_on_max=2)
+    await passes.held(root, holder)
+    below = await passed_on(passes, root, holder, passes_on_max=1)
+    await passes.held(below, SECOND)
+    last = await passed_on(passes, below, SECOND)
+    await passes.held(last, THIRD)
+    plain = await passes.give(doors=doors)
+    await passes.held(plain, holder)
+    await copied(passes, plain["id"], 60, "much")
+    revision = await passes.revision()
+    gone = await passes.ask("DELETE", f"/v1/persons/{holder}")
+    assert (gone.status_code, gone.json()["revision"]) == (200, revision + 1), gone.text
+    assert [await passes.unlock(person, doors[0]) for person in (SECOND, THIRD)] == [NO_GRANT] * 2
+    assert [(await passes.read(each["id"]))["state"] for each in (root, below, last)] == ["revoked"] * 3, "what may be passed on is first"
+    assert (await passes.ask("GET", f"/v1/persons/{holder}")).json()["ended_at"] is not None
+    async with second_worker(service.stack.settings) as worker:
+        while await worker.end_once() < 1:
+            pass
+    for kind in ("passes", "grants"):
+        left = await service.database[kind].count_documents({"org": service.demo.id, "listed": f"{service.demo.id}:person={holder}"})
+        assert left == 0, kind
+    assert await service.database["departures"].count_documents({}) == 0
+    ended = await service.database["grants"].count_documents({"person": holder, "ended_at": {"$ne": None}})
+    assert ended == len(doors) * 62, "of all of them, once"
+
+
+async def copied(passes: Passes, identifier: str, count: int, called: str) -> None:
+    """More of the same, straight into the store, with the grants of one that was accepted."""
+    database, organization = passes.service.database, passes.service.demo.id
+    found = await database["passes"].find_one({"_id": f"{organization}:{identifier}"})
     assert found is not None
-    body = {name: value for name, value in found.items() if name != "_id"}
-    await collection.insert_many([stored_object(organization, "pass", body | {"id": f"copy-{number}"}) for number in range(count)])
+    copies = [body_of(found) | {"id": f"{called}-{number}"} for number in range(count)]
+    await database["passes"].insert_many([stored_object(organization, "pass", copy) for copy in copies])
+    if found["accepted_by"] is not None:
+        made = [grant for copy in copies for grant in grants_made(copy, dict.fromkeys(copy["doors"], SITE), 0)]
+        await database["grants"].insert_many([stored_object(organization, "grant", grant) for grant in made])

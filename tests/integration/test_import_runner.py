@@ -25,6 +25,7 @@ from py_service.imports.conclude import GoLive, SayRead
 from py_service.imports.run import ImportRunner
 from py_service.imports.undo import UndoBatch
 from py_service.journal.log import Log
+from py_service.permissions import departure
 from py_service.permissions.change import Actor, Change, Changed, Plan, View
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.image import Image
@@ -310,29 +311,62 @@ async def test_other_imports_do_not_name_what_is_staged(workers: TwoWorkers) -> 
     await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
 
 
-async def test_who_is_named_only_by_what_nobody_sees_yet_is_told_of_the_import(
-    workers: TwoWorkers, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("comes_to", ["live", "undone"])
+async def test_who_is_named_by_what_is_staged_can_be_deleted_and_nothing_of_it_is_left(
+    workers: TwoWorkers, monkeypatch: pytest.MonkeyPatch, comes_to: str
 ) -> None:
-    """More grants than go along with a person who is deleted: of an import that is under way, and then those that are listed."""
-    monkeypatch.setattr(end, "TAKEN_ALONG_MAX", 5)
-    person = {"id": "p-named", "name": "Named", "state": "active", "tokens_valid_after": 0, "groups": [], "roles": [], **NO_MORE}
+    """More grants than end together with their person, of an import that is under way: before it goes live, and before it is undone."""
+    for name, ended_max in (("TAKEN_ALONG_MAX", 3), ("ENDED_AT_ONCE_MAX", 2)):
+        monkeypatch.setattr(departure, name, ended_max)
+    monkeypatch.setattr(end, "TAKEN_ALONG_MAX", 3)
+    name, mongo, lane = f"p-named-{comes_to}", workers.mongo, workers.lanes[0]
+    person = {"id": name, "name": "Named", "state": "active", "tokens_valid_after": 0, "groups": [], "roles": [], **NO_MORE}
     for kind, document in (("person", person), ("site", SITE)):
-        await workers.lanes[0].submit(ACME, None, Puts({"kind": kind, "id": str(document["id"]), "document": document}))
+        await lane.submit(ACME, None, Puts({"kind": kind, "id": str(document["id"]), "document": document}))
+    rows = "person,site\n" + f"{name},here\n" * 8 + ("nobody,here\n" if comes_to == "undone" else "")
     grants: Document = {"kind": "grants", "format": "csv", "all_or_nothing": True}
-    await workers.lanes[0].submit(ACME, None, Begin(None, grants, "person,site\n" + "p-named,here\n" * 6, MAKER))
-    lane = Unheard(workers.lanes[0], 99, False, GoLive)
-    runner = ImportRunner(workers.mongo, lane, IMPORTED, lambda: True, check_goes_on)
-    while lane.batches == 0:
+    begun = await lane.submit(ACME, None, Begin(None, grants, rows, MAKER))
+    assert begun.result is not None
+    first = UndoBatch if comes_to == "undone" else GoLive
+    unheard = Unheard(lane, 99, False, first)
+    runner = ImportRunner(mongo, unheard, IMPORTED, lambda: True, check_goes_on)
+    while unheard.batches == 0:
         with contextlib.suppress(Problem):
             await runner.step()
-    told: list[str] = []
-    for _ in ("under way", "live"):
-        with pytest.raises(Problem) as refused:
-            await workers.lanes[0].submit(ACME, None, end.End(BY_NAME["person"], "p-named", None))
-        assert (refused.value.code, refused.value.members) == ("in_use", {"used_by": "grant"})
-        told.append(refused.value.detail)
-        await work(ImportRunner(workers.mongo, workers.lanes[0], IMPORTED, lambda: True, check_goes_on))
-    assert ["import" in words for words in told] == [True, False]
+
+    async def left() -> int:
+        return await mongo.database["grants"].count_documents({"listed": f"{ACME}:person={name}"})
+
+    assert await left() == 8
+    await lane.submit(ACME, None, end.End(BY_NAME["person"], name, None))
+    assert await left() == 5
+    if comes_to == "live":
+        await work(ImportRunner(mongo, lane, IMPORTED, lambda: True, check_goes_on))
+    counts = [await left()]
+    while await departure.end_departed(mongo, workers.lanes[1], now_ms() + 1_000):
+        counts.append(await left())
+    assert counts == [5, 3, 1, 0]
+    await work(ImportRunner(mongo, lane, IMPORTED, lambda: True, check_goes_on))
+    found = await workers.found(str(begun.result["id"]))
+    assert (found["state"], found["rows_applied"]) == (("ended", 8) if comes_to == "live" else ("refused", 0))
+    stored = await mongo.database["grants"].find({"person": name}).to_list()
+    assert [bool(grant["ended_at"]) for grant in stored] == ([True] * 8 if comes_to == "live" else [])
+    assert await mongo.database["departures"].count_documents({}) == 0
+
+
+async def test_who_is_there_loses_nothing_by_a_departure(workers: TwoWorkers) -> None:
+    """Whatever stands in `departures`: only of who is gone anything is ended."""
+    mongo, lane = workers.mongo, workers.lanes[0]
+    person = {"id": "p-here", "name": "Here", "state": "active", "tokens_valid_after": 0, "groups": [], "roles": [], **NO_MORE}
+    await lane.submit(ACME, None, Puts({"kind": "person", "id": "p-here", "document": person}))
+    grant = {"id": "g-here", "effect": "allow", "person": "p-here", "site": "here"}
+    await mongo.database["grants"].insert_one(stored_object(ACME, "grant", grant))
+    await mongo.database["departures"].insert_one(departure.departure_write(ACME, "p-here", 1).document or {})
+    while await departure.end_departed(mongo, lane, now_ms()):
+        pass
+    found = await mongo.database["grants"].find_one({"_id": f"{ACME}:g-here"})
+    assert found is not None and "ended_at" not in found
+    assert await mongo.database["departures"].count_documents({}) == 0
 
 
 async def test_a_number_is_never_given_again(workers: TwoWorkers) -> None:
