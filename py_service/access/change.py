@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from py_service.access.place import PLACES, SUBJECTS, site_of_grant
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
+from py_service.permissions.listing import sites_of
 from py_service.permissions.match import check_match
 from py_service.permissions.validity import check_validity
 from py_service.stores.mongo import Document
@@ -41,5 +42,9 @@ class ChangeGrant:
         if changed.get("schedule") is not None:
             await view.get("schedule", str(changed["schedule"]))
         plan = view.written("grant", after, "grant_changed")
-        plan.events = [view.event("grant_changed", self.grant, person=before.get("person"), door=before.get("door"), detail=changed)]
+        plan.events = [
+            view.event(
+                "grant_changed", self.grant, sites_of("grant", before), person=before.get("person"), door=before.get("door"), detail=changed
+            )
+        ]
         return plan

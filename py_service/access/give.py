@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from py_service.access.messages import GrantRequest, to_ms
 from py_service.access.place import SUBJECTS, one_of, site_of_grant
 from py_service.permissions.change import Plan, View
+from py_service.permissions.listing import sites_of
 from py_service.permissions.validity import check_validity
 from py_service.stores.mongo import Document
 
@@ -29,7 +30,11 @@ class GiveGrant:
             await view.get("schedule", self.request.schedule)
         identifier, request = str(document["id"]), self.request
         plan = view.written("grant", {**document, "created_at": view.at_ms}, "grant_given")
-        plan.events = [view.event("grant_given", identifier, person=request.person, door=request.door, detail=_detail(document))]
+        plan.events = [
+            view.event(
+                "grant_given", identifier, sites_of("grant", document), person=request.person, door=request.door, detail=_detail(document)
+            )
+        ]
         return plan
 
 

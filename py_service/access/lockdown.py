@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from py_service.permissions.change import Plan, View
 from py_service.permissions.holders import MANUAL, held_by, with_holder, without_holder
+from py_service.permissions.listing import sites_of
 from py_service.permissions.match import check_match
 
 
@@ -33,5 +34,5 @@ class SetLockdown:
         what = f"{self.kind}_{'locked_down' if self.locked_down else 'released'}"
         plan = view.written(self.kind, after, what)
         door = self.place if self.kind == "door" else None
-        plan.events = [view.event(what, self.place, door=door, detail={"held_by": after["held_by"]})]
+        plan.events = [view.event(what, self.place, sites_of(self.kind, document), door=door, detail={"held_by": after["held_by"]})]
         return plan

@@ -14,6 +14,7 @@ from py_service.exchange import Request, Response, Route, decoded, encoded, mome
 from py_service.paging import read_limit, read_place, write_cursor
 from py_service.permissions.change import Actor, Plan, View
 from py_service.permissions.lane import ChangeLane
+from py_service.permissions.listing import sites_of
 from py_service.permissions.states import STATES, record_of, state_name
 from py_service.permissions.store import read_object
 from py_service.permissions.whereabouts import counted_out, is_inside, read_records, since_reset, stale_write, written_record
@@ -44,7 +45,9 @@ class ResetOccupancy:
         [counted] = await read_records(view, [key])
         # No earlier than the latest entry, which a clock that is ahead may have dated: whoever isn't counted is outside.
         after = {"count": 0, "reset_at": max(view.at_ms, int(counted.get("last_at", 0)))}
-        event = view.event("area_reset", self.area, detail={"persons": int(counted.get("count", 0)), "occupancy": 0})
+        event = view.event(
+            "area_reset", self.area, sites_of("area", area), detail={"persons": int(counted.get("count", 0)), "occupancy": 0}
+        )
         sweep = stale_write(view.organization, self.area, after["reset_at"])
         return Plan(events=[event], writes=[written_record(view, key, after), sweep])
 

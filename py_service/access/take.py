@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from py_service.access.place import site_of_grant
 from py_service.permissions.change import Plan, View
+from py_service.permissions.listing import sites_of
 from py_service.permissions.match import check_match
 
 
@@ -27,5 +28,5 @@ class TakeGrant:
         if document.get("ended_at") is not None:
             return Plan()
         check_match(document, self.if_match)
-        event = view.event("grant_taken", self.grant, person=document.get("person"), door=document.get("door"))
+        event = view.event("grant_taken", self.grant, sites_of("grant", document), person=document.get("person"), door=document.get("door"))
         return Plan([{"kind": "grant", "id": self.grant, "document": None}], [event])

@@ -7,11 +7,15 @@ from py_service.errors import Problem
 from py_service.events.list import EventPage, ListEvents
 from py_service.exchange import Operation, Request, Response, Route, encoded
 from py_service.paging import Cursor, Limit, read_limit
+from py_service.permissions.event_sites import sites_of_event
 from py_service.stores.mongo import Document, now_ms
 
 LIST = Operation(
     "List events, newest first", "Events", {200: EventPage}, query={"limit": Limit, "cursor": Cursor}, permission="events.read",
-    detail="A role or key for some sites sees what happened at their doors; a page may then hold fewer than `limit`, or none, and go on.",
+    detail=(
+        "A role or key for some sites sees what happened, or was changed, at those; a page may then hold fewer than `limit`, or none, "
+        "and go on."
+    ),
 )  # fmt: skip
 
 
@@ -26,7 +30,7 @@ class EventHandlers:
         return [Route("GET", "/v1/events", self.list, body_bytes_max=0, about=LIST)]
 
     async def list(self, request: Request) -> Response:
-        """GET /v1/events: whoever may read them at some sites sees what happened at doors of those."""
+        """GET /v1/events: whoever may read them at some sites sees what happened there, also at what is gone."""
         claims = request.caller()
         unknown_names = request.query.keys() - {"limit", "cursor"}
         if unknown_names:
@@ -38,7 +42,7 @@ class EventHandlers:
             raise Problem(403, decision.reason, "This needs events.read.")
 
         def is_seen(event: Document) -> bool:
-            door = None if event.get("door") is None else self._index.door(organization, str(event["door"]))
-            return door is not None and door.site in (sites or ())
+            at_sites = sites_of_event(self._index, event)
+            return bool(at_sites) and set(sites or ()).issuperset(at_sites)
 
         return encoded(200, await self._list_events(organization, limit, request.query.get("cursor"), None if sites is None else is_seen))

@@ -39,6 +39,7 @@ class EventItem(msgspec.Struct, kw_only=True, omit_defaults=True):
     door: str | None = None
     person: str | None = None
     lock: str | None = None
+    sites: list[str] | None = None
     reason: str | None = None
     rule: str | None = None
     revision: int | None = None
@@ -107,6 +108,7 @@ def _item(document: Document) -> EventItem:
         door=document.get("door"),
         person=document.get("person"),
         lock=document.get("lock"),
+        sites=document.get("sites"),
         reason=document.get("reason"),
         rule=document.get("rule"),
         revision=None if document.get("revision") is None else int(document["revision"]),

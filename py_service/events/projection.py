@@ -235,5 +235,5 @@ def _give_back(grant: Event, end: Event) -> Document:
 def _open_attempt(identifier: str, event: Event) -> Document:
     return {
         "_id": identifier, "org": event["org"], "door": event.get("door"), "person": event.get("person"), "lock": event.get("lock"),
-        "expires_at": command_expires_at_ms(int(event["at"]), event.get("wait")),
+        "sites": event.get("sites"), "expires_at": command_expires_at_ms(int(event["at"]), event.get("wait")),
     }  # fmt: skip

@@ -15,6 +15,7 @@ from py_service.passes.link import Link
 from py_service.passes.terms import counts_of
 from py_service.permissions.change import Plan, View
 from py_service.permissions.image import Image
+from py_service.permissions.listing import sites_of
 from py_service.permissions.pass_tree import grant_id
 from py_service.permissions.text import clean_name
 from py_service.stores.mongo import Document
@@ -69,7 +70,13 @@ class AcceptPass:
         plan.images += [view.image("grant", grant) for grant in grants_made(accepted, site_of, view.at_ms)]
         made = "guest" if images else "person"
         plan.events.append(
-            view.event("pass_accepted", self.link.identifier, person=person, detail={"doors": document["doors"], "by": made})
+            view.event(
+                "pass_accepted",
+                self.link.identifier,
+                sites_of(KIND, document),
+                person=person,
+                detail={"doors": document["doors"], "by": made},
+            )
         )
         return plan
 

@@ -11,6 +11,7 @@ from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, not_standing, unknown
 from py_service.journal.event import Event, make_event
 from py_service.permissions.image import Image, body_of
+from py_service.permissions.listing import sites_of
 from py_service.permissions.stage import is_live, is_staged, read_live
 from py_service.permissions.store import read_stored
 from py_service.stores.kinds import OBJECT_COLLECTIONS
@@ -181,7 +182,7 @@ class View:
         """The plan that writes a whole object: its image, its event, and the object as the caller will see it."""
         image = self.image(kind, document)
         person = image["id"] if kind == "person" else None
-        event = self.event(what, image["id"], person=person, detail=detail or None)
+        event = self.event(what, image["id"], sites_of(kind, document), person=person, detail=detail or None)
         return Plan([image], [event], image["document"])
 
     def image(self, kind: str, document: Document) -> Image:
@@ -192,13 +193,20 @@ class View:
     def ended(self, kind: str, document: Document, what: str) -> Plan:
         """The plan that ends an object: a tombstone; in the store it stays, with `ended_at`."""
         identifier = str(document["id"])
-        return Plan([{"kind": kind, "id": identifier, "document": None}], [self.event(what, identifier)])
+        return Plan([{"kind": kind, "id": identifier, "document": None}], [self.event(what, identifier, sites_of(kind, document))])
 
-    def event(self, what: str, subject: str, **fields: object) -> Event:
-        """A management event of this change."""
+    def event(self, what: str, subject: str, sites: list[str] | None = None, **fields: object) -> Event:
+        """A management event of this change. `sites`: where the subject is; none for what is the organization's."""
         actor = self.actor.subject if self.actor else "service"
         return make_event(
-            f"management.{what}", self.organization, self.at_ms, actor=actor, subject=subject, revision=self.revision, **fields
+            f"management.{what}",
+            self.organization,
+            self.at_ms,
+            actor=actor,
+            subject=subject,
+            revision=self.revision,
+            sites=sites or None,
+            **fields,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from py_service.permissions.change import Plan, View
-from py_service.permissions.listing import listed_key
+from py_service.permissions.listing import listed_key, sites_of
 from py_service.stores.mongo import Document
 
 PASSES_BELOW_MAX = 100  # below one pass: its end travels in one change record
@@ -40,7 +40,11 @@ async def end_only(view: View, passes: list[Document], what: str) -> Plan:
     plan = Plan()
     for document in passes:
         ended = view.ended("pass", document, what)
-        ended.events = [view.event(what, str(document["id"]), person=document["accepted_by"], detail={"doors": document["doors"]})]
+        ended.events = [
+            view.event(
+                what, str(document["id"]), sites_of("pass", document), person=document["accepted_by"], detail={"doors": document["doors"]}
+            )
+        ]
         plan.join(ended)
     for grant in await grants_of(view, passes):
         plan.images.append({"kind": "grant", "id": str(grant["id"]), "document": None})  # the pass's event says it

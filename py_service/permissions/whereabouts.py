@@ -5,6 +5,7 @@ from __future__ import annotations
 from pymongo.errors import PyMongoError
 
 from py_service.permissions.change import Plan, View, Write
+from py_service.permissions.listing import sites_of
 from py_service.permissions.states import STATES, record_of, state_document, state_name
 from py_service.stores.mongo import Document, Mongo, find_by_ids, is_conflict, store_errors
 
@@ -45,7 +46,9 @@ async def counted_out(view: View, area: str, person: str) -> Plan:
     if not is_inside(inside, counted):
         return Plan()
     counted = counted | {"count": max(int(counted.get("count", 0)) - 1, 0)}
-    event = view.event("area_reset", area, person=person, detail={"persons": 1, "occupancy": counted["count"]})
+    place = await view.find("area", area)
+    sites = None if place is None else sites_of("area", place)
+    event = view.event("area_reset", area, sites, person=person, detail={"persons": 1, "occupancy": counted["count"]})
     return Plan(events=[event], writes=[written_record(view, keys[0], counted), written_record(view, keys[1], {})])
 
 

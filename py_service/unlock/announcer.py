@@ -173,7 +173,7 @@ class Announcer:
         self._owe(
             make_event(
                 UNLOCKED_FAILED, attempt.organization, 0, attempt=commit.identifier, door=attempt.door, person=attempt.person,
-                lock=attempt.lock, reason=reason,
+                lock=attempt.lock, sites=attempt.sites, reason=reason,
             )
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from py_service._core_rs import Claims, Decision, PermissionIndex, Settlement
+from py_service._core_rs import Claims, Decision, DoorRecord, PermissionIndex, Settlement
 from py_service.errors import Problem, not_standing
 from py_service.journal.event import Event, command_expires_at_ms, make_event
 from py_service.journal.member import Member
@@ -125,6 +125,7 @@ class Attempt:
         self.judged_revision = -1
         self.decision: Decision | None = None
         self.lock: str | None = None
+        self.sites: list[str] | None = None  # where the door is, by the permissions that decided
         self.commit: Commit | None = None
         self.signed = False  # from here on a command may be out
         self.decided: asyncio.Future[None] = loop.create_future()
@@ -200,7 +201,7 @@ class Attempt:
         if now_ms >= claims.expires_at_ms:
             self.failed(Problem(401, "token_expired", "The access token has expired."))
             return False
-        standing, decision, lock = self._asked(now_ms)
+        standing, decision, door, lock = self._asked(now_ms)
         # `stores_unavailable` means that the organization isn't loaded here yet: the fence sees to that.
         if standing in ("organization_suspended", "person_suspended", "stores_unavailable"):
             standing = None  # said by the decision itself, which is recorded
@@ -211,11 +212,12 @@ class Attempt:
         self.judged_at_ms = now_ms
         self.judged_revision = decision.revision
         self._ruling = None if decision.stateful else Ruling(decision.allowed, decision.reason, decision.rule, decision.revision)
+        self.sites = None if door is None else [door.site]
         self.lock = lock
         return not (decision.stateful and self._moves())
 
-    def _asked(self, now_ms: int) -> tuple[str | None, Decision, str | None]:
-        """Why the token doesn't stand, the decision, and the device that is to move the door.
+    def _asked(self, now_ms: int) -> tuple[str | None, Decision, DoorRecord | None, str | None]:
+        """Why the token doesn't stand, the decision, the door, and the device that is to move it.
 
         INVARIANT: all of one revision, which is the decision's: the fence holds that against the store. A load, and a change that takes
         long, is put in by another thread, also between two of these questions; then all of them are asked again.
@@ -225,13 +227,14 @@ class Attempt:
             revision = index.revision(organization)
             standing = index.authenticate(organization, self.person, claims.issued_at_ms, claims.session)
             decision = index.check(organization, self.person, self.door, now_ms)
-            door = index.door(organization, self.door) if decision.allowed or decision.stateful else None
-            device = None if door is None or door.lock is None else index.device(organization, door.lock)
+            door = index.door(organization, self.door)
+            lock = door.lock if door is not None and (decision.allowed or decision.stateful) else None
+            device = None if lock is None else index.device(organization, lock)
             if index.revision(organization) == revision:
                 break
         # Switched off, or another door's by now: there is nothing to command.
         moved_by = device.id if device is not None and device.active and device.door == self.door else None
-        return standing, decision, moved_by
+        return standing, decision, door, moved_by
 
     def event(self, at_ms: int, identifier: str) -> Event:
         decision = self.ruling
@@ -244,6 +247,7 @@ class Attempt:
             door=self.door,
             person=self.person,
             lock=self.lock,
+            sites=self.sites,
             reason=None if decision.allowed else decision.reason,
             rule=decision.rule,
             revision=decision.revision,
@@ -264,8 +268,9 @@ class Attempt:
             return None
         self._give_back(identifier)
         return make_event(
-            "not_commanded", self.organization, 0, attempt=identifier, door=self.door, person=self.person, reason="stores_unavailable"
-        )
+            "not_commanded", self.organization, 0, attempt=identifier, door=self.door, person=self.person, sites=self.sites,
+            reason="stores_unavailable",
+        )  # fmt: skip
 
     def duplicate(self, journal_document: Document) -> None:
         for index, event in enumerate(journal_document["events"]):
@@ -309,7 +314,7 @@ class Attempt:
     def _give_back(self, identifier: str) -> None:
         taken = self.ruling.taken
         if taken is not None:
-            of = (self.organization, identifier, self.person, self.door, self._settled_at_ms, taken)
+            of = (self.organization, identifier, self.person, self.door, self.sites, self._settled_at_ms, taken)
             give_back_soon(self._lanes.settle, lambda on_end: GiveBack(*of, on_end))
 
 

@@ -67,7 +67,7 @@ class CloseMember:
         attempt = self._attempt
         return make_event(
             "unlocked.failed", self.organization, at_ms, attempt=attempt["_id"], door=attempt.get("door"), person=attempt.get("person"),
-            lock=attempt.get("lock"), reason="unconfirmed",
+            lock=attempt.get("lock"), sites=attempt.get("sites"), reason="unconfirmed",
         )  # fmt: skip
 
     def committed(self, at_ms: int, identifier: str) -> None:

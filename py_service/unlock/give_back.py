@@ -45,6 +45,7 @@ class GiveBack:
         attempt: str,
         person: str,
         door: str,
+        sites: list[str] | None,
         granted_at_ms: int,
         taken: bytes,
         on_end: Callable[[bool], None] | None = None,
@@ -58,6 +59,7 @@ class GiveBack:
         self._attempt = attempt
         self._person = person
         self._door = door
+        self._sites = sites
         self._granted_at_ms = granted_at_ms
         self._taken = taken
         self._on_end = on_end
@@ -73,7 +75,9 @@ class GiveBack:
         """There is nothing to answer."""
 
     def event(self, at_ms: int, identifier: str) -> Event:
-        return make_event("given_back", self.organization, at_ms, attempt=self._attempt, door=self._door, person=self._person)
+        return make_event(
+            "given_back", self.organization, at_ms, attempt=self._attempt, door=self._door, person=self._person, sites=self._sites
+        )
 
     def committed(self, at_ms: int, identifier: str) -> None:
         self._end(in_journal=True)

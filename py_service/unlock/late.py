@@ -111,7 +111,7 @@ class LateReports:
 
         person, door, at_ms = str(undone["person"]), str(undone["door"]), int(undone["at"])
         taken = msgspec.json.encode(undone["taken"], enc_hook=plain)
-        back = GiveBack(entry.organization, str(event["attempt"]), person, door, at_ms, taken, given_back)
+        back = GiveBack(entry.organization, str(event["attempt"]), person, door, undone.get("sites"), at_ms, taken, given_back)
         self._join(self._settle, back, entry)
 
     def _join(self, submit: Callable[[Member], None], member: Member, entry: _Entry) -> None:
@@ -124,18 +124,20 @@ class LateReports:
         """What is journaled, and the grant that is undone before that, when it took something."""
         device = self._index.device(organization, report.lock)
         door = device.door if device is not None else None
+        placed = None if door is None else self._index.door(organization, door)
+        sites = None if placed is None else [placed.site]
         detail: dict[str, object] = {"number": report.number, "lock_at": report.at_ms}
         if report.kind == "door" and not lock_off:
             state = {**detail, "state": report.result}
-            return make_event("door.state", organization, 0, door=door, lock=report.lock, detail=state), None
+            return make_event("door.state", organization, 0, door=door, lock=report.lock, sites=sites, detail=state), None
         decided = None if lock_off else await self._attempt(organization, report)
         if decided is not None:
             undone = decided if decided.get("taken") is not None and stayed_shut(report) else None
-            return outcome_event(organization, report, decided.get("door"), decided.get("person")), undone
+            return outcome_event(organization, report, decided.get("door"), decided.get("person"), decided.get("sites")), undone
         said = {"command": report.command, "result": report.result, "lock_reason": report.reason, "lock_off": lock_off or None}
         detail |= {name: value for name, value in said.items() if value is not None}
         kind = UNMATCHED if lock_off or report.result == "done" else REFUSED_BY_LOCK
-        return make_event(kind, organization, 0, door=door, lock=report.lock, detail=detail), None
+        return make_event(kind, organization, 0, door=door, lock=report.lock, sites=sites, detail=detail), None
 
     async def _attempt(self, organization: str, report: Report) -> Event | None:
         """The grant that the report is the end of: for this lock, while its command was alive, and not ended yet (as far as projected).

@@ -97,7 +97,7 @@ class ReplyListener:
             return False
         # The person hears it now: the lock keeps its signed word until it is in the journal.
         attempt.settled(outcome_of(report), stayed_shut(report))
-        event = outcome_event(message.org, report, attempt.door, attempt.person)
+        event = outcome_event(message.org, report, attempt.door, attempt.person, attempt.sites)
         member = ReportMember(message.org, report, event, on_stored=self._stored, on_committed=self._announcer.event)
         try:
             self._submit(member)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, unknown
 from py_service.journal.event import Event, command_expires_at_ms, parse_event_id
+from py_service.permissions.event_sites import sites_of_event
 from py_service.stores.mongo import Mongo, now_ms, store_errors
 from py_service.unlock import store
 from py_service.unlock.attempt import Attempt, Outcome, Replay
@@ -79,8 +80,7 @@ class RecallAttempt:
                 return Recalled(identifier, event, attempt.outcome.result())
 
     def _may_read(self, claims: Principal, event: Event) -> bool:
-        door = self._index.door(claims.organization, str(event["door"]))
-        site = None if door is None else door.site
+        site = next(iter(sites_of_event(self._index, event)), None)
         return self._index.check_role(claims.organization, claims.subject, "events.read", site, now_ms()).allowed
 
     async def _outcome(self, event: Event, identifier: str, attempt: Attempt | None) -> Outcome:

@@ -83,7 +83,7 @@ def stayed_shut(report: Report) -> bool:
     return report.result in ("refused", "expired") and report.reason != COMMAND_REPLAYED
 
 
-def outcome_event(organization: str, report: Report, door: object, person: object) -> Event:
+def outcome_event(organization: str, report: Report, door: object, person: object, sites: object) -> Event:
     """The end of an attempt, by the lock's own signed word."""
     outcome = outcome_of(report)
     detail: dict[str, object] = {"number": report.number, "lock_at": report.at_ms}
@@ -97,6 +97,7 @@ def outcome_event(organization: str, report: Report, door: object, person: objec
         door=door,
         person=person,
         lock=report.lock,
+        sites=sites,
         reason=outcome.reason,
         detail=detail,
     )

@@ -24,10 +24,10 @@ from py_service import worker as worker_module
 from py_service.directory.kinds import BY_NAME
 from py_service.journal.verify import verify_journal
 from py_service.mail.mailbox import read_mailbox
-from py_service.rotate import rotate_access_key
-from py_service.stores.index_advice import advise_indexes
 from py_service.permissions.departure import TAKEN_ALONG_MAX
 from py_service.permissions.listing import stored_object
+from py_service.rotate import rotate_access_key
+from py_service.stores.index_advice import advise_indexes
 from py_service.stores.mongo import Document, now_ms
 from py_service.stores.queries import BY_SHAPE, Query
 from tests.e2e.conformance import conformance_of

@@ -13,7 +13,7 @@ from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import projected
 from tests.e2e.manager import Manager, unlocks
 from tests.e2e.running import Service, running_service
-from tests.e2e.sharing import SITE, doors_of
+from tests.e2e.sharing import SITE, at, doors_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -96,6 +96,19 @@ async def test_a_role_at_a_site_does_there_what_it_allows_and_nothing_elsewhere(
             assert await told(manager, "PATCH", f"/v1/devices/lock-{here}", {"door": place}) in (HIDDEN, REFUSED)
 
 
+async def seen(by: Manager, limit: int) -> list[dict[str, object]]:
+    """All events that somebody is shown, page by page."""
+    found, cursor = list[dict[str, object]](), ""
+    while True:
+        page = await by("GET", f"/v1/events?limit={limit}{cursor}", 200)
+        items = page["items"]
+        assert isinstance(items, list) and len(items) <= limit
+        found += items
+        if page["next_cursor"] is None:
+            return found
+        cursor = f"&cursor={page['next_cursor']}"
+
+
 async def test_events_of_a_site_are_seen_by_who_may_read_them_there(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
     (here, *_), (there, *_) = await doors_of(service, SITE), await doors_of(service, ELSEWHERE)
     for door in (here, there, there, here, there):
@@ -103,20 +116,51 @@ async def test_events_of_a_site_are_seen_by_who_may_read_them_there(owner: Manag
     await projected(service)
     await owner("PUT", "/v1/persons/stranger-1/roles", 200, {"roles": [{"role": "auditor", "sites": [SITE]}]})
     manager = Manager(service, http, "stranger-1")
-
-    async def seen(by: Manager, limit: int) -> list[tuple[str, str | None]]:
-        found, cursor = list[tuple[str, str | None]](), ""
-        while True:
-            page = await by("GET", f"/v1/events?limit={limit}{cursor}", 200)
-            items = page["items"]
-            assert isinstance(items, list) and len(items) <= limit
-            found += [(item["id"], item.get("door")) for item in items]
-            if page["next_cursor"] is None:
-                return found
-            cursor = f"&cursor={page['next_cursor']}"
-
+    # As one of before stands in the store: it says only at which door it happened.
+    decided = {"door": here, "kind": {"$in": ["authorized", "authorized.failed"]}}
+    before = await service.database["events"].find_one_and_update(decided, {"$unset": {"sites": 1}})
+    assert before is not None and before["sites"] == [SITE]
     everything = await seen(owner, 200)
-    own = [(identifier, door) for identifier, door in everything if door is not None and door.startswith(SITE)]
+    for item in everything:
+        assert (
+            "door" not in item or item["id"] == before["id"] or item["sites"] == [SITE if str(item["door"]).startswith(SITE) else ELSEWHERE]
+        )
+    own = [item for item in everything if item.get("sites") == [SITE] or item["id"] == before["id"]]
     assert len(own) >= 2 and len(everything) > len(own)
     for limit in (1, 2, 200):
         assert await seen(manager, limit) == own
+
+
+async def test_the_history_of_a_site_outlives_what_is_deleted(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
+    """Every change of what is at the site, and of nothing elsewhere; and what happened at a door that is gone, the attempt too."""
+    await owner("PUT", "/v1/persons/stranger-1/roles", 200, {"roles": [{"role": "auditor", "sites": [SITE]}]})
+    subjects: dict[str, list[str]] = {}
+    for site in (SITE, ELSEWHERE):
+        area, door, plan = (f"{name}-{site}" for name in ("area", "door", "plan"))
+        await owner("POST", "/v1/areas", 201, {"id": area, "name": "Gone", "site": site, "occupancy_max": 5})
+        await owner("POST", "/v1/doors", 201, {"id": door, "name": "Gone", "site": site, "area": area})
+        grant = (await owner("POST", "/v1/grants", 201, {"person": "stranger-0", "area": area}))["id"]
+        await owner("PATCH", f"/v1/grants/{grant}", 200, {"effect": "deny"})
+        await owner("POST", "/v1/lockdown-plans", 201, {"id": plan, "name": "Gone", "areas": [area]})
+        for path in (f"lockdown-plans/{plan}/engage", f"lockdown-plans/{plan}/release", f"sites/{site}/lockdown", f"sites/{site}/release"):
+            await owner("POST", f"/v1/{path}", 200)
+        await owner("POST", f"/v1/areas/{area}/occupancy/reset", 200)
+        given = await owner("POST", "/v1/passes", 201, {"name": "Gone", "doors": [door], "valid_until": at(1)})
+        assert await unlocks(service, http, "stranger-0", door) == "denied_by_rule"
+        for path in (f"passes/{given['id']}", f"lockdown-plans/{plan}", f"grants/{grant}", f"doors/{door}", f"areas/{area}"):
+            await owner("DELETE", f"/v1/{path}", 200)
+        subjects[site] = [area, door, str(grant), plan, str(given["id"]), site]
+    await owner("POST", "/v1/lockdown-plans", 201, {"id": "both", "name": "Both", "sites": [SITE, ELSEWHERE]})
+    await projected(service)
+    everything, shown = await seen(owner, 200), await seen(Manager(service, http, "stranger-1"), 200)
+    kinds = {
+        site: [item["kind"] for item in everything if item.get("subject") in subjects[site] or item.get("door") in subjects[site]]
+        for site in subjects
+    }
+    assert len(set(kinds[SITE])) == 17 and kinds[SITE] == kinds[ELSEWHERE], kinds
+    assert [item["kind"] for item in shown if item.get("subject") in subjects[SITE] or item.get("door") in subjects[SITE]] == kinds[SITE]
+    assert all(item["sites"] == [SITE] for item in shown if "sites" in item)
+    assert [item["sites"] for item in everything if item.get("subject") == "both"] == [[SITE, ELSEWHERE]]
+    attempts = [next(item["id"] for item in everything if item.get("door") == f"door-{site}") for site in (SITE, ELSEWHERE)]
+    manager = Manager(service, http, "stranger-1")
+    assert [await told(manager, "GET", f"/v1/attempts/{attempt}") for attempt in attempts] == [(200, ""), HIDDEN]
