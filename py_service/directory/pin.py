@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_service.permissions.change import Plan, View
+from py_service.permissions.change import Plan, View, Write
 from py_service.permissions.image import body_of
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
+from py_service.permissions.states import STATES, state_document, state_name
+from py_service.stores.mongo import find_by_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +31,11 @@ class SetPin:
         guard_owner(view, document)
         body = {**body_of(document), "pin": self.hashed}
         event = view.event("pin_set" if self.hashed else "pin_taken", self.person, person=self.person)
-        return Plan([{"kind": "person", "id": self.person, "document": body}], [event])
+        return Plan([{"kind": "person", "id": self.person, "document": body}], [event], writes=await self._forget_guesses(view))
+
+    async def _forget_guesses(self, view: View) -> list[Write]:
+        """What was guessed at was the PIN before: whoever gets another is heard at once."""
+        key = f"pin.{self.person}"
+        name = state_name(view.organization, key)
+        found = await find_by_ids(view.mongo.database, STATES, [name], session=view.session)
+        return [Write(STATES, name, state_document(view.organization, key, {}))] if found else []

@@ -358,6 +358,8 @@ async def test_a_door_asks_for_the_pin_and_stops_hearing_guesses(service: Servic
     assert guesses == Counter({(403, "pin_wrong"): 5, (403, "rate_limited"): 3})
     assert await ask(service, client, GUESTS[1], door, "4711") == (403, "rate_limited")
     assert await ask(service, client, GUESTS[0], door, "4711") == (200, "unlocked"), "one's guesses shut out nobody else"
+    assert (await client.put(f"/v1/persons/{GUESTS[1]}/pin", json={"pin": "1147"}, headers=service.owner())).status_code == 200
+    assert await ask(service, client, GUESTS[1], door, "1147") == (200, "unlocked"), "a new PIN is heard at once"
 
 
 async def test_an_explanation_says_what_the_unlock_then_answers(service: Service, client: httpx.AsyncClient) -> None:

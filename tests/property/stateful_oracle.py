@@ -61,7 +61,7 @@ def settle(organization: Organization, asking: Asking, records: Records) -> Outc
         rule = attempt.settled()
     except Refused as refused:
         kept = {key for key in attempt.records if key.startswith("pin.")}
-        if refused.reason == "second_person_needed":
+        if refused.reason in ("second_person_needed", "occupancy_full"):
             kept.add(f"door.{asking.door}")
         after = records | {key: attempt.records[key] for key in kept & attempt.records.keys()}
         return Outcome(False, refused.reason, refused.rule, {}, after)
@@ -177,6 +177,7 @@ class Attempt:
             self.use(self.judged, [])
             raise Refused("second_person_needed", self.asking.door)
         asking, first, within_ms = self.asking, door.get("first_person"), int(str(self.door["two_persons_seconds"])) * 1_000
+        full: Refused | None = None
         lately = first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms
         if lately and self.token_stands(str(first), door["first_issued_at"], door["first_session"]):
             firsts = self.organization.judge_own(str(first), asking.door, asking.now_ms)
@@ -186,8 +187,9 @@ class Attempt:
                 if not firsts.answer.allowed or without_pin:
                     raise Refused("nobody", None)
                 moved = self.move(str(first))
-            except Refused:
+            except Refused as refused:
                 self.records = before
+                full = refused if refused.reason == "occupancy_full" else None
             else:
                 self.remember_first({})
                 self.taken |= {"first_person": first, "first_moved": tidy(moved) or None}
@@ -195,7 +197,7 @@ class Attempt:
         shown = {"first_issued_at": asking.issued_at_ms, "first_session": asking.session}
         pin = self.judged.mode == "card_and_pin"
         self.remember_first({"first_person": asking.person, "first_at": asking.now_ms, "first_with_pin": pin, **shown})
-        raise Refused("second_person_needed", asking.door)
+        raise full or Refused("second_person_needed", asking.door)
 
     def remember_first(self, first: Record) -> None:
         names = ("first_person", "first_at", "first_with_pin", "first_issued_at", "first_session")
@@ -239,8 +241,8 @@ def rules_told(organization: Organization, asking: Asking, records: Records) -> 
         left = all(attempt.record(f"pass.{name}").get("used", 0) < uses for name, uses in limits_of(grant))
         told.append(("uses", grant_id, "holds" if left else "pass_used_up"))
     if attempt.door.get("two_persons_seconds") is not None and judged.mode != "unlocked":
-        alone = verdict_of(lambda: attempt.hear_two(door)) != "holds"
-        told.append(("two_persons", asking.door, "second_person_needed" if alone else "holds"))
+        verdict = verdict_of(lambda: attempt.hear_two(door))
+        told.append(("two_persons", asking.door, verdict if verdict in ("holds", "occupancy_full") else "second_person_needed"))
     return told
 
 

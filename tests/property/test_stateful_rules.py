@@ -45,7 +45,7 @@ DEMANDED = {
     *(f"told anti_passback {verdict}" for verdict in ("holds", "anti_passback")),
     *(f"told occupancy {verdict}" for verdict in ("holds", "occupancy_full")),
     *(f"told uses {verdict}" for verdict in ("holds", "pass_used_up")),
-    *(f"told two_persons {verdict}" for verdict in ("holds", "second_person_needed")),
+    *(f"told two_persons {verdict}" for verdict in ("holds", "second_person_needed", "occupancy_full")),
     "told behind a refusal",
     *("opened past a visitor", "stays open for the next"),
     *(f"first waits, {change}" for change in ("None", "state", "use", "tokens", "session", "mode")),
@@ -311,11 +311,12 @@ class Attempts(RuleBasedStateMachine):
         assert not taken
         old, new = clean(before), clean(self.records)
         changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-        first = {f"door.{asking.door}"} if settlement.reason == "second_person_needed" else set[str]()
+        first = {f"door.{asking.door}"} if settlement.reason in ("second_person_needed", "occupancy_full") else set[str]()
         assert changed <= {f"pin.{asking.person}"} | first
         for key in changed & first:
             assert all(old.get(key, {}).get(field) == new[key].get(field) for field in ("opened_day", "openers"))
-        if settlement.reason == "second_person_needed" and self.comes_by_own(asking.person, asking.door):
+        # Also when there is no room for two.
+        if changed & first or (settlement.reason == "second_person_needed" and self.comes_by_own(asking.person, asking.door)):
             self.asked[asking.door] = (asking.person, asking.now_ms)
         door = self.twin.bag["door"][asking.door]
         if self.twin.counted_area(door, "enters") is None:

@@ -258,14 +258,12 @@ impl Teller<'_> {
             .decide_own(self.asking.person, self.asking.door)
             .is_allowed();
         let waits = self.desk.who_waits(self.asking, self.needs);
-        let come = self
-            .desk
-            .hear_two(
-                self.asking,
-                self.needs,
-                &mut crate::states::Taken::default(),
-            )
-            .is_ok();
+        let heard = self.desk.hear_two(
+            self.asking,
+            self.needs,
+            &mut crate::states::Taken::default(),
+        );
+        let come = heard.is_ok();
         let detail = match (waits, come) {
             _ if !own => "this person opens by passes alone, and no pass counts where two persons have to come".into(),
             (None, _) => format!("nobody else has asked within {seconds} s by a token that stands"),
@@ -282,10 +280,10 @@ impl Teller<'_> {
                 self.moment(at_ms)
             ),
         };
-        let verdict = if come {
-            HOLDS
-        } else {
-            Reason::SecondPersonNeeded.as_str()
+        let verdict = match heard {
+            Ok(_) => HOLDS,
+            Err((Reason::OccupancyFull, _)) => Reason::OccupancyFull.as_str(),
+            Err(_) => Reason::SecondPersonNeeded.as_str(),
         };
         self.tell(TWO_PERSONS, self.asking.door, verdict, detail);
     }

@@ -91,7 +91,8 @@ pub fn settle(
         Err((reason, rule)) => {
             changed.retain(|key, _| {
                 key.starts_with("pin.")
-                    || reason == Reason::SecondPersonNeeded && key.starts_with("door.")
+                    || matches!(reason, Reason::SecondPersonNeeded | Reason::OccupancyFull)
+                        && key.starts_with("door.")
             });
             done(reason, rule, Taken::default(), changed)
         }
@@ -409,7 +410,7 @@ impl<'a> Desk<'a> {
     }
 
     /// The first to ask is remembered and refused; the second opens, if the first still may, and both have come in.
-    /// The rule is the second's. Who can be nobody's second takes no first's place either.
+    /// The rule is the second's. Where there is no room for both that is the reason. Who can be nobody's second takes no first's place either.
     pub(crate) fn hear_two(
         &mut self,
         asking: Asking<'_>,
@@ -424,9 +425,11 @@ impl<'a> Desk<'a> {
             self.use_one(needs, &mut Vec::new())?;
             return Err((Reason::SecondPersonNeeded, Identifier::new(asking.door)));
         }
+        let mut refused = (Reason::SecondPersonNeeded, Identifier::new(asking.door));
         if let Some((first, _)) = self.who_waits(asking, needs) {
             let before = self.ledger.changed.clone();
-            if let Ok(moved) = self.come_too(&first, record.first_with_pin, asking) {
+            let came = self.come_too(&first, record.first_with_pin, asking);
+            if let Ok(moved) = came {
                 let record = Record {
                     first_person: None,
                     first_at: None,
@@ -441,6 +444,9 @@ impl<'a> Desk<'a> {
                 return Ok(own.rule); // no use is counted: what has uses came out of a pass
             }
             self.ledger.changed = before;
+            if let Err(full @ (Reason::OccupancyFull, _)) = came {
+                refused = full;
+            }
         }
         let record = Record {
             first_person: Identifier::new(asking.person),
@@ -451,7 +457,7 @@ impl<'a> Desk<'a> {
             ..record
         };
         self.ledger.write(key, record);
-        Err((Reason::SecondPersonNeeded, Identifier::new(asking.door)))
+        Err(refused)
     }
 
     /// Two are two by what is their own: a link that somebody made, or was sent, may be opened by the same hand under another name.

@@ -277,7 +277,7 @@ proptest! {
             prop_assert!(taken.is_empty());
             let first_to_ask = format!("door.{door}");
             for key in changed.keys() {
-                prop_assert!(key.starts_with("pin.") || (reason == Reason::SecondPersonNeeded && *key == first_to_ask), "{}", key);
+                prop_assert!(key.starts_with("pin.") || (matches!(reason, Reason::SecondPersonNeeded | Reason::OccupancyFull) && *key == first_to_ask), "{}", key);
             }
         }
         prop_assert_eq!(Taken::from_json(&taken.to_json()).unwrap(), *taken);
@@ -547,4 +547,41 @@ fn a_door_stays_open_while_anybody_has_come_who_would_have_opened_it() {
     assert_eq!(ask(&mut records, "cara").0, Reason::Granted);
     shut(&mut records, "dora", &doras);
     assert_eq!(ask(&mut records, "cara").0, Reason::NoGrant);
+}
+
+#[test]
+fn two_who_find_room_for_one_are_told_so() {
+    let index = loaded(&[
+        organization(true),
+        site("hq", "UTC", false),
+        counted_area("cell", "off", Some(1)),
+        asking_door(
+            "pair",
+            &json!({"two_persons_seconds": 60, "enters": "cell"}),
+        ),
+        person("ben", "active", &[]),
+        person("dora", "active", &[]),
+        grant("g0", "allow", ("person", "ben"), ("site", "hq"), None),
+        grant("g1", "allow", ("person", "dora"), ("site", "hq"), None),
+    ]);
+    let mut records = Records::new();
+    for (person, expected, of) in [
+        ("ben", Reason::SecondPersonNeeded, "pair"),
+        ("dora", Reason::OccupancyFull, "cell"),
+        ("ben", Reason::OccupancyFull, "cell"),
+    ] {
+        let asked = asking(person, "pair", None, NOW_MS);
+        let Settled::Done {
+            reason,
+            rule,
+            changed,
+            ..
+        } = settled(&index, asked, &records)
+        else {
+            unreachable!()
+        };
+        assert_eq!((reason, rule.unwrap().as_str()), (expected, of));
+        records.extend(changed);
+    }
+    assert_eq!(records.get("area.cell"), None);
 }
