@@ -11,6 +11,7 @@ from py_service.directory.owners import keep_an_owner
 from py_service.directory.suspend import cut_moment
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View
+from py_service.permissions.counting import begin_to_count
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_address, guard_owner
 from py_service.permissions.text import clean_names
@@ -63,6 +64,8 @@ class Patch:
         if moved is not None:
             plan.join(moved)
             plan.cut("subject")
+        if kind.name == "area":
+            plan.writes += await begin_to_count(view, after, before)
         for other, document in await kind.also(view, after, before):
             plan.join(view.written(other, document, f"{other}_changed"))
         if any(after.get(name) != before.get(name) for name in kind.connects):

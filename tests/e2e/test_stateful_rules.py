@@ -258,6 +258,27 @@ async def test_who_is_deleted_is_inside_no_more(service: Service, client: httpx.
     await until(both_told)
 
 
+async def test_an_area_that_counts_again_begins_with_nobody_inside(service: Service, client: httpx.AsyncClient) -> None:
+    entry, person = await door_with_lock(service, client), GUESTS[3]
+    area = await made(service, client, "/v1/areas", {"name": "Archive", "site": SITE, "anti_passback": "hard"})
+    await allow(service, client, person, entry)
+
+    async def change(path: str, **fields: object) -> None:
+        assert (await client.patch(f"/v1/{path}", json=fields, headers=service.owner())).status_code == 200
+
+    await change(f"doors/{entry}", enters=area)
+    assert await ask(service, client, person, entry) == (200, "unlocked")
+    await change(f"areas/{area}", anti_passback="off", occupancy_max=5)
+    await change(f"areas/{area}", anti_passback="hard", occupancy_max=None)
+    assert await ask(service, client, person, entry) == (403, "anti_passback"), "it counted all the time"
+    await change(f"areas/{area}", anti_passback="off")
+    assert await ask(service, client, person, entry) == (200, "unlocked")
+    await change(f"areas/{area}", anti_passback="hard")
+    assert await occupancy(service, client, area) == (0, [], None)
+    assert await ask(service, client, person, entry) == (200, "unlocked"), "where they went meanwhile nobody knows"
+    assert await ask(service, client, person, entry) == (403, "anti_passback")
+
+
 async def test_who_passes_back_where_it_is_allowed_is_told_to_managers(service: Service, client: httpx.AsyncClient) -> None:
     """Soft anti-passback: nobody is refused, and the events say who, live and when they are listed; of two persons each."""
     entry, pair = await door_with_lock(service, client), await door_with_lock(service, client, two_persons_seconds=60)
