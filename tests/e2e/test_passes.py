@@ -103,6 +103,20 @@ async def test_a_person_shares_a_door_that_allows_it_as_far_as_they_may_open_it(
     assert (await passes.ask("GET", "/v1/me/passes", FRIEND)).json()["items"] == []
 
 
+async def test_a_guest_without_a_pass_has_what_everybody_has(passes: Passes) -> None:
+    """A door that is open to every valid person, and no other: until the guest is suspended."""
+    open_to_all, door = passes.doors[4:6]
+    given = await passes.give(doors=[open_to_all, door])
+    guest = (await passes.held(given))["person"]
+    assert (await passes.ask("DELETE", f"/v1/passes/{given['id']}")).status_code == 200
+    assert [await passes.unlock(guest, each) for each in (open_to_all, door)] == [NO_GRANT] * 2
+    assert (await passes.ask("PATCH", f"/v1/doors/{open_to_all}", None, {"mode": "unlocked"})).status_code == 200
+    assert [await passes.unlock(guest, each) for each in (open_to_all, door)] == [OPENED, NO_GRANT]
+    assert (await passes.ask("POST", f"/v1/persons/{guest}/suspend")).status_code == 200
+    assert (await passes.unlock(guest, open_to_all))[0] in (401, 403)
+    assert (await passes.ask("PATCH", f"/v1/doors/{open_to_all}", None, {"mode": "locked"})).status_code == 200
+
+
 async def test_a_link_is_good_once_and_a_lost_answer_is_told_again_to_whoever_has_the_key(passes: Passes) -> None:
     given = await passes.give()
     key = secrets.token_urlsafe(16)
