@@ -227,8 +227,8 @@ class Projection:
 
 def _give_back(grant: Event, end: Event) -> Document:
     return {
-        "org": grant["org"], "door": grant["door"], "person": grant["person"], "at": grant["at"], "taken": grant["taken"],
-        "due_at": int(end["at"]) + GIVE_BACK_AFTER_MS,
+        "org": grant["org"], "door": grant["door"], "person": grant["person"], "sites": grant.get("sites"), "at": grant["at"],
+        "taken": grant["taken"], "due_at": int(end["at"]) + GIVE_BACK_AFTER_MS,
     }  # fmt: skip
 
 

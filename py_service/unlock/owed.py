@@ -61,7 +61,8 @@ class OwedGiveBacks:
                 self._over.add(attempt)
 
         self._waits_until_ms[attempt] = as_of_ms + AGAIN_MS
+        person, door, sites = str(note["person"]), str(note["door"]), note.get("sites")
         try:
-            self._settle(GiveBack(organization, attempt, str(note["person"]), str(note["door"]), int(note["at"]), taken, ended))
+            self._settle(GiveBack(organization, attempt, person, door, sites, int(note["at"]), taken, ended))
         except Problem:  # the queue is full: the next step comes soon
             del self._waits_until_ms[attempt]
