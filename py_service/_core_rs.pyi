@@ -282,6 +282,11 @@ class KeyRing:
     def open(self, purpose: str, organization: str, name: str, sealed: bytes) -> bytes:
         """What was sealed under exactly these names. Raises KeyRingError(key_sealed_wrongly)."""
 
+def check_device_key(public_key: bytes) -> None:
+    """Whether a device can ever prove itself with it: 32 bytes, a point in its one encoding, not of small order.
+
+    Raises DeviceAssertionError."""
+
 def verify_device_assertion(public_key: bytes, assertion: str, organization: str, device: str, now_ms: int) -> None:
     """A device proves itself: JWT, EdDSA, `iss` and `sub` the device, `org`, aud "nexkey-device", at most 60 s long.
 

@@ -282,6 +282,13 @@ impl KeyRing {
     }
 }
 
+/// Whether a device can ever prove itself with it.
+#[pyfunction]
+fn check_device_key(public_key: &[u8]) -> PyResult<()> {
+    nexkey_tokens::check_device_key(public_key)
+        .map_err(|error| errors::device_assertion_error(error.code()))
+}
+
 /// A device proves itself.
 #[pyfunction]
 fn verify_device_assertion(
@@ -312,6 +319,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Claims>()?;
     module.add_class::<Report>()?;
     module.add_class::<KeyRing>()?;
+    module.add_function(wrap_pyfunction!(check_device_key, module)?)?;
     module.add_function(wrap_pyfunction!(verify_device_assertion, module)?)?;
     module.add_function(wrap_pyfunction!(verify_report, module)?)
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 
+from py_service._core_rs import DeviceAssertionError, check_device_key
 from py_service.errors import Problem
 from py_service.permissions.change import View
 from py_service.permissions.listing import listed_key
@@ -49,6 +51,19 @@ async def _same_site(view: View, document: Document, kind: str, field: str | Non
     holder = await view.get(kind, str(identifier))
     if holder["site"] != document["site"]:
         raise Problem(422, "site_differs", f"The {kind} is at another site.")
+
+
+async def check_device(view: View, after: Document, before: Document | None) -> None:
+    """A key of its own with which it can prove itself: two devices with one would be each other. It never changes."""
+    if before is not None:
+        return
+    key = str(after["public_key"])
+    try:
+        check_device_key(base64.urlsafe_b64decode(key + "="))
+    except DeviceAssertionError:
+        raise Problem(422, "public_key_invalid", "Nothing can be proved with this key: it isn't a sound Ed25519 public key.") from None
+    if await view.listed("device", listed_key(view.organization, "public_key", key), 1):
+        raise Problem(409, "public_key_taken", "Another device of this organization has this key.")
 
 
 async def check_person(view: View, after: Document, before: Document | None) -> None:

@@ -14,7 +14,7 @@ REFERENCES = {
     "floor": ("site",),
     "area": ("site", "floor"),
     "door": ("site", "area", "enters", "leaves"),
-    "device": ("door", "kind"),
+    "device": ("door", "kind", "public_key"),
     "person": ("state", "kind", "email"),
     "schedule": ("calendar",),
     "pass": ("schedule",),

@@ -18,6 +18,7 @@ from py_service._core_rs import (
     Report,
     ReportError,
     TokenError,
+    check_device_key,
     verify_device_assertion,
     verify_report,
 )
@@ -216,9 +217,26 @@ def test_devices_sign_nothing_that_would_be_refused() -> None:
         DeviceKey.from_seed(b"short")
 
 
+# Of another length, and those whose holder proves nothing: of small order (y = 0, 1 and -1; an order of 8), not on the curve (y = 2), and
+# y = 3 with the prime added to it, which is on the curve.
+UNSOUND = [
+    b"", bytes(31), bytes(33), bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f",
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    b"\x02" + bytes(31), b"\xf0" + b"\xff" * 30 + b"\x7f",
+]  # fmt: skip
+
+
+def test_a_key_that_proves_something() -> None:
+    check_device_key(DeviceKey.generate().public_key)
+    check_device_key(b"\x03" + bytes(31))
+
+
 def test_an_assertion_under_a_key_that_is_none() -> None:
     assertion = DeviceKey.generate().sign_assertion("acme", "lock-1", NOW_MS, NOW_MS + 60_000)
-    for public_key in (b"", bytes(33), b"\x01" + bytes(31)):
+    for public_key in UNSOUND:
+        with pytest.raises(DeviceAssertionError) as never:
+            check_device_key(public_key)
+        assert never.value.code == "token_key_unknown"
         with pytest.raises(DeviceAssertionError) as refused:
             verify_device_assertion(public_key, assertion, "acme", "lock-1", NOW_MS)
         assert refused.value.code == "token_key_unknown"

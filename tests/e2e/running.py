@@ -19,11 +19,12 @@ import httpx
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from py_service._core_rs import KeyRing
+from py_service._core_rs import DeviceKey, KeyRing
 from py_service.demo.organization import DemoOrganization
 from py_service.demo.seed import DemoFile, seed_demo
 from py_service.permissions.listing import stored_object
 from py_service.settings import Settings
+from py_service.simulators.device_api import encode_base64url
 from py_service.simulators.fleet import Fleet, FleetOptions, running_fleet
 from py_service.simulators.moves import MoveLine, read_moves
 from py_service.stores.mongo import Document
@@ -242,6 +243,11 @@ async def until(condition: object, seconds: float = 10.0) -> None:
             if answer:
                 return
             await asyncio.sleep(0.05)
+
+
+def device_key() -> str:
+    """The public key of a device that there isn't yet, base64url."""
+    return encode_base64url(DeviceKey.generate().public_key)
 
 
 def random_key() -> str:

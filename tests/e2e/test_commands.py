@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from py_service.cli import application
 from py_service.commands.table import VERBS
-from tests.e2e.running import Service, running_service
+from tests.e2e.running import Service, device_key, running_service
 from tests.e2e.test_readme import commands
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -271,7 +271,7 @@ def changes(nexkey: Terminal) -> None:
             {"occupancy_max": 3, "floor": None},
         ),
         "door": (["Gate", "--site", "annex", "--area", "lab"], ["--sharing", "--name", "Main gate"], {"sharing": True, "area": "lab"}),
-        "device": (["--name", "Lock", "--public-key", "A" * 43, "--door", "gate"], ["--no-active"], {"active": False, "door": "gate"}),
+        "device": (["--name", "Lock", "--public-key", device_key(), "--door", "gate"], ["--no-active"], {"active": False, "door": "gate"}),
         "plan": (["All", "--door", "gate", "--site", "annex"], ["--clear", "door"], {"doors": [], "sites": ["annex"]}),
         "group": (["Guild", "--includes", "everyone"], ["--name", "Guilds"], {"name": "Guilds", "includes": ["everyone"]}),
         "person": (

@@ -18,7 +18,7 @@ from tests.e2e.conformance import conformance_of
 from tests.e2e.described import Asking, Described, Place, kind_made_by, made_objects, operations, resolved
 from tests.e2e.described_lists import AT_SITES, Item, Known, filters_of, folded, is_list
 from tests.e2e.evidence import projected, standing
-from tests.e2e.running import Service, random_key, running_service, until
+from tests.e2e.running import Service, device_key, random_key, running_service, until
 from tests.e2e.sharing import SITE, Passes, doors_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -424,6 +424,8 @@ async def made(owner: Owner, askings: Iterable[Asking]) -> str:
     for asking in askings:
         if "email" in asking.body:
             asking.body["email"] = f"{random_key()}@nordlicht.example"  # an address is one person's
+        if "public_key" in asking.body:
+            asking.body["public_key"] = device_key()  # and a key one device's
         answer = await owner.ask(asking)
         if answer.status_code == 201:
             return answer.headers["location"].rpartition("/")[2]

@@ -13,7 +13,7 @@ import redis.asyncio
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected
 from tests.e2e.manager import DOOR, Manager, stranger, unlocks
-from tests.e2e.running import Service, running_service, until
+from tests.e2e.running import Service, device_key, running_service, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -197,7 +197,7 @@ async def test_what_is_in_use_stays(owner: Manager) -> None:
     await owner("POST", "/v1/floors", 201, {"id": "oslo-1", "name": "First", "site": "oslo"})
     await owner("POST", "/v1/areas", 201, {"id": "oslo-hall", "name": "Hall", "site": "oslo", "floor": "oslo-1"})
     await owner("POST", "/v1/doors", 201, {"id": "oslo-door", "name": "Door", "site": "oslo", "area": "oslo-hall"})
-    await owner("POST", "/v1/devices", 201, {"id": "oslo-lock", "public_key": "A" * 43, "door": "oslo-door"})
+    await owner("POST", "/v1/devices", 201, {"id": "oslo-lock", "public_key": device_key(), "door": "oslo-door"})
     await owner("POST", "/v1/calendars", 201, {"id": "oslo-days", "name": "Days", "dates": ["2026-05-17"]})
     await owner("POST", "/v1/schedules", 201, {"id": "oslo-hours", "name": "Hours", "windows": [], "calendar": "oslo-days"})
     await owner("POST", "/v1/groups", 201, {"id": "oslo-staff", "name": "Staff"})
@@ -217,7 +217,7 @@ async def test_what_is_in_use_stays(owner: Manager) -> None:
         assert "Oslo" not in await owner.names(f"/v1/{kind}")
         needed: dict[str, dict[str, object]] = {
             "sites": {"time_zone": "UTC"},
-            "devices": {"public_key": "A" * 43},
+            "devices": {"public_key": device_key()},
             "schedules": {"windows": []},
         }
         placed: dict[str, object] = {"site": "berlin"} if kind in ("floors", "areas", "doors") else {}
@@ -288,6 +288,19 @@ async def test_of_two_changes_that_do_not_go_together_one_wins(owner: Manager, s
             assert await owner.names(f"/v1/persons?email={email}") == ["Raced"]
 
 
+async def test_a_device_has_a_key_of_its_own_that_proves_something(owner: Manager, service: Service) -> None:
+    for weak in ("A" * 43, "AQ" + "A" * 41):  # of small order; what else can't be read is the core's test
+        await owner("POST", "/v1/devices", 422, {"public_key": weak}, "public_key_invalid")
+    key = device_key()
+    for number in range(3):  # the key of one that is there no more is free
+        await owner("POST", "/v1/devices", 201, {"id": f"keyed-{number}", "public_key": key})
+        await owner("POST", "/v1/devices", 409, {"public_key": key}, "public_key_taken")
+        await owner("PATCH", f"/v1/devices/keyed-{number}", 200, {"public_key": key, "name": "Keyed"})
+        await owner("DELETE", f"/v1/devices/keyed-{number}", 200)
+    seeded = await owner("GET", f"/v1/devices/lock-{DOOR}", 200)
+    await owner("POST", "/v1/devices", 409, {"public_key": seeded["public_key"]}, "public_key_taken")
+
+
 async def test_a_device_is_its_doors_lock_until_it_is_switched_off(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:
     lock = f"lock-{DOOR}"
     sent = service.owner() | {"Prefer": "wait=3"}
@@ -297,8 +310,8 @@ async def test_a_device_is_its_doors_lock_until_it_is_switched_off(owner: Manage
 
     assert await state() == "unlocked"
     await owner("POST", "/v1/devices", 400, {"public_key": "B" * 43}, "field_invalid")  # not canonical: the core wouldn't read it
-    await owner("POST", "/v1/devices", 409, {"public_key": "A" * 43, "door": DOOR}, "door_has_lock")
-    await owner("PATCH", f"/v1/devices/{lock}", 422, {"public_key": "A" * 43}, "field_fixed")
+    await owner("POST", "/v1/devices", 409, {"public_key": device_key(), "door": DOOR}, "door_has_lock")
+    await owner("PATCH", f"/v1/devices/{lock}", 422, {"public_key": device_key()}, "field_fixed")
     await owner("PATCH", f"/v1/devices/{lock}", 200, {"active": False})
     moved = len(service.moves())
     assert await state() == "unlocked.failed"

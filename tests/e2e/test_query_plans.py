@@ -36,7 +36,7 @@ from tests.e2e.mute_lock import mute_lock
 from tests.e2e.query_judge import Key, complaints_about, complaints_about_table, example_of
 from tests.e2e.recording import RecordingProxy, Sent
 from tests.e2e.route_table import route_table
-from tests.e2e.running import Service, random_key, running_service, second_worker, until
+from tests.e2e.running import Service, device_key, random_key, running_service, second_worker, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -260,7 +260,7 @@ async def directory(ask: Asked) -> None:
         "floor": {"name": "First", "site": "oslo"},
         "area": {"name": "Roof", "site": "oslo", "floor": "oslo"},
         "door": {"name": "Roof door", "site": "oslo", "area": "oslo"},
-        "device": {"public_key": "A" * 43, "door": "oslo"},
+        "device": {"public_key": device_key(), "door": "oslo"},
         "calendar": {"name": "None", "dates": ["2026-12-25"]},
         "schedule": {"name": "Never", "windows": [], "calendar": "oslo"},
         "group": {"name": "Climbers"},

@@ -20,6 +20,16 @@ struct Assertion {
     exp: i64,
 }
 
+/// Could the holder of this key ever prove itself? What can't be read, or proves nothing, is refused before it is stored.
+///
+/// # Errors
+/// [`TokenError::KeyUnknown`] when `public_key` is not a sound Ed25519 key.
+pub fn check_device_key(public_key: &[u8]) -> Result<(), TokenError> {
+    jwks::public_key(public_key)
+        .map(|_| ())
+        .ok_or(TokenError::KeyUnknown)
+}
+
 /// Has `device` of `organization` proved itself, at `now_ms`?
 ///
 /// # Errors

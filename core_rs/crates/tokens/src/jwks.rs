@@ -72,8 +72,15 @@ pub(crate) fn decode(document: &[u8]) -> Result<Vec<(String, VerifyingKey)>, Tok
     Ok(keys)
 }
 
-/// A public key that may be trusted to verify: 32 bytes, a point on the curve, not of small order.
+/// A public key that may be trusted to verify: 32 bytes, a point on the curve in its one encoding (RFC 8032, 5.1.3), not of small order.
 pub(crate) fn public_key(bytes: &[u8]) -> Option<VerifyingKey> {
-    let key = VerifyingKey::from_bytes(bytes.try_into().ok()?).ok()?;
-    (!key.is_weak()).then_some(key)
+    let bytes = bytes.try_into().ok()?;
+    let key = VerifyingKey::from_bytes(bytes).ok()?;
+    (is_reduced(bytes) && !key.is_weak()).then_some(key)
+}
+
+/// Is y below 2^255 - 19? The library takes what is not, and reduces it.
+fn is_reduced(bytes: &[u8; 32]) -> bool {
+    let [lowest, middle @ .., highest] = bytes;
+    *lowest < 0xed || middle.iter().any(|byte| *byte != 0xff) || highest & 0x7f != 0x7f
 }

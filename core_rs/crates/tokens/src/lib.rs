@@ -30,7 +30,7 @@ mod seal;
 
 pub use claims::{Claims, SubjectKind};
 pub use content::CONTENT_BYTES_MAX;
-pub use device::{verify_device_assertion, verify_report};
+pub use device::{check_device_key, verify_device_assertion, verify_report};
 pub use error::{KeyRingError, TokenError};
 pub use gateway::GatewayVerifier;
 pub use nexkey_lock::{Command, Report, ReportKind, ReportRefusal, SignedTime};
