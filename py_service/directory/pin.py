@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from py_service.permissions.change import Plan, View, Write
-from py_service.permissions.image import body_of
 from py_service.permissions.match import check_match
 from py_service.permissions.owners import guard_owner
 from py_service.permissions.states import STATES, state_document, state_name
@@ -29,9 +28,9 @@ class SetPin:
         document = await view.get("person", self.person)
         check_match(document, self.if_match)
         guard_owner(view, document)
-        body = {**body_of(document), "pin": self.hashed}
+        image = view.image("person", {**document, "pin": self.hashed})
         event = view.event("pin_set" if self.hashed else "pin_taken", self.person, person=self.person)
-        return Plan([{"kind": "person", "id": self.person, "document": body}], [event], writes=await self._forget_guesses(view))
+        return Plan([image], [event], writes=await self._forget_guesses(view))
 
     async def _forget_guesses(self, view: View) -> list[Write]:
         """What was guessed at was the PIN before: whoever gets another is heard at once."""

@@ -13,9 +13,14 @@ from py_service.permissions.text import clean_email
 from py_service.permissions.validity import check_validity
 from py_service.stores.mongo import Document
 
+NO_TIME_ZONE = "Factory"  # in the database of time zones the name of what nobody has set
+
 
 async def check_site(view: View, after: Document, before: Document | None) -> None:
-    if not view.index.knows_time_zone(after["time_zone"]):
+    zone = after["time_zone"]
+    if before is not None and before["time_zone"] == zone:
+        return
+    if zone == NO_TIME_ZONE or not view.index.knows_time_zone(zone):
         raise Problem(422, "time_zone_unknown", "time_zone is not an IANA name.")
 
 

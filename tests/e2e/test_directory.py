@@ -288,6 +288,17 @@ async def test_of_two_changes_that_do_not_go_together_one_wins(owner: Manager, s
             assert await owner.names(f"/v1/persons?email={email}") == ["Raced"]
 
 
+async def test_a_pin_gives_its_person_another_etag_though_it_is_never_shown(owner: Manager) -> None:
+    path = f"/v1/persons/{stranger(1)}"
+    before = await owner("GET", path, 200)
+    seen = owner.etag
+    await owner("PUT", f"{path}/pin", 200, {"pin": "4711"}, If_Match=seen)
+    await owner("PUT", f"{path}/pin", 412, {"pin": "4712"}, "changed_meanwhile", If_Match=seen)
+    after = await owner("GET", path, 200)
+    assert owner.etag != seen and {name for name in after if after[name] != before[name]} == {"revision", "changed_at"}
+    await owner("PUT", f"{path}/pin", 200, {"pin": None})
+
+
 async def test_a_device_has_a_key_of_its_own_that_proves_something(owner: Manager, service: Service) -> None:
     for weak in ("A" * 43, "AQ" + "A" * 41):  # of small order; what else can't be read is the core's test
         await owner("POST", "/v1/devices", 422, {"public_key": weak}, "public_key_invalid")
@@ -539,6 +550,7 @@ async def test_lists_are_in_the_order_of_names_and_pages_meet(owner: Manager) ->
         ("persons", {"name": "X", "valid_from": "1960-01-02T00:00:00Z"}, "validity_invalid"),
         ("sites", {"name": "X", "time_zone": "Mars/Olympus"}, "time_zone_unknown"),
         ("sites", {"name": "X", "time_zone": "../UTC"}, "time_zone_unknown"),
+        ("sites", {"name": "X", "time_zone": "Factory"}, "time_zone_unknown"),
         ("schedules", {"name": "X", "windows": [{"days": ["mon"], "start": "08:00", "end": "08:00"}]}, "window_invalid"),
         ("schedules", {"name": "X", "windows": [{"days": ["mon"], "start": "24:00", "end": "08:00"}]}, "window_invalid"),
         ("schedules", {"name": "X", "windows": [{"days": ["mon", "mon"], "start": "08:00", "end": "09:00"}]}, "window_invalid"),
