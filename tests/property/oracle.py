@@ -166,8 +166,9 @@ class Organization:
             return Judged(Answer(False, "unknown_credential", None))
         if door is None:
             return Judged(Answer(False, "door_unknown", None))
-        for kind, holder, identifier in self.places(door_id, door):
+        for kind, holder, identifier in self.lockdown_places(door_id, door):
             if holder["locked_down"]:
+                self.met[f"{kind} locked down" if identifier != self.area_entered(door) else "area that is entered locked down"] += 1
                 return Judged(Answer(False, f"{kind}_locked_down", identifier))
         if person["state"] == "suspended":
             return Judged(Answer(False, "person_suspended", None))
@@ -342,7 +343,26 @@ class Organization:
             if identifier is not None and identifier in self.bag[kind]:
                 yield kind, self.bag[kind][identifier], identifier
 
+    def area_entered(self, door: Document) -> str | None:
+        """The area behind the door, when it exists and isn't the one that the door is in."""
+        area = text(door, "enters")
+        return area if area in self.bag["area"] and area != text(door, "area") else None
+
+    def lockdown_places(self, door_id: str, door: Document) -> Iterator[tuple[str, Document, str]]:
+        """Whose lockdown shuts the door: an area also shuts those who would enter it from outside."""
+        behind = self.area_entered(door)
+        for kind, holder, identifier in self.places(door_id, door):
+            if kind == "site" and behind is not None:
+                yield "area", self.bag["area"][behind], behind
+                behind = None
+            yield kind, holder, identifier
+        if behind is not None:
+            yield "area", self.bag["area"][behind], behind
+
     def concerns_door(self, grant: Document, door_id: str, door: Document) -> bool:
+        if grant["effect"] == "deny" and text(grant, "area") is not None and text(grant, "area") == self.area_entered(door):
+            self.met["a deny of the area that is entered"] += 1
+            return True
         return any(text(grant, kind) == identifier for kind, _, identifier in self.places(door_id, door))
 
     def concerns_person(self, grant: Document, person_id: str, person: Document) -> bool:

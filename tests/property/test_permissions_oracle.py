@@ -48,6 +48,8 @@ DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
     *(f"giver 1: {why}" for why in ("may", "unknown", "suspended", "not valid", "denied", "nothing open")),
     *(f"giver {givers}: {why}" for givers in (2, 3, 4) for why in ("may", "suspended", "nothing open")),
     "giver 5: too deep",
+    "area that is entered locked down",
+    "a deny of the area that is entered",
     "only limited grants hold",
     "open by its mode alone",
     "staged",

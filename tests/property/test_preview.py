@@ -157,3 +157,37 @@ def test_whom_nobody_sees_takes_no_room_in_a_preview() -> None:
     assert {name for name, *_ in gained} == {f"shown-{number}" for number in range(4)}
     touched = [*given, *(person(f"hidden-{number}", 2) for number in range(30))]
     assert index.preview(ORGANIZATION, 1, as_json(touched), 0, None, 100, 25)[2:] == (20, 0, True)
+
+
+@pytest.mark.parametrize("holds", ["lockdown", "deny", "deny by its schedule"])
+def test_doors_that_lead_into_an_area_are_told_of_what_shuts_it(holds: str) -> None:
+    """A door in no area: the image of the change names the area, a grant on it, or that grant's schedule, and not the door."""
+    always = {"valid_from": None, "valid_until": None}
+    vault = {"site": "hq", "locked_down": False}
+    deny = {"effect": "deny", "group": "all", "area": "vault", "schedule": "night", **always}
+    night: dict[str, object] = {"windows": [], "calendar": None, "holiday_windows": [], "exceptions": []}
+    week = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
+    door = {"site": "hq", "area": None, "enters": "vault", "mode": "locked", "locked_down": False}
+    person = {"state": "active", "groups": ["all"], "tokens_valid_after": 0, **always}
+    images: list[dict[str, object]] = [
+        {"kind": "organization", "id": ORGANIZATION, "document": {"active": True}},
+        {"kind": "site", "id": "hq", "document": {"time_zone": "UTC", "locked_down": False}},
+        {"kind": "area", "id": "vault", "document": vault},
+        {"kind": "group", "id": "all", "document": {"includes": []}},
+        {"kind": "schedule", "id": "night", "document": night},
+        {"kind": "grant", "id": "g", "document": {"effect": "allow", "group": "all", "door": "side", "schedule": None, **always}},
+        {"kind": "grant", "id": "no", "document": deny},
+        {"kind": "door", "id": "side", "document": door},
+        {"kind": "person", "id": "anna", "document": person},
+    ]
+    change, reason, rule = {
+        "lockdown": ({"kind": "area", "id": "vault", "document": {**vault, "locked_down": True}}, "area_locked_down", "vault"),
+        "deny": ({"kind": "grant", "id": "no", "document": {**deny, "schedule": None}}, "denied_by_rule", "no"),
+        "deny by its schedule": ({"kind": "schedule", "id": "night", "document": {**night, "windows": week}}, "denied_by_rule", "no"),
+    }[holds]
+    index = PermissionIndex()
+    index.load(ORGANIZATION, 1, json.dumps(images).encode())
+    _, lost, *_ = index.preview(ORGANIZATION, 1, json.dumps([change]).encode(), 0, None, 30, PAIRS_MAX)
+    assert [(who, where, before.allowed, after.reason, after.rule) for who, where, before, after in lost] == [
+        ("anna", "side", True, reason, rule)
+    ]

@@ -5,7 +5,7 @@ use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::DoorMode;
 use crate::grant::{Grant, GrantLink, GroupRule};
 use crate::identifier::Identifier;
-use crate::model::{Door, DoorTerms, State};
+use crate::model::{Door, DoorTerms, Place, State};
 use crate::person::Person;
 use crate::zone::WallClock;
 use std::cell::{Cell, OnceCell};
@@ -206,20 +206,19 @@ fn active_person<'a>(
     person.ok_or((Reason::UnknownCredential, None))
 }
 
-fn not_locked_down(
-    state: &State,
-    door: &Door,
+fn not_locked_down<'a>(
+    state: &'a State,
+    door: &'a Door,
     listener: &mut impl Listener,
 ) -> Result<(), Outcome> {
-    let area = state
-        .area_of(door)
-        .map(|area| (Reason::AreaLockedDown, &area.id, area.locked_down));
+    let of_area = |area: &'a Place| (Reason::AreaLockedDown, &area.id, area.locked_down);
     let site = state
         .site_of(door)
         .map(|site| (Reason::SiteLockedDown, &site.id, site.locked_down));
     let holders = [
         Some((Reason::DoorLockedDown, &door.id, door.locked_down)),
-        area,
+        state.area_of(door).map(of_area),
+        state.area_behind(door).map(of_area),
         site,
     ];
     let lockdown = holders
@@ -254,8 +253,8 @@ pub fn person_stands(
     }
 }
 
-/// Every rule that concerns this person at this door: on the door, its area, its site, as far as it shows. INVARIANT: each leads to a grant
-/// of the state.
+/// Every rule that concerns this person at this door: on the door, its area, its site, as far as it shows; and of the area that it leads
+/// into those that deny, as that area is what they keep somebody out of. INVARIANT: each leads to a grant of the state.
 pub fn for_each_rule<'a>(
     state: &'a State,
     person: &'a Person,
@@ -277,16 +276,33 @@ pub fn for_each_rule<'a>(
     ];
     for (place, rules) in places {
         if let (Some(place), Some(rules)) = (place, rules) {
-            for_each_group_rule(person, rules, &mut hear_of);
-            let first = person.rules().partition_point(|rule| rule.place < place);
-            let own = person
-                .rules()
-                .iter()
-                .skip(first)
-                .take_while(|rule| rule.place == place);
-            own.for_each(|rule| hear_of(rule.grant));
+            for_each_rule_at(person, place, rules, &mut hear_of);
         }
     }
+    if let (Some(place), Some(behind)) = (door.enters_another(), state.area_behind(door)) {
+        for_each_rule_at(person, place, &behind.rules, &mut |link: GrantLink| {
+            if link.denies() {
+                hear_of(link);
+            }
+        });
+    }
+}
+
+/// The rules at one place, for the person's groups and for the person alone.
+fn for_each_rule_at(
+    person: &Person,
+    place: u32,
+    rules: &[GroupRule],
+    hear_of: &mut impl FnMut(GrantLink),
+) {
+    for_each_group_rule(person, rules, hear_of);
+    let first = person.rules().partition_point(|rule| rule.place < place);
+    let own = person
+        .rules()
+        .iter()
+        .skip(first)
+        .take_while(|rule| rule.place == place);
+    own.for_each(|rule| hear_of(rule.grant));
 }
 
 /// How often a pass may have been passed on: each level asks what its giver may.

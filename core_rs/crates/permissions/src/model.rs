@@ -38,6 +38,16 @@ pub struct Door {
     pub terms: Option<Arc<DoorTerms>>,
 }
 
+impl Door {
+    /// Handle of the area that it leads into, when that isn't its own.
+    #[inline]
+    #[must_use]
+    pub fn enters_another(&self) -> Option<u32> {
+        let enters = self.terms.as_ref()?.enters?;
+        Some(enters).filter(|_| self.area_place != Some(enters))
+    }
+}
+
 /// What a door is called, and what moves it.
 #[derive(Clone, Debug)]
 pub struct DoorNames {
@@ -235,6 +245,13 @@ impl State {
     #[must_use]
     pub fn area_of(&self, door: &Door) -> Option<&Place> {
         self.place(door.area_place?)
+    }
+
+    /// The area that a door leads into, when it exists and isn't the door's own. What most doors don't have costs them no look-up.
+    #[inline]
+    #[must_use]
+    pub fn area_behind(&self, door: &Door) -> Option<&Place> {
+        self.place(door.enters_another()?)
     }
 
     /// The site of a door, when it exists.

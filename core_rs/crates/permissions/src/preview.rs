@@ -134,7 +134,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Doors that are touched themselves, or through their area, their site, a schedule, or who gave a pass for them.
+    /// Doors that are touched themselves, or through their area, one that they lead into, their site, a schedule, or who gave a pass for
+    /// them.
     fn doors_touched(
         &self,
         everything: bool,
@@ -149,7 +150,8 @@ impl<'a> Comparison<'a> {
                     found.insert(door.place, door.id.clone());
                 }
             }
-            if everything || !schedules.is_empty() || !persons.is_empty() {
+            let holders = places.iter().any(|place| state.place(*place).is_some());
+            if everything || holders || !schedules.is_empty() || !persons.is_empty() {
                 let mut concerned = Concerned {
                     state,
                     schedules,
@@ -157,7 +159,11 @@ impl<'a> Comparison<'a> {
                     places: HashMap::new(),
                 };
                 state.doors.for_each(|door| {
-                    if everything || concerned.is(door) {
+                    let enters = || {
+                        door.enters_another()
+                            .is_some_and(|area| places.contains(&area))
+                    };
+                    if everything || enters() || concerned.is(door) {
                         found.insert(door.place, door.id.clone());
                     }
                 });
@@ -338,7 +344,11 @@ impl Concerned<'_> {
         {
             return true;
         }
-        let outer = [Some(door.site_place), door.area_place];
+        let outer = [
+            Some(door.site_place),
+            door.area_place,
+            door.enters_another(),
+        ];
         outer
             .into_iter()
             .flatten()

@@ -237,3 +237,61 @@ fn an_exception_replaces_holiday_and_week_and_nights_belong_to_their_first_day()
         assert_eq!(answer(&check(&index, instant)).0, reason, "{instant}");
     }
 }
+
+/// A door in no area that leads into one: what shuts the area, or keeps somebody out of it, holds there; what gives the area's own doors
+/// doesn't.
+#[test]
+fn an_area_is_shut_at_the_doors_that_only_lead_into_it() {
+    let leading = |area_of_door: Value, locked_down: bool| {
+        let document = json!({
+            "name": "front", "site": "hq", "area": area_of_door, "lock": null, "mode": "locked", "locked_down": locked_down,
+            "enters": "vault",
+        });
+        image("door", "front", document)
+    };
+    let index = loaded(&headquarters("Europe/Berlin"));
+    let asked = |revision: i64, images: &[Value]| {
+        index.apply(ORGANIZATION, revision, &bytes(images)).unwrap();
+        check(&index, NOON)
+    };
+    let (staff, on_area) = (("group", "staff"), ("area", "vault"));
+    let given = grant("g1", "allow", staff, on_area, None);
+    let images = [area("vault", false), leading(json!(null), false), given];
+    assert_eq!(answer(&asked(2, &images)), ("no_grant", None));
+    let images = [grant("g2", "allow", staff, ("door", "front"), None)];
+    assert_eq!(answer(&asked(3, &images)), ("granted", Some("g2")));
+
+    let shut = ("area_locked_down", Some("vault"));
+    assert_eq!(answer(&asked(4, &[area("vault", true)])), shut);
+    let images = [site("hq", "Europe/Berlin", true)];
+    assert_eq!(answer(&asked(5, &images)), shut, "before the site");
+    let images = [leading(json!("lobby"), false), area("lobby", true)];
+    let own = ("area_locked_down", Some("lobby"));
+    assert_eq!(answer(&asked(6, &images)), own, "its own area before it");
+    let images = [
+        site("hq", "Europe/Berlin", false),
+        area("lobby", false),
+        area("vault", false),
+    ];
+    assert_eq!(answer(&asked(7, &images)), ("granted", Some("g2")));
+
+    let denied = ("denied_by_rule", Some("no"));
+    for (revision, subject) in [(8, staff), (10, ("person", "anna"))] {
+        let images = [grant("no", "deny", subject, on_area, None)];
+        assert_eq!(answer(&asked(revision, &images)), denied);
+        let images = [tombstone("grant", "no")];
+        assert_eq!(answer(&asked(revision + 1, &images)).0, "granted");
+    }
+    let gone = [
+        grant("no", "deny", staff, on_area, None),
+        tombstone("area", "vault"),
+    ];
+    assert_eq!(
+        answer(&asked(12, &gone)).0,
+        "granted",
+        "there is no such area"
+    );
+    assert_eq!(answer(&asked(13, &[area("vault", true)])), shut);
+    let images = [leading(json!("vault"), false), area("vault", false)];
+    assert_eq!(answer(&asked(14, &images)), denied, "its own area");
+}
