@@ -63,13 +63,13 @@ class Patch:
         plan = view.written(kind.name, after, f"{kind.name}_changed", changed=sorted(self.values))
         if moved is not None:
             plan.join(moved)
-            plan.cut("subject")
+            plan.cut(self.identifier)
         if kind.name == "area":
             plan.writes += await begin_to_count(view, after, before)
         for other, document in await kind.also(view, after, before):
             plan.join(view.written(other, document, f"{other}_changed"))
         if any(after.get(name) != before.get(name) for name in kind.connects):
-            plan.cut("subject")
+            plan.cut(self.identifier)
         return plan
 
     async def _move(self, view: View, before: Document, after: Document) -> Plan | None:

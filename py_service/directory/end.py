@@ -43,7 +43,7 @@ class End:
                 raise Problem(409, "in_use", f"Something still names this {kind.name}: {other}.", members={"used_by": other})
         plan = view.ended(kind.name, document, f"{kind.name}_deleted")
         if kind.connects:
-            plan.cut("subject")
+            plan.cut(self.identifier)
         for other, changed in await kind.also(view, None, document):
             plan.join(view.written(other, changed, f"{other}_changed"))
         if kind.name == "person":

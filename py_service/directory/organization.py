@@ -92,7 +92,7 @@ class SetOrganizationState:
             return Plan(result=document)
         what = "organization_resumed" if self.active else "organization_suspended"
         plan = view.written("organization", {**document, "active": self.active}, what)
-        return plan if self.active else plan.cut("organization")
+        return plan if self.active else plan.cut(view.organization, "organization")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class SetRoles:
             return Plan(result=before)
         await keep_an_owner(view, after)
         plan = view.written("person", after, "roles_set", roles=self.roles)
-        return plan.cut("subject")  # a connection holds what its token allowed when it was opened
+        return plan.cut(self.person)  # a connection holds what its token allowed when it was opened
 
 
 async def with_roles(view: View, before: Document, roles: list[Document]) -> Document:

@@ -46,4 +46,4 @@ class SetPersonState:
             body["tokens_valid_after"] = cut_moment(view, document)
         event = view.event(f"person_{'suspended' if suspending else 'resumed'}", self.person, person=self.person)
         plan = Plan([{"kind": "person", "id": self.person, "document": body}], [event])
-        return plan.cut("subject") if suspending else plan
+        return plan.cut(self.person) if suspending else plan

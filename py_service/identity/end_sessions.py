@@ -119,4 +119,4 @@ def ended(view: View, sessions: list[Session], person: str, because: str) -> Pla
         plan.writes.append(Write(COLLECTION, session.document_id, None))
     detail: dict[str, object] = {"because": because, "sessions": len(sessions)}
     plan.events.append(view.event("sessions_ended", person, person=person, detail=detail))
-    return plan.cut("subject")
+    return plan.cut(person)

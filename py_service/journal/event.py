@@ -16,6 +16,10 @@ INDEX_DIGITS = 3
 COMMAND_LIFE_MS_MAX = 5_000
 COMMAND_REPLAYED = "command_replayed"
 LOCK_CLOCK_ERROR_MS_MAX = 1_000  # a lock that is less sure of the time refuses
+# What whoever may see events sees of one, beside its id.
+SHOWN = (
+    "kind", "at", "attempt", "door", "person", "lock", "reason", "rule", "revision", "passed_back", "actor", "subject", "detail",
+)  # fmt: skip
 
 _ENCODER = msgspec.json.Encoder(enc_hook=plain)
 
@@ -111,5 +115,5 @@ def topics_of(event: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def event_body(identifier: str, event: Mapping[str, object]) -> bytes:
-    """JSON as subscribers see it."""
-    return _ENCODER.encode({"id": identifier, **event})
+    """JSON as subscribers see it: what `GET /v1/events` shows. What only the service needs (`taken`, `key`, `wait`, `cuts`) stays."""
+    return _ENCODER.encode({"id": identifier, **{name: event[name] for name in SHOWN if name in event}})

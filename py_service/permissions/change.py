@@ -58,9 +58,16 @@ class Plan:
     writes: list[Write] = field(default_factory=list)
     erased: frozenset[tuple[str, str]] = frozenset()
 
-    def cut(self, whose: Literal["subject", "organization"]) -> Plan:
-        """Connections end that the first event's subject has, or all of the organization: tokens decided before no longer stand."""
-        self.events[0]["cuts"] = whose
+    def cut(self, subject: str, whose: Literal["subject", "organization"] = "subject") -> Plan:
+        """Connections end that `subject` has, or all of the organization: tokens decided before no longer stand. Written in the event that
+        is about `subject`. A plan in which nothing happens ends nothing; one without such an event is refused, and nothing of it is done.
+        """
+        if not self.events:
+            return self
+        about = next((event for event in self.events if event.get("subject") == subject), None)
+        if about is None:
+            raise RuntimeError(f"no event of this change is about {subject}: nobody could read whose connections end")
+        about["cuts"] = whose
         return self
 
     def join(self, other: Plan) -> None:

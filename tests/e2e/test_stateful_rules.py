@@ -312,6 +312,7 @@ async def test_who_passes_back_where_it_is_allowed_is_told_to_managers(service: 
     await until(all_listed)
     expected = [None if persons is None else {"area": area, "persons": persons} for persons in told]
     assert [event.get("passed_back") for event in heard] == expected
+    assert {name for event in heard for name in event} == {name for event in await listed() for name in event}, "and nothing more"
     assert [event.get("passed_back") for event in await listed()] == expected
 
 

@@ -41,7 +41,7 @@ class MakeGroups:
         for number in range(self.count):
             document = {"id": f"{self.name}-{number}", "name": self.name, "includes": [], "created_at": view.at_ms}
             plan.join(view.written("group", document, "group_created"))
-        return plan.cut("subject")
+        return plan.cut(f"{self.name}-0")
 
 
 @dataclass(frozen=True, slots=True)

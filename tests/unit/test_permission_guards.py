@@ -5,16 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from py_service._core_rs import PermissionIndex
+from py_service.events.list import EventItem
 from py_service.journal import keeper
+from py_service.journal.event import SHOWN, cut_of, event_body, make_event
 from py_service.permissions.change import Plan
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import ChangeLane
 from py_service.stores.bus import Bus
 from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo
 
+SUSPENDED = make_event("management.person_suspended", "acme", 1, subject="ada")
 DEVICE = {"kind": "lock", "door": None, "active": True}
 
 
@@ -27,6 +31,31 @@ def test_a_plan_that_the_core_cannot_read_is_never_written(key: object, taken: b
     )
     plan = Plan([{"kind": "device", "id": "lock", "document": {**DEVICE, "public_key": key}}])
     assert lane._form_holds("acme", plan) is taken
+
+
+def test_whose_connections_a_change_ends_is_written_in_the_event_that_is_about_them() -> None:
+    assert Plan().cut("ada").events == [], "nothing happens, and nothing ends"
+    written = Plan(events=[make_event("management.pass_taken", "acme", 1, subject="p1"), SUSPENDED]).cut("ada")
+    assert [cut_of({**event, "revision": 7}) for event in written.events] == [None, ("acme", "ada", 7)]
+    with pytest.raises(RuntimeError, match="ben"):
+        written.cut("ben")
+
+
+def test_subscribers_see_what_the_list_of_events_shows() -> None:
+    event = {
+        **SUSPENDED,
+        "cuts": "subject",
+        "taken": {"passes": ["p1"]},
+        "key": "k",
+        "wait": 3,
+        "passed_back": {"area": "a", "persons": []},
+    }
+    told = msgspec.json.decode(event_body("changes-1:000000000001:000", event))
+    assert told == {
+        "id": "changes-1:000000000001:000", "kind": "management.person_suspended", "at": 1, "subject": "ada",
+        "passed_back": {"area": "a", "persons": []},
+    }  # fmt: skip
+    assert {"id", *SHOWN} == set(EventItem.__struct_fields__)
 
 
 @pytest.mark.parametrize(
