@@ -21,7 +21,7 @@ DAY_MINUTES = 1_440
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 KINDS = ("organization", "site", "area", "door", "device", "person", "group", "schedule", "calendar", "grant", "session")
 GIVERS_MAX = 4
-CHOICES_MAX = 64
+CHOICES_MAX = 512
 STRICT_MODES = ("locked", "card_and_pin")
 
 

@@ -310,8 +310,8 @@ const PASSED_ON_MAX: usize = 4;
 /// Most givers that are asked for one decision; a pass beyond them is as if it weren't there. Who passes on to each other in
 /// circles could keep a process busy for minutes else.
 const GIVERS_ASKED_MAX: u32 = 1_024;
-/// Most limited rules of one person at one door that are tried.
-const CHOICES_MAX: usize = 64;
+/// Most limited rules of one person at one door that are tried: somebody keeps the grants of passes that are used up until they end.
+const CHOICES_MAX: usize = 512;
 /// Below this many rules the list is walked, above it is searched for each group of the person.
 const WALKED_RULES_MAX: usize = 16;
 

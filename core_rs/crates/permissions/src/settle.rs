@@ -12,6 +12,9 @@ use crate::roles::authenticate;
 use crate::states::{Ledger, Moved, Record, Records, Taken, keys_of, move_ms, pass_key};
 use std::collections::BTreeSet;
 
+/// So many limited rules are read at first, and the others only when the passes of all of these are used up.
+const CHOICES_AT_FIRST: usize = 64;
+
 /// Wrong PINs after which nobody is heard for a while.
 pub const WRONG_PINS_MAX: u32 = 5;
 /// For how long, in milliseconds.
@@ -219,10 +222,14 @@ impl<'a> Desk<'a> {
             self.ledger.read(&inside_key);
         }
         let choices = if open_for_all { &[] } else { &*needs.choices };
-        for (pass, _) in choices.iter().flat_map(|choice| &choice.counts) {
+        self.read_passes(choices.iter().take(CHOICES_AT_FIRST));
+        self.ledger.missing.is_empty()
+    }
+
+    fn read_passes<'c>(&mut self, choices: impl Iterator<Item = &'c Choice>) {
+        for (pass, _) in choices.flat_map(|choice| &choice.counts) {
             self.ledger.read(&pass_key(pass));
         }
-        self.ledger.missing.is_empty()
     }
 
     pub(crate) fn is_open_for_all(&mut self, door: &str, needs: &Needs) -> bool {
@@ -356,7 +363,10 @@ impl<'a> Desk<'a> {
         needs: &Needs,
         passes: &mut Vec<Identifier>,
     ) -> Result<Option<Identifier>, Refused> {
-        for choice in &needs.choices {
+        for (position, choice) in needs.choices.iter().enumerate() {
+            if position == CHOICES_AT_FIRST {
+                self.read_passes(needs.choices.iter().skip(position));
+            }
             if self.use_up(choice, passes) {
                 return Ok(Some(choice.rule.clone()));
             }
