@@ -38,6 +38,6 @@ class SetEngaged:
         what = "lockdown_plan_engaged" if self.engaged else "lockdown_plan_released"
         plan = view.written(KIND, after, what, **{f"{name}s": document[f"{name}s"] for name in ("door", "area", "site")})
         for kind, place in moved:
-            held = with_holder(place, holder) if self.engaged else without_holder(place, holder)
+            held = with_holder(place, holder, view.revision) if self.engaged else without_holder(place, holder)
             plan.images.append(view.image(kind, held))  # one event says it all
         return plan

@@ -30,7 +30,7 @@ class SetLockdown:
         check_match(document, self.if_match)
         if (MANUAL in held_by(document)) == self.locked_down:
             return Plan(result=document)
-        after = with_holder(document, MANUAL) if self.locked_down else without_holder(document, MANUAL)
+        after = with_holder(document, MANUAL, view.revision) if self.locked_down else without_holder(document, MANUAL)
         what = f"{self.kind}_{'locked_down' if self.locked_down else 'released'}"
         plan = view.written(self.kind, after, what)
         door = self.place if self.kind == "door" else None

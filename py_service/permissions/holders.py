@@ -1,6 +1,7 @@
 """Who holds a door, an area or a site locked down: somebody by hand, and each lockdown plan that is engaged.
 
-A place is locked down for as long as anybody holds it. `locked_down` says so; it is all that the index reads.
+A place is locked down for as long as anybody holds it. `locked_down` says so. `lockdown_revision` says when the latest began: who asked or
+opened a door before it doesn't count after it. The two are all that the index reads.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def held_by(place: Place) -> list[str]:
     return [str(holder) for holder in known]
 
 
-def with_holder(place: Place, holder: str) -> dict[str, Any]:
-    """The place as it is when this one holds it too."""
-    return _with(place, {*held_by(place), holder})
+def with_holder(place: Place, holder: str, revision: int) -> dict[str, Any]:
+    """The place as it is when this one holds it too, from the change of this revision on."""
+    return _with(place, {*held_by(place), holder}) | {"lockdown_revision": revision}
 
 
 def without_holder(place: Place, holder: str) -> dict[str, Any]:

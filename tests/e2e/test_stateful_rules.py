@@ -361,6 +361,11 @@ async def test_the_first_person_opens_for_everybody(service: Service, client: ht
     assert await ask(service, client, GUESTS[5], door) == (403, "no_grant")
     assert await ask(service, client, GUESTS[0], door) == (200, "unlocked")
     assert await ask(service, client, GUESTS[5], door) == (200, "unlocked")
+    for what in ("lockdown", "release"):
+        assert (await client.post(f"/v1/doors/{door}/{what}", headers=service.owner())).status_code == 200
+    assert await ask(service, client, GUESTS[5], door) == (403, "no_grant"), "who came before a lockdown doesn't count after it"
+    assert await ask(service, client, GUESTS[0], door) == (200, "unlocked")
+    assert await ask(service, client, GUESTS[5], door) == (200, "unlocked")
 
 
 async def test_a_door_asks_for_the_pin_and_stops_hearing_guesses(service: Service, client: httpx.AsyncClient) -> None:

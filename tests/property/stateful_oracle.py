@@ -20,7 +20,8 @@ FIRST_DAY = datetime.date(1970, 1, 1)
 
 
 class Asking(NamedTuple):
-    """Who asks for which door, when, with what PIN (right, wrong, or none), and by a token of which session, issued when."""
+    """Who asks for which door, when, with what PIN (right, wrong, or none), by a token of which session, issued when; and the revision of
+    the permissions."""
 
     person: str
     door: str
@@ -28,6 +29,7 @@ class Asking(NamedTuple):
     pin: bool | None
     issued_at_ms: int
     session: str
+    revision: int
 
 
 class Outcome(NamedTuple):
@@ -87,7 +89,7 @@ class Attempt:
         asking, judged = self.asking, self.judged
         answer, today = judged.answer, None if judged.day is None else (judged.day - FIRST_DAY).days
         door = self.record(f"door.{asking.door}")
-        open_for_all = today is not None and door.get("opened_day") == today
+        open_for_all = self.is_open_for_all(today, door)
         if not answer.allowed and not open_for_all:
             raise Refused(answer.reason, answer.rule)
         if answer.allowed and judged.mode == "card_and_pin":
@@ -101,16 +103,23 @@ class Attempt:
         else:
             rule = self.use(judged, self.taken["passes"]) or answer.rule
         if today is not None:
-            door |= {"opened_day": today, "openers": 1}
-            self.taken |= {"opened_for_all": True, "opened_day": today}
+            door |= {"opened_day": today, "openers": 1, "opened_revision": asking.revision}
+            self.taken |= {"opened_for_all": True, "opened_day": today, "opened_revision": asking.revision}
         return rule
+
+    def is_open_for_all(self, today: int | None, door: Record) -> bool:
+        return today is not None and door.get("opened_day") == today and self.is_since_lockdown(door.get("opened_revision", 0))
+
+    def is_since_lockdown(self, revision: int) -> bool:
+        places = self.organization.places(self.asking.door, self.door)
+        return all(revision >= number(holder, "lockdown_revision") for _, holder, _ in places)
 
     def keep_open(self, door: Record) -> None:
         """Who would have opened it alone, without a use that is counted, is one more of those who did; three are counted."""
         opens = self.judged.answer.allowed and not self.judged.choices and self.door.get("two_persons_seconds") is None
         if opens and door["openers"] < OPENERS_MAX:
             door["openers"] += 1
-            self.taken |= {"opened_for_all": True, "opened_day": door["opened_day"]}
+            self.taken |= {"opened_for_all": True} | {field: door[field] for field in ("opened_day", "opened_revision")}
 
     def hear_pin(self) -> None:
         record, now_ms = self.record(f"pin.{self.asking.person}"), self.asking.now_ms
@@ -179,6 +188,7 @@ class Attempt:
         asking, first, within_ms = self.asking, door.get("first_person"), int(str(self.door["two_persons_seconds"])) * 1_000
         full: Refused | None = None
         lately = first not in (None, asking.person) and abs(asking.now_ms - door["first_at"]) <= within_ms
+        lately = lately and self.is_since_lockdown(door.get("first_revision", 0))
         if lately and self.token_stands(str(first), door["first_issued_at"], door["first_session"]):
             firsts = self.organization.judge_own(str(first), asking.door, asking.now_ms)
             before = copy.deepcopy(self.records)
@@ -194,13 +204,13 @@ class Attempt:
                 self.remember_first({})
                 self.taken |= {"first_person": first, "first_moved": tidy(moved) or None}
                 return own.answer.rule
-        shown = {"first_issued_at": asking.issued_at_ms, "first_session": asking.session}
+        shown = {"first_issued_at": asking.issued_at_ms, "first_session": asking.session, "first_revision": asking.revision}
         pin = self.judged.mode == "card_and_pin"
         self.remember_first({"first_person": asking.person, "first_at": asking.now_ms, "first_with_pin": pin, **shown})
         raise full or Refused("second_person_needed", asking.door)
 
     def remember_first(self, first: Record) -> None:
-        names = ("first_person", "first_at", "first_with_pin", "first_issued_at", "first_session")
+        names = ("first_person", "first_at", "first_with_pin", "first_issued_at", "first_session", "first_revision")
         self.record(f"door.{self.asking.door}").update({name: first.get(name) for name in names})
 
     def token_stands(self, person: str, issued_at_ms: int, session: str) -> bool:
@@ -220,7 +230,7 @@ def rules_told(organization: Organization, asking: Asking, records: Records) -> 
         return []
     attempt, answer, told = Attempt(organization, asking, judged, records), judged.answer, list[tuple[str, str, str]]()
     today, door = None if judged.day is None else (judged.day - FIRST_DAY).days, attempt.record(f"door.{asking.door}")
-    open_for_all = today is not None and door.get("opened_day") == today
+    open_for_all = attempt.is_open_for_all(today, door)
     if today is not None:
         told.append(("first_person_in", asking.door, "holds" if answer.allowed or open_for_all else answer.reason))
     if not answer.allowed and not open_for_all:
@@ -294,7 +304,8 @@ def give_back(asking: Asking, taken: Record, records: Records) -> Records:
             undo_entry(person, moved, after)
             undo_leaving(person, moved, after)
     door = after.setdefault(f"door.{asking.door}", {})
-    if taken.get("opened_for_all") and door.get("opened_day") == taken["opened_day"]:
+    same = all(door.get(field) == taken.get(field) for field in ("opened_day", "opened_revision"))
+    if taken.get("opened_for_all") and same:
         door["openers"] -= 1
         door["opened_day"] = door["opened_day"] if door["openers"] else None
     return after

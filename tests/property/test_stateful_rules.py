@@ -47,6 +47,7 @@ DEMANDED = {
     *(f"told uses {verdict}" for verdict in ("holds", "pass_used_up")),
     *(f"told two_persons {verdict}" for verdict in ("holds", "second_person_needed", "occupancy_full")),
     "told behind a refusal",
+    *("lockdown, first waits True", "lockdown, was open True and is refused True"),
     *("opened past a visitor", "stays open for the next"),
     *(f"first waits, {change}" for change in ("None", "state", "use", "tokens", "session", "mode")),
 }
@@ -114,6 +115,24 @@ class Attempts(RuleBasedStateMachine):
         opened = self.met["took first_person"]
         self.ask(second, door, 1, True)
         self.met["opened past a visitor"] += stays and self.met["took first_person"] > opened
+
+    @rule(persons=st.permutations(PERSONS), door=st.sampled_from(("pair", "early", "early", "any")), kind=st.sampled_from(("door", "site")))
+    def locked_down_between(self, persons: list[str], door: str, kind: str) -> None:
+        """Who came before it doesn't count after it: neither as the first of two, nor for everybody."""
+        for person in persons[:2] if door != "pair" else persons[:1]:
+            self.ask(person, door, 1, True)
+        waits = self.records.get(f"door.{door}", {}).get("first_person") == persons[0]
+        was_open = self.records.get(f"door.{door}", {}).get("opened_day") is not None
+        place = door if kind == "door" else "hq"
+        held = {**self.twin.bag[kind][place], "lockdown_revision": self.revision + 1}
+        for locked_down in (True, False):
+            self.change({"kind": kind, "id": place, "document": {**held, "locked_down": locked_down}})
+            if locked_down:
+                assert self.ask(persons[0], door, 1, True).reason == f"{kind}_locked_down"
+        opened, alone = self.met["took first_person"], self.index.check(ORGANIZATION, persons[2], door, self.now_ms + 1)
+        settlement = self.ask(persons[2], door, 1, True)
+        assert settlement.allowed <= alone.allowed and self.met["took first_person"] == opened
+        self.met.update([f"lockdown, first waits {waits}", f"lockdown, was open {was_open} and is refused {not alone.allowed}"])
 
     def comes_by_own(self, person: str, door: str) -> bool:
         return self.twin.judge_own(person, door, self.now_ms).answer.allowed
@@ -225,9 +244,9 @@ class Attempts(RuleBasedStateMachine):
         self.now_ms = max(self.now_ms, at_ms)
         return at_ms
 
-    def ask(self, person: str, door: str, step_ms: int, pin: bool | None) -> None:
+    def ask(self, person: str, door: str, step_ms: int, pin: bool | None) -> Settlement:
         at_ms = self.moment(step_ms)
-        asking = Asking(person, door, at_ms, pin, at_ms, self.session_of(person))
+        asking = Asking(person, door, at_ms, pin, at_ms, self.session_of(person), self.revision)
         expected = stateful_oracle.settle(self.twin, asking, self.records)
         told, (before, settlement) = self.explained(asking), (self.records, self.settled(asking))
         assert (told["allowed"], told["reason"], told["rule"]) == expected[:3], "what is explained is what the unlock then answers"
@@ -242,6 +261,7 @@ class Attempts(RuleBasedStateMachine):
         (self.hold_grant if settlement.allowed else self.hold_refusal)(asking, settlement, taken, before)
         if taken:
             self.shut.append((asking, taken))
+        return settlement
 
     def settled(self, asking: Asking) -> Settlement:
         """As the service does: what is missing is read, until nothing is. All records at once come to the same."""
@@ -260,7 +280,7 @@ class Attempts(RuleBasedStateMachine):
         raise AssertionError("records that are never enough")
 
     def settled_with(self, asking: Asking, decision: Decision, known: Records) -> Settlement:
-        person, door, now_ms, pin, issued_at_ms, session = asking
+        person, door, now_ms, pin, issued_at_ms, session, _ = asking
         return self.index.settle(ORGANIZATION, person, door, decision, pin, now_ms, encoded(known), issued_at_ms, session)
 
     def explained(self, asking: Asking) -> dict[str, Any]:
@@ -314,7 +334,7 @@ class Attempts(RuleBasedStateMachine):
         first = {f"door.{asking.door}"} if settlement.reason in ("second_person_needed", "occupancy_full") else set[str]()
         assert changed <= {f"pin.{asking.person}"} | first
         for key in changed & first:
-            assert all(old.get(key, {}).get(field) == new[key].get(field) for field in ("opened_day", "openers"))
+            assert all(old.get(key, {}).get(field) == new[key].get(field) for field in ("opened_day", "openers", "opened_revision"))
         # Also when there is no room for two.
         if changed & first or (settlement.reason == "second_person_needed" and self.comes_by_own(asking.person, asking.door)):
             self.asked[asking.door] = (asking.person, asking.now_ms)

@@ -97,6 +97,7 @@ fn put_site(
         id,
         zone: zones.named(&document.time_zone),
         locked_down: document.locked_down,
+        lockdown_revision: document.lockdown_revision,
         terms: None,
     });
     put_place(next, place, facts, touched);
@@ -114,6 +115,7 @@ fn put_area(
         id,
         zone: None,
         locked_down: document.locked_down,
+        lockdown_revision: document.lockdown_revision,
         terms: AreaTerms::of(&document),
     });
     put_place(next, place, facts, touched);
@@ -123,6 +125,7 @@ struct PlaceFacts {
     id: Identifier,
     zone: Option<Arc<crate::zone::Zone>>,
     locked_down: bool,
+    lockdown_revision: i64,
     terms: Option<AreaTerms>,
 }
 
@@ -144,12 +147,14 @@ fn put_place(next: &mut State, handle: u32, facts: Option<PlaceFacts>, touched: 
         id,
         zone,
         locked_down,
+        lockdown_revision,
         terms,
     } = facts;
     next.name_place(handle, &id);
     let place = Place {
         id,
         locked_down,
+        lockdown_revision,
         zone,
         terms,
         rules,
@@ -221,6 +226,7 @@ fn new_door(
         leaves,
         two_persons_seconds,
         locked_down,
+        lockdown_revision,
     } = document;
     let modes = modes.into_iter().map(|scheduled| {
         let schedule = catalog.schedule(&scheduled.schedule, touched);
@@ -248,6 +254,7 @@ fn new_door(
         area_place: area_place(area),
         mode,
         locked_down,
+        lockdown_revision,
         rules: GroupRules::new(),
         terms: terms.asks_anything().then(|| Arc::new(terms)),
     };

@@ -39,6 +39,9 @@ pub struct SiteDocument {
     pub time_zone: String,
     /// Whether all its doors are locked down.
     pub locked_down: bool,
+    /// The revision of the latest lockdown that began, also when it is over.
+    #[serde(default)]
+    pub lockdown_revision: i64,
 }
 
 /// An area.
@@ -46,6 +49,9 @@ pub struct SiteDocument {
 pub struct AreaDocument {
     /// Whether all its doors are locked down.
     pub locked_down: bool,
+    /// The revision of the latest lockdown that began, also when it is over.
+    #[serde(default)]
+    pub lockdown_revision: i64,
     /// Whether somebody who is inside may enter again.
     #[serde(default)]
     pub anti_passback: AntiPassback,
@@ -125,6 +131,9 @@ pub struct DoorDocument {
     pub two_persons_seconds: Option<u32>,
     /// Whether it is locked down itself.
     pub locked_down: bool,
+    /// The revision of the latest lockdown that began, also when it is over.
+    #[serde(default)]
+    pub lockdown_revision: i64,
 }
 
 /// A device.

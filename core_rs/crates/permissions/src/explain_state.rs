@@ -87,7 +87,7 @@ pub fn rules_now(
         state,
         asking,
         needs,
-        desk: Desk::new(state, asking.now_ms, records),
+        desk: Desk::new(state, decision.revision, asking.now_ms, records),
         told: Vec::new(),
     };
     teller.tell_all(decision);

@@ -18,7 +18,7 @@ pub fn give_back(asking: Asking<'_>, taken: &Taken, records: &Records) -> Settle
         undo_moves(&mut ledger, first.as_str(), &taken.first_moved);
     }
     if taken.opened_for_all {
-        close_again(&mut ledger, asking.door, taken.opened_day);
+        close_again(&mut ledger, asking.door, taken);
     }
     if !ledger.missing.is_empty() {
         return Settled::Missing(ledger.missing);
@@ -69,13 +69,14 @@ fn undo_moves(ledger: &mut Ledger<'_>, person: &str, moved: &Moved) {
     }
 }
 
-fn close_again(ledger: &mut Ledger<'_>, door: &str, day: Option<i64>) {
+fn close_again(ledger: &mut Ledger<'_>, door: &str, taken: &Taken) {
     let key = format!("door.{door}");
     let record = ledger.read(&key);
-    if record.opened_day == day {
+    // Else a lockdown came between, and others opened it again.
+    if (record.opened_day, record.opened_revision) == (taken.opened_day, taken.opened_revision) {
         let openers = record.openers.saturating_sub(1);
         let record = Record {
-            opened_day: day.filter(|_| openers > 0),
+            opened_day: taken.opened_day.filter(|_| openers > 0),
             openers,
             ..record
         };

@@ -32,6 +32,8 @@ pub struct Door {
     pub mode: DoorMode,
     /// Whether the door itself is locked down.
     pub locked_down: bool,
+    /// The revision of its own latest lockdown, also when that is over; 0: never.
+    pub lockdown_revision: i64,
     /// Rules on the door itself, sorted by group.
     pub rules: GroupRules,
     /// What most doors don't have.
@@ -103,6 +105,8 @@ pub struct Place {
     pub id: Identifier,
     /// Whether its doors are locked down.
     pub locked_down: bool,
+    /// The revision of its latest lockdown, also when that is over; 0: never.
+    pub lockdown_revision: i64,
     /// The time zone, of a site, when it is known.
     pub zone: Option<Arc<Zone>>,
     /// Of an area: what it asks of who enters; `None`: nobody counts.
@@ -259,6 +263,16 @@ impl State {
     #[must_use]
     pub fn site_of(&self, door: &Door) -> Option<&Place> {
         self.place(door.site_place)
+    }
+
+    /// The revision of the latest lockdown that held a door, by itself, its area or its site; 0: never.
+    #[must_use]
+    pub fn lockdown_revision(&self, door: &Door) -> i64 {
+        let holders = [self.area_of(door), self.site_of(door)];
+        let of_holders = holders.into_iter().flatten();
+        of_holders
+            .map(|place| place.lockdown_revision)
+            .fold(door.lockdown_revision, i64::max)
     }
 
     /// The rules that a door, an area or a site lists for groups; none when it doesn't exist.

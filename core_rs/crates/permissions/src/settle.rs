@@ -78,7 +78,7 @@ pub fn settle(
             Records::new(),
         );
     };
-    let mut desk = Desk::new(state, asking.now_ms, records);
+    let mut desk = Desk::new(state, decision.revision, asking.now_ms, records);
     let mut taken = Taken::default();
     let outcome = desk.ask(asking, decision, needs, &mut taken);
     let Ledger {
@@ -119,14 +119,17 @@ pub(crate) fn done(
 /// Where one attempt is settled.
 pub(crate) struct Desk<'a> {
     state: &'a State,
+    /// On which the decision was made: memory may be ahead of it.
+    revision: i64,
     pub(crate) ledger: Ledger<'a>,
     now_ms: i64,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(state: &'a State, now_ms: i64, records: &'a Records) -> Self {
+    pub(crate) fn new(state: &'a State, revision: i64, now_ms: i64, records: &'a Records) -> Self {
         Self {
             state,
+            revision,
             ledger: Ledger::new(records),
             now_ms,
         }
@@ -163,12 +166,14 @@ impl<'a> Desk<'a> {
             let key = door_key(asking.door);
             let record = Record {
                 opened_day: Some(day),
+                opened_revision: self.revision,
                 openers: 1,
                 ..self.ledger.read(&key)
             };
             self.ledger.write(key, record);
             taken.opened_for_all = true;
             taken.opened_day = Some(day);
+            taken.opened_revision = self.revision;
         }
         Ok(used.or_else(|| decision.rule.clone()))
     }
@@ -187,13 +192,14 @@ impl<'a> Desk<'a> {
         // Of a version that didn't count: one opened it.
         let openers = record.openers.max(1);
         if opens && needs.two_persons_seconds.is_none() && openers < OPENERS_MAX {
+            taken.opened_for_all = true;
+            taken.opened_day = needs.first_person_day;
+            taken.opened_revision = record.opened_revision;
             let record = Record {
                 openers: openers + 1,
                 ..record
             };
             self.ledger.write(key, record);
-            taken.opened_for_all = true;
-            taken.opened_day = needs.first_person_day;
         }
     }
 
@@ -233,9 +239,16 @@ impl<'a> Desk<'a> {
     }
 
     pub(crate) fn is_open_for_all(&mut self, door: &str, needs: &Needs) -> bool {
-        needs
-            .first_person_day
-            .is_some_and(|day| self.ledger.read(&door_key(door)).opened_day == Some(day))
+        needs.first_person_day.is_some_and(|day| {
+            let record = self.ledger.read(&door_key(door));
+            record.opened_day == Some(day) && self.is_since_lockdown(door, record.opened_revision)
+        })
+    }
+
+    /// Whether what was decided on `revision` at a door came after its latest lockdown.
+    fn is_since_lockdown(&self, door: &str, revision: i64) -> bool {
+        let door = self.state.doors.get(door);
+        door.is_none_or(|door| revision >= self.state.lockdown_revision(door))
     }
 
     /// Five wrong ones, and nobody is heard for ten minutes: four digits are soon guessed else.
@@ -398,7 +411,7 @@ impl<'a> Desk<'a> {
         true
     }
 
-    /// Who asked before, and when: somebody else, not too long ago, and by a token that stands. A record without one is of a version
+    /// Who asked before, and when: somebody else, not too long ago, by a token that stands, and since the latest lockdown. A record without one is of a version
     /// that didn't keep it.
     pub(crate) fn who_waits(
         &mut self,
@@ -416,6 +429,7 @@ impl<'a> Desk<'a> {
             first.as_str() != asking.person
                 && asking.now_ms.saturating_sub(*at_ms).saturating_abs() <= waits_ms
                 && stands
+                && self.is_since_lockdown(asking.door, record.first_revision)
         })
     }
 
@@ -445,6 +459,7 @@ impl<'a> Desk<'a> {
                     first_at: None,
                     first_issued_at: None,
                     first_session: None,
+                    first_revision: 0,
                     first_with_pin: false,
                     ..record
                 };
@@ -463,6 +478,7 @@ impl<'a> Desk<'a> {
             first_at: Some(asking.now_ms),
             first_issued_at: Some(asking.issued_at_ms),
             first_session: Some(asking.session.to_owned()),
+            first_revision: self.revision,
             first_with_pin: needs.pin,
             ..record
         };

@@ -38,12 +38,18 @@ pub struct Record {
     /// See `first_person`: the session of that token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_session: Option<String>,
+    /// See `first_person`: the revision on which they were decided. A lockdown that began later makes them ask anew.
+    #[serde(skip_serializing_if = "is_default")]
+    pub first_revision: i64,
     /// See `first_person`: whether the right PIN came with it.
     #[serde(skip_serializing_if = "is_default")]
     pub first_with_pin: bool,
     /// Of a door: the day on which a first person opened it for everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened_day: Option<i64>,
+    /// See `opened_day`: the revision on which that was decided. A lockdown that began later ends it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub opened_revision: i64,
     /// Of a door: how many have come on that day who would each have opened it, as far as they are counted.
     #[serde(skip_serializing_if = "is_default")]
     pub openers: u32,
@@ -108,6 +114,9 @@ pub struct Taken {
     /// That day, in days since 1970-01-01.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened_day: Option<i64>,
+    /// The revision on which it was opened.
+    #[serde(skip_serializing_if = "is_default")]
+    pub opened_revision: i64,
 }
 
 impl Taken {

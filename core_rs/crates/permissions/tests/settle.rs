@@ -97,7 +97,7 @@ fn record(
     moments: BoxedStrategy<i64>,
 ) -> impl Strategy<Value = Record> {
     let moment = move || proptest::option::of(moments.clone());
-    let day = (proptest::option::of(20_740_i64..20_760), 0_u32..5);
+    let day = (proptest::option::of(20_740_i64..20_760), 0_u32..5, 0_i64..3);
     let first = proptest::option::of(proptest::sample::select(&PERSONS[..]));
     let session = proptest::sample::select(&["home", "ended", ""][..]);
     let first_shown = (moment(), proptest::option::of(session), any::<bool>());
@@ -117,7 +117,11 @@ fn record(
                     first_at,
                     wrong_since,
                 ],
-                ((opened_day, openers), first, (first_issued_at, first_session, first_with_pin)),
+                (
+                    (opened_day, openers, opened_revision),
+                    first,
+                    (first_issued_at, first_session, first_with_pin),
+                ),
             )| Record {
                 used,
                 count,
@@ -130,6 +134,8 @@ fn record(
                 wrong_since,
                 opened_day,
                 openers,
+                opened_revision,
+                first_revision: opened_revision,
                 first_person: first.and_then(Identifier::new),
                 first_issued_at,
                 first_session: first_session.map(str::to_owned),
@@ -297,8 +303,9 @@ proptest! {
             if key.starts_with("pass.") {
                 prop_assert_eq!(after.used, before.used, "{}", key);
             }
+            // What a lockdown closed stays closed, whether or not it was opened again.
             if key.starts_with("door.") {
-                let closed_again = taken.opened_for_all && *key == format!("door.{door}") && before.opened_day != taken.opened_day;
+                let closed_again = taken.opened_for_all && *key == format!("door.{door}") && (before.opened_day, before.opened_revision) != (taken.opened_day, taken.opened_revision);
                 prop_assert_eq!(after.opened_day, before.opened_day.filter(|_| !closed_again));
             }
             if key.starts_with("area.") {
@@ -320,7 +327,7 @@ proptest! {
         };
         let taken = Taken {
             passes: vec![Identifier::new("p1").unwrap(); 3], moved: moved.clone(), first_person: Identifier::new("ben"),
-            first_moved: moved, opened_for_all: true, opened_day: at[0],
+            first_moved: moved, opened_for_all: true, opened_day: at[0], opened_revision: 1,
         };
         let asking = asking(person, door, None, NOW_MS);
         let Settled::Missing(keys) = give_back(asking, &taken, &Records::new()) else { panic!("nothing was read") };
@@ -429,7 +436,9 @@ fn whose_token_is_revoked_is_nobodys_first() {
     };
     let suspended = person("anna", "suspended", &[]);
     let granted = [vec![], vec![ended("another")], vec![cut(NOW_MS)]];
+    let lockdown = json!({"two_persons_seconds": 300, "mode": "locked", "lockdown_revision": 3});
     let refused = [
+        vec![asking_door("pair", &lockdown)],
         vec![ended("home")],
         vec![cut(NOW_MS + 1)],
         vec![suspended, cut(NOW_MS + 1)],
