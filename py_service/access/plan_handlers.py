@@ -49,7 +49,7 @@ class LockdownPlanHandlers:
     async def read_list(self, request: Request) -> Response:
         """GET /v1/lockdown-plans"""
         sites = self._reach(request)
-        asked = read_query(told.LIST.query, request.query, sites)
+        asked = read_query(KIND, told.LIST.query, request.query, sites)
         documents, cursor = await self._list(request.caller().organization, KIND, asked)
         return encoded(200, LockdownPlanPage([_plan(document, LockdownPlan) for document in documents], cursor))
 

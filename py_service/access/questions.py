@@ -18,7 +18,7 @@ from py_service.access.operations import EXPLAIN, WHAT, WHO
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, encoded
 from py_service.identifiers import IDENTIFIER_CHARACTERS_MAX
-from py_service.paging import read_limit
+from py_service.paging import read_limit, read_place, write_cursor
 from py_service.permissions.states import STATES, record_of, state_name
 from py_service.permissions.validity import is_moment
 from py_service.stores.mongo import Document, Mongo, find_by_ids, now_ms, store_errors
@@ -27,6 +27,7 @@ PERMISSION = "persons.read"
 NO_SESSION = ""  # nobody shows a token here: only whether the person is known is asked
 NOW_MS = 5_000  # `at` as near as this is now: clocks differ
 ROUNDS_MAX = 6
+WHO_CURSOR, WHAT_CURSOR, CURSOR_CHARACTERS_MAX = "w1", "d1", 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +81,24 @@ class AccessQuestions:
         query = _query(request, {"door"}, {"at", "limit", "cursor"})
         organization = request.caller().organization
         self._site(request, query["door"])
-        at_ms, limit = _moment(query.get("at")), read_limit(query.get("limit"))
+        at_ms, limit, after = _moment(query.get("at")), read_limit(query.get("limit")), _after(WHO_CURSOR, query)
         # Everybody may have to be looked at, and the interpreter is let go of meanwhile: unlocks go on.
-        found = await asyncio.to_thread(self.index.persons_at, organization, query["door"], at_ms, query.get("cursor", ""), limit + 1)
+        found = await asyncio.to_thread(self.index.persons_at, organization, query["door"], at_ms, after, limit + 1)
         entries = [_entry(person, decision) for person, decision in found[:limit]]
-        return self._page(organization, entries, entries[-1].id if len(found) > limit else None, at_ms)
+        following = write_cursor(WHO_CURSOR, entries[-1].id) if len(found) > limit else None
+        return self._page(organization, entries, following, at_ms)
 
     async def what(self, request: Request) -> Response:
         """GET /v1/access/what?person=&at=&limit=&cursor=: doors on which the person holds a rule, or that are unlocked for everybody."""
         sites = self._reach(request)
         query = _query(request, {"person"}, {"at", "limit", "cursor"})
         organization = request.caller().organization
-        at_ms, limit, after = _moment(query.get("at")), read_limit(query.get("limit")), query.get("cursor", "")
+        at_ms, limit, after = _moment(query.get("at")), read_limit(query.get("limit")), _after(WHAT_CURSOR, query)
         self._person_known(organization, query["person"], at_ms)
         found = await asyncio.to_thread(self.index.doors_open_to, organization, query["person"], at_ms, after, sites, limit + 1)
         entries = [_entry(door.id, decision) for door, decision in found[:limit]]
-        return self._page(organization, entries, entries[-1].id if len(found) > limit else None, at_ms)
+        following = write_cursor(WHAT_CURSOR, entries[-1].id) if len(found) > limit else None
+        return self._page(organization, entries, following, at_ms)
 
     def _page(self, organization: str, entries: list[Entry], cursor: str | None, at_ms: int) -> Response:
         at = datetime.datetime.fromtimestamp(at_ms / 1_000, datetime.UTC)
@@ -130,9 +133,14 @@ def _query(request: Request, needed: set[str], more: set[str]) -> Mapping[str, s
         raise Problem(400, "query_invalid", f"Known here: {', '.join(sorted(needed | more))}.")
     for name in sorted(needed - query.keys()):
         raise Problem(400, "query_invalid", f"{name} is needed.")
-    if any(len(query.get(name, "")) > IDENTIFIER_CHARACTERS_MAX for name in ("person", "door", "cursor")):
+    if any(len(query.get(name, "")) > IDENTIFIER_CHARACTERS_MAX for name in ("person", "door")):
         raise Problem(400, "query_invalid", f"An identifier has {IDENTIFIER_CHARACTERS_MAX} characters at most.")
     return query
+
+
+def _after(kind: str, query: Mapping[str, str]) -> str:
+    """The id behind which the page begins; empty: at the first."""
+    return read_place(kind, query["cursor"], CURSOR_CHARACTERS_MAX) if "cursor" in query else ""
 
 
 def _moment(text: str | None) -> int:

@@ -52,5 +52,5 @@ class ListGrants:
         decision, sites = self.index().reach(actor.organization, actor.subject, "grants.write", now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, "This needs grants.write.")
-        asked = read_query(LIST.query, query, sites)
+        asked = read_query("grant", LIST.query, query, sites)
         return await ListObjects(self.mongo)(actor.organization, "grant", asked)

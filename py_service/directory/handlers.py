@@ -67,7 +67,7 @@ class DirectoryHandlers:
         """GET /v1/<plural>"""
         claims = request.caller()
         sites = self._reach(request, kind)
-        asked = read_query(self._operations[kind.name].list.query, request.query, sites)
+        asked = read_query(kind.name, self._operations[kind.name].list.query, request.query, sites)
         documents, cursor = await self._list(claims.organization, kind.name, asked)
         told = self._operations[kind.name]
         return encoded(200, told.page(items=[shown(told.shown, document) for document in documents], next_cursor=cursor))

@@ -64,7 +64,7 @@ class ApiKeyHandlers:
         """GET /v1/api-keys"""
         self._require(request)
         organization = request.caller().organization
-        documents, cursor = await self._list(organization, KIND, read_query(told.LIST.query, request.query, None))
+        documents, cursor = await self._list(organization, KIND, read_query(KIND, told.LIST.query, request.query, None))
         used = await self._uses.last(organization, [str(document["id"]) for document in documents])
         return encoded(200, ApiKeyPage([_shown(document, used, ApiKey) for document in documents], cursor))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from py_service.errors import Problem
 from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
-from py_service.identity.me import Myself
+from py_service.identity.me import DOORS_CURSOR, Myself
 from py_service.identity.messages import (
     REFRESH_BODY,
     SIGN_IN_BODY,
@@ -24,10 +24,10 @@ from py_service.identity.refresh import Refresh
 from py_service.identity.sessions import client_name
 from py_service.identity.sign_in import SignIn
 from py_service.identity.sign_out import SignOut
-from py_service.paging import Cursor, Limit, cursor_invalid, read_limit
+from py_service.paging import Cursor, Limit, read_limit, read_place
 
 _CREDENTIAL_BYTES_MAX = 4_096
-_CURSOR_CHARACTERS_MAX = 64  # the id of a door
+_CURSOR_CHARACTERS_MAX = 128
 _NOT_STANDING = ("401 token_revoked", "403 person_suspended", "403 organization_suspended")
 SIGN_IN = Operation("Sign in", "Sign-in", {200: SignedIn}, SignInBody, codes=("401 sign_in_failed", *_NOT_STANDING))
 REFRESH = Operation(
@@ -102,9 +102,7 @@ class IdentityHandlers:
         claims, query = request.person(), request.query
         if query.keys() - {"limit", "cursor"}:
             raise Problem(400, "query_invalid", "Known here: cursor, limit.")
-        after = query.get("cursor", "")
-        if len(after) > _CURSOR_CHARACTERS_MAX:
-            raise cursor_invalid()
+        after = read_place(DOORS_CURSOR, query["cursor"], _CURSOR_CHARACTERS_MAX) if "cursor" in query else ""
         return encoded(200, self.myself.doors(claims.organization, claims.subject, after, read_limit(query.get("limit"))))
 
     async def post_realtime_token(self, request: Request) -> Response:

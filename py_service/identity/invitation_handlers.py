@@ -72,7 +72,7 @@ class InvitationHandlers:
     async def read_list(self, request: Request) -> Response:
         """GET /v1/invitations"""
         self._require(request)
-        asked = read_query(told.LIST.query, request.query, None)
+        asked = read_query(KIND, told.LIST.query, request.query, None)
         documents, cursor = await self._list(request.caller().organization, KIND, asked)
         return encoded(200, InvitationPage([_shown(document) for document in documents], cursor))
 

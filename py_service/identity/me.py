@@ -6,6 +6,9 @@ from py_service.errors import not_standing
 from py_service.identity.messages import Me, MyDoor, MyDoors
 from py_service.identity.needs import ClockMs, Permissions
 from py_service.identity.store import IdentityStore
+from py_service.paging import write_cursor
+
+DOORS_CURSOR = "m1"
 
 
 class Myself:
@@ -25,4 +28,4 @@ class Myself:
         """By id, those behind `after`."""
         found = self._permissions.index.doors_of(organization, person, self._clock_ms(), after, None, limit + 1)
         mine = [MyDoor(door.id, door.name, door.site, door.area, decision.allowed, decision.reason) for door, decision in found[:limit]]
-        return MyDoors(mine, mine[-1].id if len(found) > limit else None)
+        return MyDoors(mine, write_cursor(DOORS_CURSOR, mine[-1].id) if len(found) > limit else None)

@@ -42,12 +42,12 @@ class ReadPasses:
         decision, sites = self.index().reach(actor.organization, actor.subject, WRITE_PERMISSION, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {WRITE_PERMISSION}.")
-        asked = read_query(LIST.query, query, sites)
+        asked = read_query(KIND, LIST.query, query, sites)
         return await ListObjects(self.mongo)(actor.organization, KIND, asked)
 
     async def of_person(self, actor: Actor, query: Mapping[str, str]) -> tuple[list[Document], str | None]:
         """A page of those that the caller gave or holds. Raises Problem 400, 503."""
-        asked = replace(read_query(MINE.query, query, None), filter=("person", actor.subject))
+        asked = replace(read_query("my_pass", MINE.query, query, None), filter=("person", actor.subject))
         return await ListObjects(self.mongo)(actor.organization, KIND, asked)
 
     async def link(self, token: str, organization: str | None = None) -> Link:

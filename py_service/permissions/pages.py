@@ -26,8 +26,8 @@ from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 Sort = Literal["name", "-name"]
 OF_THE_PAGE = ("limit", "cursor", "sort", "name")
-CURSOR_KIND = "n1"
-CURSOR_CHARACTERS_MAX = -(-4 * (len(CURSOR_KIND) + PLACE_BYTES_MAX + IDENTIFIER_CHARACTERS_MAX + 2) // 3)  # two colons; in base64
+LIST_CHARACTERS_MAX = 20  # of its name in a cursor
+CURSOR_CHARACTERS_MAX = -(-4 * (LIST_CHARACTERS_MAX + PLACE_BYTES_MAX + IDENTIFIER_CHARACTERS_MAX + 2) // 3)  # two colons; in base64
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
 LAST_CHARACTER = "\U0010ffff"  # in no name
 READS_MAX = 10  # for one page, where what is at several sites isn't all for the caller to see, or what is staged isn't there yet
@@ -38,7 +38,10 @@ PLACES = ("site", "floor", "area", "door")  # whatever names one is at its site,
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A query string, read. `sites`: only objects of these (a role that holds there only); None: of all."""
+    """A query string, read.
+
+    `of_list`: whose cursor it may have. `sites`: only objects of these (a role that holds there only); None: of all.
+    """
 
     limit: int
     after: str | None
@@ -46,10 +49,13 @@ class Asked:
     begins: str
     filter: tuple[str, str] | None
     sites: list[str] | None
+    of_list: str
 
 
-def read_query(known: Mapping[str, Any], query: Mapping[str, str], sites: list[str] | None) -> Asked:
+def read_query(of_list: str, known: Mapping[str, Any], query: Mapping[str, str], sites: list[str] | None) -> Asked:
     """`known`: what the operation takes, names and types (`Operation.query`): whatever isn't about the page is a filter.
+
+    `of_list`: the name of the list; the cursor of another is refused.
 
     Raises Problem 400 `query_invalid` or `cursor_invalid`.
     """
@@ -66,10 +72,10 @@ def read_query(known: Mapping[str, Any], query: Mapping[str, str], sites: list[s
     if sort not in ("name", "-name"):
         raise Problem(400, "query_invalid", "sort is name or -name.")
     cursor = query.get("cursor")
-    after = None if cursor is None else read_place(CURSOR_KIND, cursor, CURSOR_CHARACTERS_MAX)
+    after = None if cursor is None else read_place(of_list, cursor, CURSOR_CHARACTERS_MAX)
     return Asked(
         read_limit(query.get("limit")), after, sort == "-name", query.get("name", ""),
-        filters[0] if filters else None, sites,
+        filters[0] if filters else None, sites, of_list,
     )  # fmt: skip
 
 
@@ -97,7 +103,7 @@ class ListObjects:
                 end = _place(page[-1])
             if any("id" not in document for document in page):
                 page = await self._whole(kind, asked, page)
-        return page, None if end is None else write_cursor(CURSOR_KIND, end[len(organization) + 1 :])
+        return page, None if end is None else write_cursor(asked.of_list, end[len(organization) + 1 :])
 
     async def _named(self, organization: str, asked: Asked) -> None:
         """A filter by something that isn't here, or is beyond the caller's sites, is told apart from one by which nothing is listed."""

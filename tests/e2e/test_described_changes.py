@@ -244,6 +244,36 @@ async def listed(owner: Owner, path: str, headers: dict[str, str] | None = None,
         asked["cursor"] = answer.json()["next_cursor"]
 
 
+NEVER_TWO_PAGES = {"GET /v1/areas/{area}/occupancy"}  # nobody is inside
+
+
+async def test_a_cursor_of_one_list_is_refused_by_every_other(owner: Owner) -> None:
+    """Of every list the cursor of its second page, at every list: it goes on in its own, and is 400 in all others."""
+    owner.known["import"] = await imported(owner, all_or_nothing=False)
+    named = {"person": HOLDER, "door": (await doors_of(owner.service, SITE))[0]}
+    lists = [described for described in owner.operations if is_list(described)]
+    cursors: dict[str, str] = {}
+
+    async def page(described: Described, **query: str) -> httpx.Response:
+        good = described.good(owner.known)
+        headers = owner.service.headers(HOLDER) if "/me/" in described.path else owner.headers
+        asked = {**{name: named[name] for name in good.query}, **query}
+        return await Asking("GET", good.path, good.identifiers, asked, {}).send(owner.http, headers)
+
+    for described in lists:
+        answer = await page(described, limit="1")
+        assert answer.status_code == 200, (described.name, answer.text)
+        if answer.json()["next_cursor"] is not None:
+            cursors[described.name] = answer.json()["next_cursor"]
+    assert {described.name for described in lists} - cursors.keys() == NEVER_TWO_PAGES
+    for name, cursor in cursors.items():
+        for described in lists:
+            answer = await page(described, cursor=cursor)
+            told = (200, None) if described.name == name else (400, "cursor_invalid")
+            assert (answer.status_code, answer.json().get("code")) == told, (name, described.name)
+    assert len(cursors) >= 20, sorted(cursors)
+
+
 def takes_etag(described: Described) -> bool:
     return any(parameter["name"] == "If-Match" for parameter in described.operation["parameters"])
 

@@ -20,7 +20,7 @@ from py_service.errors import Problem
 from py_service.paging import write_cursor
 from py_service.permissions import pages as pages_module
 from py_service.permissions.listing import PLACE_BYTES_MAX, folded, stored_object
-from py_service.permissions.pages import CURSOR_CHARACTERS_MAX, CURSOR_KIND, READS_MAX, Asked, ListObjects, read_query
+from py_service.permissions.pages import CURSOR_CHARACTERS_MAX, LIST_CHARACTERS_MAX, READS_MAX, Asked, ListObjects, read_query
 from py_service.permissions.text import clean_name
 from py_service.stores.indexes import make_indexes
 from py_service.stores.kinds import OBJECT_COLLECTIONS
@@ -30,6 +30,7 @@ from tests.integration.identity_support import store_server
 SITES = ("a", "b", "c")
 NAMES = ("", "ada", "Ada", "ADA b", "ada:b", "ada;", "adé", "ß", "SS", "ﬁn", "\U0001f600", "b")
 ORGANIZATIONS = count(1)
+LIST = "l" * LIST_CHARACTERS_MAX  # its name in a cursor, as long as one may be
 KNOWN: dict[str, Any] = dict.fromkeys(("limit", "cursor", "sort", "name", "group"), str)
 
 
@@ -55,7 +56,7 @@ class Store:
             made.append([str(document["id"]) for document in page])
             if cursor is None:
                 return made
-            following = read_query(KNOWN, {"cursor": cursor}, None).after
+            following = read_query(LIST, KNOWN, {"cursor": cursor}, None).after
             assert following is not None and following != asked.after
             asked = replace(asked, after=following)
 
@@ -95,7 +96,7 @@ bodies = st.lists(
 )  # fmt: skip
 questions = st.builds(
     Asked, st.integers(1, 4), st.none(), st.booleans(), st.sampled_from(("", "a", "A", "ada", "ada:", "S", "x")), st.none(),
-    st.none() | st.lists(st.sampled_from(SITES), unique=True),
+    st.none() | st.lists(st.sampled_from(SITES), unique=True), st.just(LIST),
 )  # fmt: skip
 
 
@@ -195,19 +196,19 @@ def test_a_list_goes_on_behind_the_longest_names(store: Store, descending: bool)
     rows = [{"id": f"{number}".rjust(64, "i"), "name": clean_name(name)} for number, name in enumerate(names)]
     documents = store.put(organization, "lockdown_plan", rows)
     for begins, found in (("", 7), ("a", 3), ("a" + LIGATURE * 40, 2), ("a" + LIGATURE * 199, 1), (LIGATURE * 200, 2), (LIGATURE, 3)):
-        asked = Asked(1, None, descending, begins, None, None)
+        asked = Asked(1, None, descending, begins, None, None, LIST)
         pages = store.pages(organization, "lockdown_plan", asked)
         assert [one for page in pages for one in page] == expected(documents, asked, None)
         assert sum(map(len, pages)) == found
     places = [str(document["by_name"]).removeprefix(f"{organization}:") for document in documents]
-    assert max(len(write_cursor(CURSOR_KIND, place)) for place in places) == CURSOR_CHARACTERS_MAX
+    assert max(len(write_cursor(LIST, place)) for place in places) == CURSOR_CHARACTERS_MAX
 
 
 def test_what_is_not_for_the_caller_is_passed_over_and_the_list_goes_on(store: Store) -> None:
     """Where so much of it lies in between that a page is not filled, it is short, and its cursor goes on behind."""
     rows = [{"id": f"p{number:03}", "name": "plan", "at_sites": ["a", "b"] if number % 50 else ["a"]} for number in range(200)]
     store.put("far", "lockdown_plan", rows)
-    asked = Asked(2, None, False, "", None, ["a"])
+    asked = Asked(2, None, False, "", None, ["a"], LIST)
     pages = store.pages("far", "lockdown_plan", asked)
     assert [one for page in pages for one in page] == ["p000", "p050", "p100", "p150"]
     assert any(len(page) < asked.limit for page in pages[:-1])
@@ -221,7 +222,7 @@ def test_a_stage_that_is_not_live_is_in_no_list(store: Store) -> None:
     documents = store.put("stages", "person", rows)
     shown = [one for one in documents if one["staged"] < 3]
     for key, chosen in ((None, None), ("stages:state=active", ("state", "active"))):
-        asked = Asked(2, None, False, "", chosen, None)
+        asked = Asked(2, None, False, "", chosen, None, LIST)
         pages = store.pages("stages", "person", asked)
         assert [one for page in pages for one in page] == expected(shown, asked, key)
         assert [len(page) for page in pages] == [2, 2]
@@ -236,7 +237,7 @@ def test_no_site_is_read_ahead_of_another(store: Store, descending: bool) -> Non
         {"id": name, "name": name, "at_sites": [site]} for name, site in (("m15", "a"), ("b1", "b"), ("b2", "b"), ("z1", "b"), ("z2", "b"))
     ]
     documents = store.put(organization, "lockdown_plan", [*hidden, *seen])
-    asked = Asked(1, None, descending, "", None, ["a", "b"])
+    asked = Asked(1, None, descending, "", None, ["a", "b"], LIST)
     pages = store.pages(organization, "lockdown_plan", asked)
     assert [one for page in pages for one in page] == expected(documents, asked, None)
     assert expected(documents, asked, None)[2] == "m15"
@@ -249,13 +250,13 @@ def test_a_foreign_or_broken_cursor_shows_nothing_of_others(store: Store) -> Non
     drawn = random.Random(7)
     places = ["", ";", ":", "\x00", "\U0010ffff", "acme-2:x", *(chr(drawn.randrange(1, 0xD7FF)) for _ in range(10))]
     for place in places:
-        after = read_query(KNOWN, {"cursor": write_cursor(CURSOR_KIND, place)}, None).after
+        after = read_query(LIST, KNOWN, {"cursor": write_cursor(LIST, place)}, None).after
         for descending in (False, True):
             for sites in (None, ["a"], ["a", "b"]):
-                found = store.pages("acme", "door", Asked(1, after, descending, "", None, sites))
+                found = store.pages("acme", "door", Asked(1, after, descending, "", None, sites, LIST))
                 assert {one for page in found for one in page} <= {"acme-x", "acme-y"}, place
     with pytest.raises(Problem):
-        read_query(KNOWN, {"cursor": "bm9wZQ"}, None)
+        read_query(LIST, KNOWN, {"cursor": "bm9wZQ"}, None)
 
 
 def test_an_older_store_gets_the_index_beside_its_own(store: Store) -> None:
