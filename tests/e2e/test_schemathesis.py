@@ -212,7 +212,8 @@ async def links_and_secrets(service: Service, http: httpx.AsyncClient) -> tuple[
 async def to_delete(service: Service, http: httpx.AsyncClient, described: list[Described], known: dict[str, str]) -> None:
     """Objects that nothing else names, into `known` in the order in which they were made; and a session."""
     fresh = {kind: known[kind] for kind in ("organization", "person", "invitation", "attempt")}
-    await made_objects(http, [each for each in described if each.name not in TAKEN], service.owner(), fresh)
+    deleted = {each.path.rpartition("/")[0] for each in described if each.method == "DELETE"}
+    await made_objects(http, [each for each in described if each.path in deleted and each.name not in TAKEN], service.owner(), fresh)
     owner = service.made.account("owner")
     assert (await http.post("/v1/sign-in", json={"email": owner.email, "password": PASSWORD})).status_code == 200
     fresh["session"] = (await http.get("/v1/me/sessions", headers=service.owner())).json()["items"][0]["id"]
