@@ -61,7 +61,7 @@ class AppointOwner:
         found = await view.listed("person", listed_key(view.organization, "email", self.email), 1)
         if found:
             reachable = {"state": "active", "valid_from": None, "valid_until": None, "tokens_valid_after": cut_moment(view, found[0])}
-            plan = _owning(view.written("person", {**found[0], **reachable}, "roles_set", roles=[OWNER])).cut("subject")
+            plan = _owning(view.written("person", {**found[0], **reachable}, "roles_set", roles=[OWNER])).cut(str(found[0]["id"]))
         else:
             person = PersonFields(name=self.name, email=self.email)
             plan = _owning(await Create(BY_NAME["person"], None, values_of(person)).plan(view))
