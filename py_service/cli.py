@@ -174,13 +174,14 @@ def appoint_owner(
     identifier: Annotated[str, typer.Argument(help="The organization's id.")],
     email: Annotated[str, typer.Option(help="Whoever has this address becomes an owner; nobody has: somebody new.")],
     name: Annotated[str, typer.Option(help="The name of somebody new.")] = "Owner",
+    as_json: AsJson = False,
 ) -> None:
     """Let somebody in again when no owner can sign in. Their password is asked for, or read from standard input; sessions end."""
     from py_service import organizations
 
     password = _owners_password()
-    _operate(lambda settings: organizations.appoint_owner(settings, identifier, email, name, password))
-    typer.echo(f"{email} owns {identifier} and can sign in")
+    changed = _operate(lambda settings: organizations.appoint_owner(settings, identifier, email, name, password), as_json=as_json)
+    _tell(f"{email} owns {identifier} and can sign in", as_json, id=identifier, owner_email=email, revision=changed.revision)
 
 
 def _owners_password() -> str:

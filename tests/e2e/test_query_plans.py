@@ -317,6 +317,7 @@ async def operated(service: Service, proxy: RecordingProxy) -> None:
     settings = replace(service.stack.settings, mongo_url=proxy.aim(service.stack.settings.mongo_url or ""), store_timeout_ms=10_000)
     founded = organizations_module.NewOrganization(FOUNDED, "Founded", "founder@founded.example", "Fay", "a long enough password")
     await organizations_module.found_organization(settings, founded)
+    await organizations_module.appoint_owner(settings, FOUNDED, "second@founded.example", "Sol", "a long enough password")
     await organizations_module.set_organization_state(settings, FOUNDED, active=False)
     await organizations_module.set_organization_state(settings, FOUNDED, active=True)
     assert FOUNDED in {one.id for one in await organizations_module.list_organizations(settings)}

@@ -361,6 +361,8 @@ EFFECTIVE_BY = "2026-09-21T14:13:20+00:00"
         (["organization", "suspend", "acme"], CHANGED, "acme is suspended; no lock moves after ",
             {"id": "acme", "state": "suspended", "revision": 7, "effective_by": EFFECTIVE_BY}),
         (["organization", "resume", "acme"], CHANGED, "acme is active", {"id": "acme", "state": "active", "revision": 7}),
+        (["organization", "appoint-owner", "acme", "--email", "a@b.example"], CHANGED, "a@b.example owns acme and can sign in",
+            {"id": "acme", "owner_email": "a@b.example", "revision": 7}),
         (["key", "rotate"], SimpleNamespace(kid="access.2", activate_at=1_790_000_000_000), "access.2 signs from ",
             {"kid": "access.2", "signs_from": EFFECTIVE_BY}),
     ],
