@@ -507,7 +507,7 @@ async def test_grants_are_listed_by_what_they_name_and_by_site(owner: Manager, s
     assert set(given[:3]) <= set(own) and given[3] not in own and set(own) < set(everything)
     assert given[2] in await ids(manager, "&site=singapore")
     await manager("GET", "/v1/grants?site=berlin", 404, None, "site_unknown")
-    await manager("GET", f"/v1/grants?person={person}", 400, None, "query_invalid")
+    assert sorted(await ids(manager, f"&person={person}")) == sorted(given[:3])
     for identifier in given:
         await owner("DELETE", f"/v1/grants/{identifier}", 200)
     assert await ids(owner, f"&person={person}") == []
