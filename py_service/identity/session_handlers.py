@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from py_service._core_rs import PermissionIndex
-from py_service.errors import Problem, unknown
+from py_service.errors import Problem, not_standing, unknown
 from py_service.exchange import Operation, Request, Response, Route, encoded, moment
 from py_service.identity.end_sessions import EndOtherSessions, EndOwnSession, EndSessionsOf
 from py_service.identity.messages import EndedSession, EndedSessions, PersonSession, PersonSessions
@@ -11,7 +11,7 @@ from py_service.identity.sessions import Session, SessionStore
 from py_service.permissions.change import Actor, Change
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.store import read_object
-from py_service.stores.mongo import Mongo, now_ms, store_errors
+from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 PERMISSION = "persons.write"  # what somebody signs in with, and when, is more than a list of persons tells
 LISTED_MAX = 200
@@ -45,8 +45,10 @@ class SessionHandlers:
     async def get_mine(self, request: Request) -> Response:
         """GET /v1/me/sessions"""
         claims = request.person()
-        found = await self._sessions.of_person(claims.organization, claims.subject, LISTED_MAX)
-        return encoded(200, PersonSessions([_shown(session, claims.session) for session in found]))
+        person = await self._person(claims.organization, claims.subject)
+        if person is None:
+            raise not_standing("person_unknown")  # removed a moment ago
+        return await self._going_on(person, claims.session)
 
     async def end_mine(self, request: Request) -> Response:
         """DELETE /v1/me/sessions/{session}"""
@@ -64,12 +66,21 @@ class SessionHandlers:
         decision = self._index.check_role(claims.organization, claims.subject, PERMISSION, None, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {PERMISSION}.")
-        async with store_errors():
-            found = await read_object(self._mongo, claims.organization, "person", person)
-        if found is None or found.get("ended_at") is not None:
+        found = await self._person(claims.organization, person)
+        if found is None:
             raise unknown("person")
-        sessions = await self._sessions.of_person(claims.organization, person, LISTED_MAX)
-        return encoded(200, PersonSessions([_shown(session, claims.session) for session in sessions]))
+        return await self._going_on(found, claims.session)
+
+    async def _person(self, organization: str, person: str) -> Document | None:
+        async with store_errors():
+            found = await read_object(self._mongo, organization, "person", person)
+        return None if found is None or found.get("ended_at") is not None else found
+
+    async def _going_on(self, person: Document, asking: str) -> Response:
+        """Without those that no refresh prolongs any more: they began before the person's tokens were cut."""
+        cut_at_ms = int(person.get("tokens_valid_after") or 0)
+        sessions = await self._sessions.of_person(str(person["org"]), str(person["id"]), LISTED_MAX)
+        return encoded(200, PersonSessions([_shown(session, asking) for session in sessions if session.created_at >= cut_at_ms]))
 
     async def end_of_person(self, request: Request) -> Response:
         """DELETE /v1/persons/{person}/sessions"""

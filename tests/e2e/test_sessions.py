@@ -229,3 +229,17 @@ async def test_a_process_that_starts_later_knows_the_end(service: Service, http:
         for client, *_ in clients.values():
             assert await phone.ask("GET", "/v1/me", by=client) == REVOKED
             assert (await manager.ask("GET", "/v1/me", by=client))[0] == 200
+
+
+async def test_a_session_of_before_a_suspension_is_over_and_not_listed(service: Service, http: httpx.AsyncClient) -> None:
+    owner, before = await signed_in(service, http, "Desk"), await signed_in(service, http, "Before", "employee")
+    person = service.demo.cast["employee"].id
+    gone = await before.session()
+    for what in ("suspend", "resume"):
+        assert (await owner.ask("POST", f"/v1/persons/{person}/{what}"))[0] == 200
+        _, listed = await owner.ask("GET", f"/v1/persons/{person}/sessions")
+        assert gone not in {item["id"] for item in listed["items"]}, what
+    assert await before.refreshed() == REVOKED
+    after = await signed_in(service, http, "After", "employee")
+    _, listed = await after.ask("GET", "/v1/me/sessions")
+    assert [item["id"] for item in listed["items"]] == [await after.session()]
