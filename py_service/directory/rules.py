@@ -40,13 +40,15 @@ async def check_door(view: View, after: Document, before: Document | None) -> No
 
 
 async def _lets_go_of_no_lockdown(view: View, after: Document, before: Document | None) -> None:
-    """A lockdown of its area ends for a door by being released, where everybody sees it, and not by a move."""
-    left = None if before is None else before.get("area")
-    if left is None or left == after.get("area"):
+    """A lockdown of its area, or of the one that it leads into, ends for a door by being released, where everybody sees it, and not by
+    a move."""
+    if before is None:
         return
-    area = await view.find("area", str(left))
-    if area is not None and area["locked_down"]:
-        raise Problem(409, "locked_down", "The area that the door would leave is locked down: release it first.")
+    left = {before.get("area"), before.get("enters")} - {after.get("area"), after.get("enters"), None}
+    for name in sorted(str(one) for one in left):
+        area = await view.find("area", name)
+        if area is not None and area["locked_down"]:
+            raise Problem(409, "locked_down", "The area that the door would leave is locked down: release it first.")
 
 
 async def _same_site(view: View, document: Document, kind: str, field: str | None = None) -> None:

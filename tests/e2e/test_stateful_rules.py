@@ -240,6 +240,13 @@ async def test_who_is_deleted_is_inside_no_more(service: Service, client: httpx.
     assert await ask(service, client, staying, entry) == (200, "unlocked")
     assert await occupancy(service, client, area) == (1, [staying], None) and await occupancy(service, client, other) == (0, [], None)
 
+    # The door is in another area, and only leads into this one: its lockdown shuts it, and isn't left by a move.
+    assert (await client.post(f"/v1/areas/{area}/lockdown", headers=service.owner())).status_code == 200
+    assert await ask(service, client, staying, entry) == (403, "area_locked_down")
+    moved = await client.patch(f"/v1/doors/{entry}", json={"enters": None}, headers=service.owner())
+    assert (moved.status_code, moved.json()["code"]) == (409, "locked_down")
+    assert (await client.post(f"/v1/areas/{area}/release", headers=service.owner())).status_code == 200
+
     # Whom an older version left there is let out by a reset, alone.
     await service.database["states"].replace_one({"_id": held["_id"]}, {name: held[name] for name in held if name != "inside_by"})
     await service.database["states"].update_one({"_id": f"{service.demo.id}:area.{area}"}, {"$inc": {"count": 1}})
