@@ -18,7 +18,7 @@ COMMAND_REPLAYED = "command_replayed"
 LOCK_CLOCK_ERROR_MS_MAX = 1_000  # a lock that is less sure of the time refuses
 # What whoever may see events sees of one, beside its id.
 SHOWN = (
-    "kind", "at", "attempt", "door", "person", "lock", "reason", "rule", "revision", "passed_back", "actor", "subject", "detail",
+    "kind", "at", "attempt", "door", "person", "lock", "reason", "rule", "revision", "passed_back", "actor", "subject", "sites", "detail",
 )  # fmt: skip
 
 _ENCODER = msgspec.json.Encoder(enc_hook=plain)

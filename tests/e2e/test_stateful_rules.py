@@ -64,7 +64,7 @@ async def give_passes(database: AsyncDatabase[Document]) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     folder = tmp_path_factory.mktemp("stateful")
-    async with running_service(folder, strangers=len(GUESTS), doors=48, absent=1, prepare=give_passes) as running:
+    async with running_service(folder, strangers=len(GUESTS), doors=56, absent=1, prepare=give_passes) as running:
         running.hook = (await conformance_of(running)).hook
         yield running
 

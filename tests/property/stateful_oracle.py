@@ -111,7 +111,7 @@ class Attempt:
         return today is not None and door.get("opened_day") == today and self.is_since_lockdown(door.get("opened_revision", 0))
 
     def is_since_lockdown(self, revision: int) -> bool:
-        places = self.organization.places(self.asking.door, self.door)
+        places = self.organization.lockdown_places(self.asking.door, self.door)
         return all(revision >= number(holder, "lockdown_revision") for _, holder, _ in places)
 
     def keep_open(self, door: Record) -> None:

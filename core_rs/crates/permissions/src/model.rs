@@ -265,10 +265,14 @@ impl State {
         self.place(door.site_place)
     }
 
-    /// The revision of the latest lockdown that held a door, by itself, its area or its site; 0: never.
+    /// The revision of the latest lockdown that held a door, by itself, its area, the one that it leads into, or its site; 0: never.
     #[must_use]
     pub fn lockdown_revision(&self, door: &Door) -> i64 {
-        let holders = [self.area_of(door), self.site_of(door)];
+        let holders = [
+            self.area_of(door),
+            self.area_behind(door),
+            self.site_of(door),
+        ];
         let of_holders = holders.into_iter().flatten();
         of_holders
             .map(|place| place.lockdown_revision)
