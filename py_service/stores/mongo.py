@@ -30,6 +30,7 @@ CLOCK_DIFFERENCE_MS_MAX = 1_000
 POOL_CONNECTIONS_MAX = 64
 ABORT_SECONDS_MAX = 0.2
 END_AGAIN_SECONDS = 0.2
+CLOSE_SECONDS_MAX = 2.0
 
 logger = structlog.get_logger(__name__)
 
@@ -139,7 +140,8 @@ class Mongo:
     async def close(self) -> None:
         if self._ending is not None:
             self._ending.cancel()
-        await self.client.close()
+        with contextlib.suppress(TimeoutError):  # the driver looks long for a store that is gone, to tell it that its sessions are over
+            await asyncio.wait_for(self.client.close(), CLOSE_SECONDS_MAX)
 
 
 def session_name(session: AsyncClientSession) -> Document:

@@ -1,6 +1,6 @@
 """Nothing acknowledged is lost: processes are killed about once a second under load, and then everything that was told is in the books.
 
-`CAMPAIGN_KILLS` (20) is how many; `CAMPAIGN_SEED` repeats the choices of one campaign, though not its timing.
+`CAMPAIGN_KILLS` (12) is how many; `CAMPAIGN_SEED` repeats the choices of one campaign, though not its timing.
 What doesn't live here: one fault at a time (test_store_faults.py), revokes in their thousands (test_revoke_races.py).
 """
 
@@ -33,7 +33,7 @@ from tests.e2e.evidence import (
 )
 from tests.e2e.running import Service, children_of, random_key, running_service, until
 
-KILLS = int(os.environ.get("CAMPAIGN_KILLS", "20"))
+KILLS = int(os.environ.get("CAMPAIGN_KILLS", "12"))
 SEED = int(os.environ.get("CAMPAIGN_SEED") or random.randrange(2**32))
 TARGETS = ("api worker", "gateway", "worker", "mongo", "redis")
 KILL_EVERY_SECONDS = (0.6, 1.4)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,7 @@ from py_service.identity.tokens import TokenIssuer, refresh_token_id
 from py_service.settings import Settings
 from py_service.stores.mongo import Mongo, now_ms
 from py_service.worker import SWEEP_SECONDS, Worker
-from tests.integration.identity_support import identity_store_url, mongo
+from tests.integration.identity_support import identity_store_url, mongo, store_server
 from tests.unit.identity_support import NOW_MS, Clock, MadePermissions, make_ring
 
 __all__ = ["identity_store_url", "mongo"]
@@ -252,6 +254,17 @@ async def test_two_refreshes_at_once_never_both_succeed(mongo: Mongo) -> None:
             with pytest.raises(Problem, match="refresh_token_unknown"):
                 await refresh.refresh(signed_in.refresh_token, "phone")
     assert len(ended) >= 40
+
+
+async def test_a_process_ends_soon_though_its_store_is_gone(tmp_path: Path) -> None:
+    """The driver would look for the store for as long as twenty seconds, to tell it which sessions are over."""
+    with store_server(tmp_path) as url:
+        left = Mongo(url, "left", 20_000)
+        await left.database["sessions"].find_one({"_id": "acme:nobody"})
+    await asyncio.sleep(0.5)  # until the driver has noticed
+    began = time.monotonic()
+    await left.close()
+    assert time.monotonic() - began < 3
 
 
 async def test_store_that_is_away_is_a_503(mongo: Mongo) -> None:
