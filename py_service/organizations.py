@@ -22,7 +22,8 @@ from pymongo.errors import DuplicateKeyError
 from py_service._core_rs import KeyRing
 from py_service.directory.organization import AppointOwner, FoundOrganization, SetOrganizationState
 from py_service.errors import Problem, SettingsError, stores_unavailable, unknown
-from py_service.identity.accounts import take_account
+from py_service.identity.accounts import COLLECTION as ACCOUNTS
+from py_service.identity.accounts import accounts_of, take_account
 from py_service.identity.keys import KeyStore
 from py_service.identity.passwords import Passwords, check_new_password
 from py_service.identity.store import Account, IdentityStore
@@ -106,8 +107,9 @@ async def appoint_owner(settings: Settings, organization: str, email: str, name:
         await _get(mongo, organization)
         hashed = await _hashed(password)
 
-        async def open_account(view: View, person: str, address: str) -> Write:
-            return await take_account(view, person, address, hashed)
+        async def open_account(view: View, person: str, address: str) -> list[Write]:
+            others = [str(account["_id"]) for account in await accounts_of(view, person) if account["_id"] != address]
+            return [await take_account(view, person, address, hashed), *(Write(ACCOUNTS, other, None) for other in others)]
 
         return await _carried_out(settings, mongo, organization, AppointOwner(name, email, open_account))
 

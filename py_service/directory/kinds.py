@@ -124,7 +124,7 @@ KINDS = (
         "device", "devices", f.DeviceFields, "devices.write", "doors.read",
         references={"door": "door"}, fixed=("public_key", "kind"), filters=("door", "kind"), at_site=True,
         connects=("active", "door"), place=rules.at_site_of_door, check=rules.check_device, also=rules.link_door,
-        codes=("409 door_has_lock", "409 public_key_taken", "422 public_key_invalid"),
+        codes=("409 door_has_lock", "409 locked_down", "409 public_key_taken", "422 public_key_invalid"),
         example={"name": "Roof lock", "public_key": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},  # RFC 8037, appendix A.2
     ),
     Kind(

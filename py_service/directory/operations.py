@@ -65,7 +65,10 @@ class KindOperations:
         )  # fmt: skip
         self.end = Operation(
             f"Delete a {kind.name}", tag, {200: Ended}, headers=("If-Match",), permission=kind.write,
-            codes=(*(["409 in_use"] if kind.used_by else []), *(["409 last_owner"] if last_owner else [])),
+            codes=(
+                *(["409 in_use"] if kind.used_by else []), *(["409 last_owner"] if last_owner else []),
+                *(["409 locked_down"] if kind.name == "device" else []),
+            ),
             members={409: InUse},
         )  # fmt: skip
 

@@ -20,8 +20,8 @@ from py_service.stores.mongo import Document
 READ, WRITE = "organization.read", "organization.write"
 OWNER: Document = {"role": "owner", "sites": None}
 
-OpenAccount = Callable[[View, str, str], Awaitable[Write]]
-"""`(view, person, email)`: the account that this person signs in with from now on. Raises Problem 409 `email_taken`."""
+OpenAccount = Callable[[View, str, str], Awaitable[list[Write]]]
+"""`(view, person, email)`: the one account that this person signs in with from now on. Raises Problem 409 `email_taken`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class AppointOwner:
     async def plan(self, view: View) -> Plan:
         await view.get("organization", view.organization)
         found = await view.listed("person", listed_key(view.organization, "email", self.email), 1)
+        if found and not await view.shows(found[0]):
+            raise Problem(409, "email_taken", "An import that is under way makes somebody with this address: stop it first.")
         if found:
             reachable = {"state": "active", "valid_from": None, "valid_until": None, "tokens_valid_after": cut_moment(view, found[0])}
             plan = _owning(view.written("person", {**found[0], **reachable}, "roles_set", roles=[OWNER])).cut(str(found[0]["id"]))
@@ -67,7 +69,7 @@ class AppointOwner:
             plan = _owning(await Create(BY_NAME["person"], None, values_of(person)).plan(view))
         identifier = plan.images[0]["id"]
         plan.events.append(view.event("owner_appointed", identifier, person=identifier))
-        plan.writes.append(await self.open_account(view, identifier, self.email))
+        plan.writes += await self.open_account(view, identifier, self.email)
         return plan
 
 

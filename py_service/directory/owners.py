@@ -15,7 +15,8 @@ async def keep_an_owner(view: View, after: Document) -> None:
     """`after` is the person as they will be. Raises Problem 409 `last_owner` when the organization would be owned worse than it is."""
     if (worth := _worth(after, view.at_ms)) == OWNS:
         return
-    owners = await view.listed("person", listed_key(view.organization, "role", "owner"), OWNERS_READ_MAX)
+    listed = await view.listed("person", listed_key(view.organization, "role", "owner"), OWNERS_READ_MAX)
+    owners = [owner for owner in listed if await view.shows(owner)]
     before = max((_worth(owner, view.at_ms) for owner in owners if owner["id"] == after["id"]), default=NO_OWNER)
     others = max((_worth(owner, view.at_ms) for owner in owners if owner["id"] != after["id"]), default=NO_OWNER)
     if max(worth, others) < before:

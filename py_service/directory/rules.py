@@ -41,7 +41,7 @@ async def check_door(view: View, after: Document, before: Document | None) -> No
 
 async def _lets_go_of_no_lockdown(view: View, after: Document, before: Document | None) -> None:
     """A lockdown of its area, or of the one that it leads into, ends for a door by being released, where everybody sees it, and not by
-    a move."""
+    a move. One that is over goes along: who asked first, or opened for everybody, before it doesn't count elsewhere either."""
     if before is None:
         return
     left = {before.get("area"), before.get("enters")} - {after.get("area"), after.get("enters"), None}
@@ -49,6 +49,8 @@ async def _lets_go_of_no_lockdown(view: View, after: Document, before: Document 
         area = await view.find("area", name)
         if area is not None and area["locked_down"]:
             raise Problem(409, "locked_down", "The area that the door would leave is locked down: release it first.")
+        if area is not None and (since := max(int(place.get("lockdown_revision") or 0) for place in (after, area))):
+            after["lockdown_revision"] = since
 
 
 async def _same_site(view: View, document: Document, kind: str, field: str | None = None) -> None:
@@ -128,6 +130,14 @@ async def at_site_of_door(view: View, document: Document) -> None:
     document["at_site"] = None if door is None else door["site"]
 
 
+async def _refuse_while_locked_down(view: View, door: Document) -> None:
+    """A bolt isn't taken out of a lockdown by saying that it is another door's. Raises Problem 409."""
+    holders = [("area", door.get("area")), ("area", door.get("enters")), ("site", door["site"])]
+    places = [door, *[await view.find(kind, str(name)) for kind, name in holders if name is not None]]
+    if any(place is not None and place["locked_down"] for place in places):
+        raise Problem(409, "locked_down", "The door of this device is locked down: release it first.")
+
+
 async def link_door(view: View, after: Document | None, before: Document | None) -> list[tuple[str, Document]]:
     """A door and its lock name each other: the door that a device leaves forgets it, the one that it comes to must be free."""
     left = None if before is None else before.get("door")
@@ -138,6 +148,8 @@ async def link_door(view: View, after: Document | None, before: Document | None)
     changed: list[tuple[str, Document]] = []
     if left is not None:
         door = await view.find("door", str(left))
+        if door is not None:
+            await _refuse_while_locked_down(view, door)
         if door is not None and door.get("lock") == device:
             changed.append(("door", {**door, "lock": None}))
     if reached is not None:

@@ -228,7 +228,7 @@ class Projection:
 def _give_back(grant: Event, end: Event) -> Document:
     return {
         "org": grant["org"], "door": grant["door"], "person": grant["person"], "sites": grant.get("sites"), "at": grant["at"],
-        "taken": grant["taken"], "due_at": int(end["at"]) + GIVE_BACK_AFTER_MS,
+        "taken": grant["taken"], "due_at": max(int(end["at"]), now_ms()) + GIVE_BACK_AFTER_MS,
     }  # fmt: skip
 
 

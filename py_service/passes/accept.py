@@ -48,6 +48,8 @@ class AcceptPass:
         refuse_over(document, view.at_ms)
         if document["accepted_by"] is not None:
             return self._again(view, document)
+        if document["given_by"] is not None and await view.find("person", str(document["given_by"])) is None:
+            raise Problem(410, "pass_revoked", "Who gave this pass is gone.")
         images: list[Image] = []
         if view.actor is None:
             guest = _guest(clean_name(self.name) if self.name else str(document["name"]), view.at_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from py_service.permissions.change import View, Write
 from py_service.permissions.states import STATES, record_of, state_document, state_name
+from py_service.permissions.whereabouts import stale_write
 from py_service.stores.mongo import Document, find_by_ids
 
 
@@ -23,4 +24,5 @@ async def begin_to_count(view: View, after: Document, before: Document) -> list[
         return []  # it never counted anybody
     # No earlier than the latest entry, which a clock that is ahead may have dated.
     record = {"count": 0, "reset_at": max(view.at_ms, int(record_of(found[0]).get("last_at", 0)))}
-    return [Write(STATES, name, state_document(view.organization, key, record))]
+    begun = Write(STATES, name, state_document(view.organization, key, record))
+    return [begun, stale_write(view.organization, str(after["id"]), record["reset_at"])]

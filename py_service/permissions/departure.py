@@ -1,8 +1,9 @@
 """What somebody who is deleted leaves behind: their grants, and the passes that they gave or hold, with what was passed on from those.
 
 None of it lets anybody in any more once its person is gone: a grant of nobody opens nothing, and a pass whose giver may not pass the door
-isn't heard. So it need not end in that same change. What is more than one change takes is ended in further ones, by the worker, which finds
-its person in `departures`. Nothing new comes to it meanwhile: whoever is gone can't be named.
+isn't heard (one that was passed on again opens what its last giver may open without it). So it need not end in that same change. What is
+more than one change takes is ended in further ones, by the worker, which finds its person in `departures`. Nothing new comes to it
+meanwhile: whoever is gone can't be named.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ logger = structlog.get_logger(__name__)
 async def end_left_behind(view: View, person: str, ended_max: int) -> tuple[Plan, bool]:
     """The plan that ends about so many of what names this person, also what is staged, and at least one; and whether that was all.
 
-    Passes first, and of those the ones that may have been passed on: who holds one of a pass of theirs may vouch for others.
+    Passes first: those whose link somebody may still open, then those that may have been passed on: who holds one of a pass of theirs may
+    vouch for others.
     """
     plan, all_passes = await _end_passes(view, person, ended_max)
     ended = {image["id"] for image in plan.images if image["kind"] == "grant"}
@@ -45,7 +47,9 @@ async def _end_passes(view: View, person: str, ended_max: int) -> tuple[Plan, bo
     found = await view.listed("pass", listed_key(view.organization, "person", person), ended_max + 1)
     ending: dict[str, Document] = {}
     images = 0
-    for number, document in enumerate(sorted(found, key=lambda one: (-int(one["passes_on_max"]), str(one["id"])))):
+    for number, document in enumerate(
+        sorted(found, key=lambda one: (one["accepted_by"] is not None, -int(one["passes_on_max"]), str(one["id"])))
+    ):
         hanging = {
             str(one["id"]): one for one in (document, *await passes_below(view, str(document["id"]))) if str(one["id"]) not in ending
         }

@@ -17,10 +17,10 @@ def state_name(organization: str, key: str) -> str:
 
 
 def state_document(organization: str, key: str, record: Document) -> Document:
-    """Whole, to be replaced; whoever is inside an area is found by it, and it by whoever is inside."""
+    """Whole, to be replaced; whoever is inside an area is found by it, and it by whoever is inside, or has left and may be put back."""
     document: Document = {"_id": state_name(organization, key), "org": organization, **record}
     kind, _, rest = key.partition(".")
-    if kind == "inside" and record.get("entered_at") is not None:
+    if kind == "inside" and (record.get("entered_at") is not None or record.get("left_at") is not None):
         area, _, person = rest.partition(".")
         document |= {"inside_of": f"{organization}:{area}", "inside_by": f"{organization}:{person}", "person": person}
     return document

@@ -11,7 +11,8 @@ from py_service.stores.mongo import Document, Mongo, find_by_ids, is_conflict, s
 
 BEFORE_ALL_MS, AFTER_ALL_MS = -1, 1 << 53  # a range has both ends
 STALE_AT_ONCE_MAX = 250
-AREAS_LEFT_MAX = 100  # a person is inside a few areas at most; of the others a reset takes them out
+# A person is inside a few areas at most; of the others a reset takes them out. With all that ends with a person they fit into one change.
+AREAS_LEFT_MAX = 90
 
 
 def is_inside(record: Document, area: Document) -> bool:
@@ -40,11 +41,14 @@ def written_record(view: View, key: str, record: Document) -> Write:
 
 
 async def counted_out(view: View, area: str, person: str) -> Plan:
-    """The plan by which this person counts as outside; an empty one when they do already."""
+    """The plan by which this person counts as outside; it changes nothing when they do already, but that nobody puts them back.
+
+    Whoever has left is put back when the door stayed shut: that is over, too.
+    """
     keys = [f"area.{area}", f"inside.{area}.{person}"]
     counted, inside = await read_records(view, keys)
     if not is_inside(inside, counted):
-        return Plan()
+        return Plan(writes=[written_record(view, keys[1], {})]) if "left_at" in inside else Plan()
     counted = counted | {"count": max(int(counted.get("count", 0)) - 1, 0)}
     place = await view.find("area", area)
     sites = None if place is None else sites_of("area", place)

@@ -162,6 +162,7 @@ async def test_a_door_stays_locked_down_until_everybody_who_holds_it_lets_go(
         ("lockdown-plans/alarm/release", [], "area_locked_down"),
         ("areas/berlin-lobby/release", [], "granted"),
     ]
+    lock = str((await owner("GET", f"/v1/doors/{DOOR}", 200))["lock"])
     aside = str((await owner("POST", "/v1/areas", 201, {"name": "Aside", "site": "berlin"}))["id"])
     for what, held, expected in steps:
         for _ in range(2):  # to repeat it is safe
@@ -176,8 +177,19 @@ async def test_a_door_stays_locked_down_until_everybody_who_holds_it_lets_go(
             await owner("PATCH", f"/v1/doors/{DOOR}", 409, {"area": None}, "locked_down")
             await owner("PATCH", f"/v1/doors/{DOOR}", 409, {"area": aside}, "locked_down")
             await owner("PATCH", f"/v1/doors/{DOOR}", 200, {"area": "berlin-lobby", "name": "The same area"})
+            for method, body in (("PATCH", {"door": None}), ("PATCH", {"door": other}), ("DELETE", None)):
+                await owner(method, f"/v1/devices/{lock}", 409, body, "locked_down")
         assert await unlocks(service, http, owner.person) == expected, what
     assert await unlocks(service, http, owner.person, other) == "granted"
+    # What was before a lockdown doesn't count after it, wherever the door is by then.
+    database, organization = service.database, service.demo.id
+    released = await database["areas"].find_one({"_id": f"{organization}:berlin-lobby"}) or {}
+    before = await database["doors"].find_one({"_id": f"{organization}:{DOOR}"}) or {}
+    assert released["lockdown_revision"] > before["lockdown_revision"]
+    await owner("PATCH", f"/v1/doors/{DOOR}", 200, {"area": aside})
+    moved = await database["doors"].find_one({"_id": f"{organization}:{DOOR}"}) or {}
+    assert moved["lockdown_revision"] == released["lockdown_revision"]
+    await owner("PATCH", f"/v1/doors/{DOOR}", 200, {"area": "berlin-lobby"})
     read = await owner("GET", "/v1/lockdown-plans/night", 200)
     assert (read["engaged"], read["engaged_by"]) == (False, owner.person) and read["engaged_at"] is not None
     patched = await owner("PATCH", f"/v1/doors/{DOOR}", 200, {"name": "Entrance"})

@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 from py_service import organizations
 from py_service._core_rs import DeviceKey
 from py_service.errors import Problem
+from py_service.identity.accounts import new_account
 from py_service.organizations import NewOrganization
 from py_service.simulators.fleet import FleetOptions, running_fleet
 from py_service.simulators.lock import LockIdentity
@@ -180,6 +181,8 @@ async def test_an_organization_that_no_owner_gets_into_is_given_one(service: Ser
     assert (await http.patch(f"/v1/persons/{person}", json={"email": mistyped}, headers=owner)).status_code == 200
     assert (await signs_in(first, PASSWORD))[0] == (await signs_in(mistyped, PASSWORD))[0] == 401
     neighbours = service.made.account("owner").email
+    earlier = {"_id": "earlier@stranded.example", **new_account("stranded", "deputy", "of an older version")}
+    await service.database["accounts"].insert_one(earlier)
     for words, typed, code in (
         (("nobody-has-this", "--email", fresh), PASSWORD, "organization_unknown"),
         (("stranded", "--email", neighbours), PASSWORD, "email_taken"),
@@ -196,6 +199,7 @@ async def test_an_organization_that_no_owner_gets_into_is_given_one(service: Ser
         assert status == 200
         me = (await http.get("/v1/me", headers=appointed)).json()
         assert (me["roles"], me["person"] == "deputy") == ([{"role": "owner", "sites": None}], email == deputy)
+    assert await service.database["accounts"].find_one({"_id": earlier["_id"]}) is None
     ended = await http.get("/v1/me", headers=owner)
     assert (ended.status_code, ended.json()["code"]) == (401, "token_revoked")
     assert (await http.patch(f"/v1/persons/{person}", json={"email": first}, headers=appointed)).status_code == 200

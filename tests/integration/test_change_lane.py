@@ -11,17 +11,26 @@ import pytest
 import pytest_asyncio
 from pymongo.errors import AutoReconnect
 
+from py_service.access.occupancy import ResetOccupancy
+from py_service.directory.end import End
+from py_service.directory.kinds import BY_NAME
+from py_service.directory.organization import AppointOwner
 from py_service.errors import Problem
 from py_service.journal.event import cut_of
 from py_service.journal.log import Log
+from py_service.passes.accept import AcceptPass
+from py_service.passes.link import Link
 from py_service.permissions import store
-from py_service.permissions.change import Changed, Plan, View
+from py_service.permissions.change import Changed, Plan, View, Write
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import EVENTS_AT_ONCE_MAX, ChangeLane
+from py_service.permissions.listing import stored_object
 from py_service.permissions.match import check_match
+from py_service.permissions.states import record_of, state_document
 from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
-from py_service.stores.mongo import Mongo
+from py_service.stores.kinds import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Mongo, now_ms
 from tests.integration.identity_support import store_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -174,3 +183,63 @@ async def test_what_was_decided_before_the_change_is_cut_and_nothing_after_it(st
     # The worker reads it there, for a process that died before it said so.
     document = await mongo.database["journal"].find_one({"events.revision": changed.revision}) or {}
     assert [cut_of(event) for event in document["events"]] == [cut, None]
+
+
+ADA: dict[str, Any] = {
+    "id": "ada", "name": "Ada", "email": "ada@acme.example", "kind": "employee", "state": "active", "valid_from": None, "valid_until": None,
+    "groups": [], "roles": [], "tokens_valid_after": 0, "created_at": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["deletion", "reset"])
+async def test_who_has_just_left_is_not_put_back_after_they_were_taken_out(stage: tuple[Mongo, ChangeLane, ToldBus], by: str) -> None:
+    """A give-back puts back whose record says when they left: it says so no more."""
+    mongo, lane, _ = stage
+    person, area = f"leaves-by-{by}", f"hall-{by}"
+    for kind, document in (("area", {"id": area, "site": "s", "name": area, "locked_down": False}), ("person", {**ADA, "id": person})):
+        await mongo.database[OBJECT_COLLECTIONS[kind]].insert_one(stored_object(ACME, kind, document))
+    key = f"inside.{area}.{person}"
+    await mongo.database["states"].insert_one(state_document(ACME, key, {"left_at": 7}))
+    change = End(BY_NAME["person"], person, None) if by == "deletion" else ResetOccupancy(area, person)
+    await lane.submit(ACME, None, change)
+    record = await mongo.database["states"].find_one({"_id": f"{ACME}:{key}"})
+    assert record is not None and record_of(record) == {}
+
+
+async def test_nobody_is_appointed_whom_an_import_under_way_makes(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
+    """They show to nobody yet, and may never have been: neither are they an owner beside whom the last one may go."""
+    mongo, lane, _ = stage
+    owner = {"role": "owner", "sites": None}
+    for name, more in (("staged", {"staged": 3, "roles": [owner]}), ("only-owner", {"roles": [owner]})):
+        document = {**ADA, "id": name, "email": f"{name}@acme.example", **more}
+        await mongo.database["persons"].insert_one(stored_object(ACME, "person", document))
+
+    async def open_account(view: View, person: str, email: str) -> list[Write]:
+        return []
+
+    for change, code in (
+        (AppointOwner("Ada", "staged@acme.example", open_account), "email_taken"),
+        (End(BY_NAME["person"], "only-owner", None), "last_owner"),
+    ):
+        with pytest.raises(Problem) as refused:
+            await lane.submit(ACME, None, change)
+        assert refused.value.code == code
+    await lane.submit(ACME, None, AppointOwner("Ada", "fresh@acme.example", open_account))
+    await lane.submit(ACME, None, End(BY_NAME["person"], "only-owner", None))
+
+
+async def test_a_link_of_somebody_who_is_gone_makes_no_guest(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
+    """It may be left over for a while: more ended with them than one change takes."""
+    mongo, lane, _ = stage
+    nothing = dict.fromkeys(("valid_from", "schedule", "uses", "parent", "accepted_by", "accepted_at", "accepted_key"))
+    empty: dict[str, Any] = {name: [] for name in ("doors", "at_sites", "above", "counts_above", "concerns")}
+    shared = {
+        **nothing, **empty, "id": "left-over", "name": "P", "valid_until": now_ms() + 3_600_000, "passes_on_max": 0,
+        "receiver": {"link": True}, "given_by": "nobody-any-more", "link": 1, "created_at": 1,
+    }  # fmt: skip
+    await mongo.database["passes"].insert_one(stored_object(ACME, "pass", shared))
+    persons = await mongo.database["persons"].count_documents({})
+    with pytest.raises(Problem) as refused:
+        await lane.submit(ACME, None, AcceptPass(Link(ACME, "left-over", 1), "Guest"))
+    assert (refused.value.status, refused.value.code) == (410, "pass_revoked")
+    assert await mongo.database["persons"].count_documents({}) == persons

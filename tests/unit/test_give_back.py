@@ -10,9 +10,10 @@ import pytest
 from bson import Int64
 
 from py_service.errors import Problem, stores_unavailable
+from py_service.events import projection
 from py_service.journal.event import Event, make_event, stayed_shut
 from py_service.journal.member import Member
-from py_service.stores.mongo import Document, Mongo
+from py_service.stores.mongo import Document, Mongo, now_ms
 from py_service.unlock import give_back
 from py_service.unlock.attempt import Attempt, Lanes, Outcome, Ruling
 from py_service.unlock.give_back import GiveBack
@@ -178,3 +179,10 @@ async def test_what_opened_or_is_done_or_is_long_past_is_left(kind: str, organiz
     for _ in range(2):
         await owed.step(NOW_MS + after_ms)
     assert len(lane.members) == members and bool(mongo.notes) == bool(members)
+
+
+def test_what_a_worker_reads_late_is_tried_for_a_day_all_the_same() -> None:
+    """It was away for days: a day counts from when it noted what is owed."""
+    grant = make_event("authorized", "acme", 1, door="d", person="p", taken={})
+    noted = projection._give_back(grant, make_event("unlocked.failed", "acme", 2, attempt=ATTEMPT))  # what it writes
+    assert noted["due_at"] >= now_ms()

@@ -411,8 +411,8 @@ impl<'a> Desk<'a> {
         true
     }
 
-    /// Who asked before, and when: somebody else, not too long ago, by a token that stands, and since the latest lockdown. A record without one is of a version
-    /// that didn't keep it.
+    /// Who asked before, and when: somebody else, not too long ago, by a token that stands, and since the latest lockdown. A record without
+    /// a token is of a version that didn't keep it.
     pub(crate) fn who_waits(
         &mut self,
         asking: Asking<'_>,
