@@ -163,6 +163,7 @@ async def test_a_door_stays_locked_down_until_everybody_who_holds_it_lets_go(
         ("areas/berlin-lobby/release", [], "granted"),
     ]
     lock = str((await owner("GET", f"/v1/doors/{DOOR}", 200))["lock"])
+    elsewhere = str((await owner("POST", "/v1/doors", 201, {"name": "Elsewhere", "site": "berlin"}))["id"])
     aside = str((await owner("POST", "/v1/areas", 201, {"name": "Aside", "site": "berlin"}))["id"])
     for what, held, expected in steps:
         for _ in range(2):  # to repeat it is safe
@@ -177,7 +178,7 @@ async def test_a_door_stays_locked_down_until_everybody_who_holds_it_lets_go(
             await owner("PATCH", f"/v1/doors/{DOOR}", 409, {"area": None}, "locked_down")
             await owner("PATCH", f"/v1/doors/{DOOR}", 409, {"area": aside}, "locked_down")
             await owner("PATCH", f"/v1/doors/{DOOR}", 200, {"area": "berlin-lobby", "name": "The same area"})
-            for method, body in (("PATCH", {"door": None}), ("PATCH", {"door": other}), ("DELETE", None)):
+            for method, body in (("PATCH", {"door": None}), ("PATCH", {"door": elsewhere}), ("DELETE", None)):
                 await owner(method, f"/v1/devices/{lock}", 409, body, "locked_down")
         assert await unlocks(service, http, owner.person) == expected, what
     assert await unlocks(service, http, owner.person, other) == "granted"
