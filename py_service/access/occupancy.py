@@ -17,7 +17,7 @@ from py_service.permissions.lane import ChangeLane
 from py_service.permissions.listing import sites_of
 from py_service.permissions.states import STATES, record_of, state_name
 from py_service.permissions.store import read_object
-from py_service.permissions.whereabouts import counted_out, is_inside, read_records, since_reset, stale_write, written_record
+from py_service.permissions.whereabouts import begun_anew, counted_out, is_inside, read_records, since_reset
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 READ, RESET = "events.read", "doors.write"
@@ -41,15 +41,11 @@ class ResetOccupancy:
         if self.person is not None:
             await view.get_ended_or_not("person", self.person)  # who was deleted may be inside still, by what an older version left
             return await counted_out(view, self.area, self.person)
-        key = f"area.{self.area}"
-        [counted] = await read_records(view, [key])
-        # No earlier than the latest entry, which a clock that is ahead may have dated: whoever isn't counted is outside.
-        after = {"count": 0, "reset_at": max(view.at_ms, int(counted.get("last_at", 0)))}
+        [counted] = await read_records(view, [f"area.{self.area}"])
         event = view.event(
             "area_reset", self.area, sites_of("area", area), detail={"persons": int(counted.get("count", 0)), "occupancy": 0}
         )
-        sweep = stale_write(view.organization, self.area, after["reset_at"])
-        return Plan(events=[event], writes=[written_record(view, key, after), sweep])
+        return Plan(events=[event], writes=begun_anew(view, self.area, counted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,8 @@ PREVIEW = Operation(
         "404 lockdown_plan_unknown", "409 conflict", "409 door_has_lock", "409 email_taken", "409 id_taken", "409 in_use",
         "409 last_owner", "409 locked_down", "409 plan_engaged", "409 public_key_taken", "412 changed_meanwhile",
         "422 areas_alike", "422 date_invalid", "422 email_invalid", "422 field_fixed", "422 group_cycle", "422 group_too_deep",
-        "422 name_invalid", "422 not_previewable",
-        "422 object_invalid", "422 public_key_invalid", "422 role_invalid", "422 site_differs", "422 time_zone_unknown",
-        "422 validity_invalid", "422 window_invalid",
+        "422 name_invalid", "422 not_previewable", "422 object_invalid", "422 public_key_invalid", "422 role_invalid",
+        "422 site_differs", "422 time_zone_unknown", "422 validity_invalid", "422 window_invalid",
     ),
     example={"changes": [{"method": "POST", "path": "/v1/grants", "body": {"group": "everyone", "site": "berlin"}}], "limit": 10},
     detail=(

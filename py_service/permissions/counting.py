@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from py_service.permissions.change import View, Write
-from py_service.permissions.states import STATES, record_of, state_document, state_name
-from py_service.permissions.whereabouts import stale_write
-from py_service.stores.mongo import Document, find_by_ids
+from py_service.permissions.whereabouts import begun_anew, read_records
+from py_service.stores.mongo import Document
 
 
 def counts(area: Document) -> bool:
@@ -17,12 +16,5 @@ async def begin_to_count(view: View, after: Document, before: Document) -> list[
     """In the change that switches it on: an attempt that counts by the new terms comes after it, behind the fence."""
     if counts(before) or not counts(after):
         return []
-    key = f"area.{after['id']}"
-    name = state_name(view.organization, key)
-    found = await find_by_ids(view.mongo.database, STATES, [name], session=view.session)
-    if not found:
-        return []  # it never counted anybody
-    # No earlier than the latest entry, which a clock that is ahead may have dated.
-    record = {"count": 0, "reset_at": max(view.at_ms, int(record_of(found[0]).get("last_at", 0)))}
-    begun = Write(STATES, name, state_document(view.organization, key, record))
-    return [begun, stale_write(view.organization, str(after["id"]), record["reset_at"])]
+    [counted] = await read_records(view, [f"area.{after['id']}"])
+    return begun_anew(view, str(after["id"]), counted) if counted else []  # else it never counted anybody

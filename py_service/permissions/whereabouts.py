@@ -66,6 +66,13 @@ async def counted_out_everywhere(view: View, person: str) -> Plan:
     return plan
 
 
+def begun_anew(view: View, area: str, counted: Document) -> list[Write]:
+    """Nobody is inside from now on; no earlier than the latest entry, which a clock that is ahead may have dated."""
+    reset_at = max(view.at_ms, int(counted.get("last_at", 0)))
+    record = written_record(view, f"area.{area}", {"count": 0, "reset_at": reset_at})
+    return [record, stale_write(view.organization, area, reset_at)]
+
+
 def stale_write(organization: str, area: str, reset_at_ms: int) -> Write:
     """A note for the worker: who entered this area by then is outside, and their records mean nothing any more."""
     name = state_name(organization, f"stale.{area}")

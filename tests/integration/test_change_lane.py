@@ -12,6 +12,7 @@ import pytest_asyncio
 from pymongo.errors import AutoReconnect
 
 from py_service.access.occupancy import ResetOccupancy
+from py_service.directory import end
 from py_service.directory.end import End
 from py_service.directory.kinds import BY_NAME
 from py_service.directory.organization import AppointOwner
@@ -231,15 +232,36 @@ async def test_nobody_is_appointed_whom_an_import_under_way_makes(stage: tuple[M
 async def test_a_link_of_somebody_who_is_gone_makes_no_guest(stage: tuple[Mongo, ChangeLane, ToldBus]) -> None:
     """It may be left over for a while: more ended with them than one change takes."""
     mongo, lane, _ = stage
-    nothing = dict.fromkeys(("valid_from", "schedule", "uses", "parent", "accepted_by", "accepted_at", "accepted_key"))
-    empty: dict[str, Any] = {name: [] for name in ("doors", "at_sites", "above", "counts_above", "concerns")}
-    shared = {
-        **nothing, **empty, "id": "left-over", "name": "P", "valid_until": now_ms() + 3_600_000, "passes_on_max": 0,
-        "receiver": {"link": True}, "given_by": "nobody-any-more", "link": 1, "created_at": 1,
-    }  # fmt: skip
-    await mongo.database["passes"].insert_one(stored_object(ACME, "pass", shared))
+    await mongo.database["passes"].insert_one(stored_object(ACME, "pass", shared_pass("left-over")))
     persons = await mongo.database["persons"].count_documents({})
     with pytest.raises(Problem) as refused:
         await lane.submit(ACME, None, AcceptPass(Link(ACME, "left-over", 1), "Guest"))
     assert (refused.value.status, refused.value.code) == (410, "pass_revoked")
     assert await mongo.database["persons"].count_documents({}) == persons
+
+
+async def test_of_what_a_deleted_person_leaves_links_end_first(
+    stage: tuple[Mongo, ChangeLane, ToldBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opened one meanwhile would be a guest for good; what was accepted opens nothing any more."""
+    mongo, lane, _ = stage
+    monkeypatch.setattr(end, "TAKEN_ALONG_MAX", 3)
+    await mongo.database["persons"].insert_one(stored_object(ACME, "person", {**ADA, "id": "giver", "email": None}))
+    for name, accepted_by, passes_on in (("accepted", "ada", 1), ("link", None, 0)):
+        document = shared_pass(name) | {
+            "doors": ["d1", "d2"], "given_by": "giver", "accepted_by": accepted_by, "concerns": ["giver"], "passes_on_max": passes_on,
+        }  # fmt: skip
+        await mongo.database["passes"].insert_one(stored_object(ACME, "pass", document))
+    await lane.submit(ACME, None, End(BY_NAME["person"], "giver", None))
+    stored = await mongo.database["passes"].find({"given_by": "giver", "ended_at": None}).to_list()
+    assert [one["id"] for one in stored] == ["accepted"]
+    assert await mongo.database["departures"].count_documents({"person": "giver"}) == 1
+
+
+def shared_pass(identifier: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("valid_from", "schedule", "uses", "parent", "accepted_by", "accepted_at", "accepted_key"))
+    empty: dict[str, Any] = {name: [] for name in ("doors", "at_sites", "above", "counts_above", "concerns")}
+    return {
+        **nothing, **empty, "id": identifier, "name": "P", "valid_until": now_ms() + 3_600_000, "passes_on_max": 0,
+        "receiver": {"link": True}, "given_by": "nobody-any-more", "link": 1, "created_at": 1,
+    }  # fmt: skip

@@ -435,10 +435,17 @@ fn whose_token_is_revoked_is_nobodys_first() {
         image("person", "anna", document)
     };
     let suspended = person("anna", "suspended", &[]);
-    let granted = [vec![], vec![ended("another")], vec![cut(NOW_MS)]];
+    let behind = |lockdown_revision: i64| {
+        let vault =
+            json!({"site": "hq", "locked_down": false, "lockdown_revision": lockdown_revision});
+        let leading = json!({"two_persons_seconds": 300, "mode": "locked", "enters": "vault"});
+        vec![image("area", "vault", vault), asking_door("pair", &leading)]
+    };
+    let granted = [vec![], vec![ended("another")], vec![cut(NOW_MS)], behind(0)];
     let lockdown = json!({"two_persons_seconds": 300, "mode": "locked", "lockdown_revision": 3});
     let refused = [
         vec![asking_door("pair", &lockdown)],
+        behind(3),
         vec![ended("home")],
         vec![cut(NOW_MS + 1)],
         vec![suspended, cut(NOW_MS + 1)],
