@@ -30,6 +30,7 @@ from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.directory.create import plan_new_person
 from py_service.directory.handlers import DirectoryHandlers
+from py_service.directory.operator_handlers import OperatorHandlers
 from py_service.directory.organization_handlers import OrganizationHandlers
 from py_service.directory.roles import with_roles
 from py_service.edge.documentation import Documentation
@@ -49,6 +50,7 @@ from py_service.identity.api_key_uses import KeyUses
 from py_service.identity.end_sessions import EndShownSession
 from py_service.identity.handlers import IdentityHandlers
 from py_service.identity.invitation_handlers import InvitationHandlers
+from py_service.identity.invitations import invite_person
 from py_service.identity.keys import KeyStore
 from py_service.identity.mailed_tokens import MailedTokens
 from py_service.identity.me import Myself
@@ -204,12 +206,17 @@ class Process:
             *AreaOccupancy(changes, self.follower.index, self.mongo).routes(),
             *directory.routes(),
             *organization.routes(),
+            *self._operator(changes).routes(),
             *imports.routes(),
             *events.routes(),
             *identity,
             *passes.routes(),
             *self._devices().routes(),
         ]
+
+    def _operator(self, changes: ChangeLane) -> OperatorHandlers:
+        operator = self._settings.operator_organization
+        return OperatorHandlers(operator, changes, self.follower, self.mongo, self.keys.command_key, invite_person)
 
     def _preview(self) -> AccessPreview:
         """With the handlers of the changes themselves, on a lane that carries nothing out."""

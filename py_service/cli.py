@@ -30,7 +30,7 @@ application.add_typer(simulate, name="simulate")
 key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
 application.add_typer(key, name="key")
 organization = typer.Typer(
-    no_args_is_help=True, help="Your organization: show, change. For the operator: create, suspend, resume, list, appoint-owner."
+    no_args_is_help=True, help="Your organization: show, change. For the operator: create, suspend, resume, archive, list, appoint-owner."
 )
 application.add_typer(organization, name="organization")
 journal = typer.Typer(no_args_is_help=True, help="The journal of all decisions and changes.")
@@ -156,11 +156,12 @@ def create_organization(
 ) -> None:
     """Found an organization with its first owner. The owner's password is asked for, or read from standard input."""
     from py_service import organizations
+    from py_service.directory.organization import identifier_of_name
     from py_service.errors import Problem
 
     password = _owners_password()
     try:
-        chosen = identifier or organizations.identifier_of(name)
+        chosen = identifier or identifier_of_name(name)
     except Problem as problem:
         raise typer.BadParameter(problem.detail) from None
     wanted = organizations.NewOrganization(chosen, name, owner_email, owner_name, password)
@@ -208,6 +209,15 @@ def resume_organization(identifier: Annotated[str, typer.Argument(help="Its id."
 
     changed = _operate(lambda settings: organizations.set_organization_state(settings, identifier, active=True), as_json=as_json)
     _tell(f"{identifier} is active", as_json, id=identifier, state="active", revision=changed.revision)
+
+
+@organization.command("archive")
+def archive_organization(identifier: Annotated[str, typer.Argument(help="Its id.")], as_json: AsJson = False) -> None:
+    """End a suspended organization for good. It is kept, with its journal; nothing brings it back."""
+    from py_service import organizations
+
+    changed = _operate(lambda settings: organizations.archive_organization(settings, identifier), as_json=as_json)
+    _tell(f"{identifier} is archived", as_json, id=identifier, state="archived", revision=changed.revision)
 
 
 @organization.command("list")

@@ -22,6 +22,7 @@ def naming(kind: str, example: str) -> msgspec.Meta:
 
 
 NewIdentifier = Annotated[str, msgspec.Meta(pattern=PATTERN, description="Chosen by the caller, or made by the service.")]
+OrganizationId = Annotated[str, naming("organization", "nordlicht")]
 SiteId = Annotated[str, naming("site", "berlin")]
 FloorId = Annotated[str, naming("floor", "berlin-ground")]
 AreaId = Annotated[str, naming("area", "berlin-lobby")]
@@ -52,6 +53,7 @@ AttemptId = Annotated[
 
 # What stands in a path between braces, by its name there. A new one has to be here.
 IN_PATHS: dict[str, Any] = {
+    "organization": OrganizationId,
     "site": SiteId,
     "floor": FloorId,
     "area": AreaId,

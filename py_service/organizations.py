@@ -1,5 +1,5 @@
-"""The composition root of `nexkey organization ...`: the operator founds, suspends, resumes, lists and appoints owners, beside a service
-that runs.
+"""The composition root of `nexkey organization ...`: the operator founds, suspends, resumes, archives, lists and appoints owners, beside a
+service that runs.
 
 A change goes through a lane of its own, like one that an api process makes: the fence of every process sees it, and its log is closed
 and projected by the worker as that of any process that has ended.
@@ -12,15 +12,11 @@ import contextlib
 import os
 import re
 import secrets
-import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bson.int64 import Int64
-from pymongo.errors import DuplicateKeyError
-
 from py_service._core_rs import KeyRing
-from py_service.directory.organization import AppointOwner, FoundOrganization, SetOrganizationState
+from py_service.directory.organization import AppointOwner, ArchiveOrganization, FoundOrganization, SetOrganizationState, state_of
 from py_service.errors import Problem, SettingsError, stores_unavailable, unknown
 from py_service.identity.accounts import COLLECTION as ACCOUNTS
 from py_service.identity.accounts import accounts_of, take_account
@@ -31,15 +27,14 @@ from py_service.journal.log import Log
 from py_service.permissions.change import Change, Changed, View, Write
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
-from py_service.permissions.store import read_object, read_organizations, read_revisions
+from py_service.permissions.store import begin_revisions, read_object, read_organizations, read_revisions
 from py_service.permissions.text import clean_email
 from py_service.settings import Secret, Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import make_indexes
-from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, MAJORITY_JOURNALED, Document, Mongo, find_by_ids, now_ms, store_errors
+from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, find_by_ids, now_ms, store_errors
 
 IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
-IDENTIFIER_CHARACTERS_MAX = 40  # of one that is made from a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +50,12 @@ class NewOrganization:
 
 @dataclass(frozen=True, slots=True)
 class ListedOrganization:
-    """`state`: active, suspended, or unfinished (founding it broke off, and may be repeated)."""
+    """`state`: active, suspended, archived, or unfinished (founding it broke off, and may be repeated)."""
 
     id: str
     name: str
     state: str
     revision: int
-
-
-def identifier_of(name: str) -> str:
-    """A readable id from a name. Raises Problem 422 when nothing of it can stand in one."""
-    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
-    identifier = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:IDENTIFIER_CHARACTERS_MAX].strip("-")
-    if not identifier:
-        raise Problem(422, "name_invalid", "No id can be made from this name: choose one.")
-    return identifier
 
 
 async def found_organization(settings: Settings, wanted: NewOrganization) -> Changed:
@@ -89,10 +75,7 @@ async def found_organization(settings: Settings, wanted: NewOrganization) -> Cha
             raise Problem(409, "id_taken", "There is an organization with this id.")
         owner = await _open_account(mongo, wanted, email)
         await _make_command_key(mongo, wanted.id, settings.master_key)
-        # Last: from here on processes meet it, empty and refusing everything until the change below has founded it.
-        with contextlib.suppress(DuplicateKeyError):
-            revisions = mongo.database.get_collection("revisions", write_concern=MAJORITY_JOURNALED)
-            await revisions.insert_one({"_id": wanted.id, "revision": Int64(0)})
+        await begin_revisions(mongo, wanted.id)  # last
         return await _carried_out(settings, mongo, wanted.id, FoundOrganization(wanted.name, owner, wanted.owner_name, email))
 
 
@@ -121,6 +104,13 @@ async def set_organization_state(settings: Settings, organization: str, *, activ
         return await _carried_out(settings, mongo, organization, SetOrganizationState(active))
 
 
+async def archive_organization(settings: Settings, organization: str) -> Changed:
+    """Raises Problem 404 `organization_unknown`, 409 `organization_active`, 503; SettingsError."""
+    async with _connected(settings) as mongo, store_errors():
+        await _get(mongo, organization)
+        return await _carried_out(settings, mongo, organization, ArchiveOrganization())
+
+
 async def list_organizations(settings: Settings) -> list[ListedOrganization]:
     """By id. Raises Problem 503."""
     async with _connected(settings) as mongo, store_errors():
@@ -133,7 +123,7 @@ async def list_organizations(settings: Settings) -> list[ListedOrganization]:
 def _listed(name: str, document: Document | None, revision: int) -> ListedOrganization:
     if document is None:
         return ListedOrganization(name, "", "unfinished", revision)
-    return ListedOrganization(name, str(document["name"]), "active" if document["active"] else "suspended", revision)
+    return ListedOrganization(name, str(document["name"]), state_of(document), revision)
 
 
 async def _open_account(mongo: Mongo, wanted: NewOrganization, email: str) -> str:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ MASTER_KEY_BYTES = 32
 PORT_MAX = 65_535
 GROUP_EVENTS_MAX = 1_000  # an event's id ends with its place in the document, in three digits
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
 FORWARDED_HEADERS = ("x-forwarded-for", "forwarded")
 CLIENT_VARIABLES = frozenset({"NEXKEY_API_URL", "NEXKEY_TOKEN"})  # of the commands that speak HTTP: no process of the service reads them
 
@@ -52,6 +54,7 @@ class Settings:
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     api_workers: int = 2
+    operator_organization: str | None = None  # its owners found, suspend and archive organizations over HTTP; none: nobody does
     public_url: str = "http://127.0.0.1:8080"  # what links to people begin with
     smtp_url: str | None = None  # smtp://user:password@host:587 (STARTTLS) or smtps://; none: mails are kept in the data folder
     mail_from: str = "Nexkey <nexkey@localhost>"
@@ -169,6 +172,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"NEXKEY_FORWARDED_HEADER: one of {', '.join(FORWARDED_HEADERS)}")
     if not settings.public_url.startswith(("http://", "https://")):
         raise SettingsError("NEXKEY_PUBLIC_URL: begins with http:// or https://")
+    if settings.operator_organization is not None and IDENTIFIER.match(settings.operator_organization) is None:
+        raise SettingsError("NEXKEY_OPERATOR_ORGANIZATION: the id of an organization, 1 to 64 of a-z, 0-9, _ and -")
     if settings.environment not in ("development", "production"):
         raise SettingsError("NEXKEY_ENVIRONMENT: development or production")
     if settings.environment == "production" and not (settings.fence and settings.edge_fence):

@@ -66,16 +66,7 @@ class Invite:
             identified = str(person["id"])
             plan.images = [view.image("person", person)]
             plan.events.append(view.event("roles_set", identified, person=identified, detail={"roles": self.roles}))
-        email = clean_email(str(person.get("email") or ""))
-        await _without_account(view, str(person["id"]))
-        identifier = self.identifier or f"{KIND}_{secrets.token_hex(8)}"
-        if await view.find_ended_or_not(KIND, identifier) is not None:
-            raise Problem(409, "id_taken", "There is, or was, an invitation with this id.")
-        document: Document = {
-            "id": identifier, "person": person["id"], "name": person["name"], "email": email, "created_at": view.at_ms, "sent": 1,
-            "expires_at": view.at_ms + LIFE_MS, "accepted_at": None, "invited_by": None if view.actor is None else view.actor.subject,
-        }  # fmt: skip
-        invited = await _sent(view, document, person, "invitation_made")
+        invited = await invite_person(view, person, self.identifier)
         plan.join(invited)
         plan.result = invited.result
         return plan
@@ -147,6 +138,23 @@ class Accept:
         plan = view.written(KIND, {**document, "accepted_at": view.at_ms}, "invitation_accepted")
         plan.writes += [account, Write(TOKENS, found.id, None)]
         return plan
+
+
+async def invite_person(view: View, person: Document, identifier: str | None = None) -> Plan:
+    """The invitation of somebody who is here or comes with this change, and the letter with its link.
+
+    Raises Problem 409 `account_exists`, `id_taken`; 422 `email_invalid`; 429 `letters_too_many`.
+    """
+    email = clean_email(str(person.get("email") or ""))
+    await _without_account(view, str(person["id"]))
+    named = identifier or f"{KIND}_{secrets.token_hex(8)}"
+    if await view.find_ended_or_not(KIND, named) is not None:
+        raise Problem(409, "id_taken", "There is, or was, an invitation with this id.")
+    document: Document = {
+        "id": named, "person": person["id"], "name": person["name"], "email": email, "created_at": view.at_ms, "sent": 1,
+        "expires_at": view.at_ms + LIFE_MS, "accepted_at": None, "invited_by": None if view.actor is None else view.actor.subject,
+    }  # fmt: skip
+    return await _sent(view, document, person, "invitation_made")
 
 
 async def standing_invitation(view: View, token: MailedToken) -> Document:

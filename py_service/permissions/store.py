@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import cast
 
 import pymongo
+from bson.int64 import Int64
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
 from py_service.permissions.listing import object_key
 from py_service.permissions.stage import is_live, is_staged, read_live
 from py_service.stores.kinds import OBJECT_COLLECTIONS
-from py_service.stores.mongo import Document, Mongo, find_by_ids
+from py_service.stores.mongo import MAJORITY_JOURNALED, Document, Mongo, find_by_ids
 
 # Of one read: a record of an import holds hundreds of objects, and a read that takes too long would be given up, and begun again, for ever.
 RECORDS_AT_ONCE_MAX = 32
@@ -25,6 +28,13 @@ def change_id(organization: str, revision: int) -> str:
 async def read_revisions(mongo: Mongo, organizations: list[str]) -> dict[str, int]:
     found = await find_by_ids(mongo.database, "revisions", organizations)
     return {document["_id"]: int(document["revision"]) for document in found}
+
+
+async def begin_revisions(mongo: Mongo, organization: str) -> None:
+    """An organization that changes can be made to: from here on processes meet it, empty and refusing everything. To repeat it is safe."""
+    revisions = mongo.database.get_collection("revisions", write_concern=MAJORITY_JOURNALED)
+    with contextlib.suppress(DuplicateKeyError):
+        await revisions.insert_one({"_id": organization, "revision": Int64(0)})
 
 
 async def read_organizations(mongo: Mongo) -> list[str]:

@@ -66,6 +66,7 @@ FORGOTTEN = "ended_sessions letter_counts outbox pass_links"
 
 SWEEP = "the worker deletes what is over"
 WORKER = "there is one worker for all"
+OPERATOR = "whoever runs the service lists all organizations, page by page"
 VERIFYING = "the operator verifies every log; there are a few for each start of a process"
 QUERIES = (
     #      command   collections         equality      order        ranges        index
@@ -84,6 +85,7 @@ QUERIES = (
     Query("find",   "journal",          "",           "",          "_id",        "_id_", embedded="COLLSCAN"),  # once, verifying
     Query("find",   "system.profile",   "",           "",          "",           "", across="what the profiler kept, for advice"),
     Query("find",   LOADED,             "org",        "",          "",           "org_1"),
+    Query("find",   "organizations",    "",           "org",       "org",        "org_1", across=OPERATOR),
     Query("find",   NAMED,              "",           "by_name",   "by_name",    "by_name_1"),
     Query("find",   "groups",           "",           "",          "by_name",    "by_name_1"),
     Query("find",   NAMING,             "listed",     "",          "",           "listed_1_by_name_1"),

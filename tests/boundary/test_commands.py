@@ -80,6 +80,11 @@ WITHOUT_A_VERB = {
     "POST /v1/imports/{import}/start": "nexkey import add", "POST /v1/access/preview": "takes a list of changes: a program's",
     "GET /v1/devices/{device}/configuration": "a lock's", "POST /v1/devices/{device}/time": "a lock's",
     "POST /v1/devices/{device}/token": "a lock's",
+    **dict.fromkeys((
+        "GET /v1/operator/organizations", "POST /v1/operator/organizations", "GET /v1/operator/organizations/{organization}",
+        "PATCH /v1/operator/organizations/{organization}", "DELETE /v1/operator/organizations/{organization}",
+        "POST /v1/operator/organizations/{organization}/suspend", "POST /v1/operator/organizations/{organization}/resume",
+    ), "a program's of the operator; by hand nexkey organization create, list, suspend, resume, archive"),
 }  # fmt: skip
 
 

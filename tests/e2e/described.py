@@ -62,6 +62,11 @@ class Described:
         return bool(self.operation["security"])
 
     @property
+    def of_operator(self) -> bool:
+        """For the owners of the operator's organization alone."""
+        return bool(self.operation["tags"] == ["Operator"])
+
+    @property
     def example(self) -> Any:
         """Of the body; None for an operation without one."""
         body = self.operation.get("requestBody")
@@ -154,8 +159,8 @@ def kind_made_by(document: Document, described: Described) -> str | None:
 
 
 async def made_objects(http: httpx.AsyncClient, described: list[Described], headers: Mapping[str, str], known: dict[str, str]) -> None:
-    """One object of every kind that can be made, from the examples, into `known` by kind: first what the others name."""
-    makers = {kind: each for each in described if (kind := kind_made_by(each.document, each)) is not None}
+    """One object of every kind that can be made and isn't known, from the examples, into `known` by kind: first what the others name."""
+    makers = {kind: each for each in described if (kind := kind_made_by(each.document, each)) is not None and kind not in known}
     while makers:
         ready = {kind: maker for kind, maker in makers.items() if named_in_example(maker) <= known.keys()}
         assert ready, f"each names another that isn't made yet: {sorted(makers)}"

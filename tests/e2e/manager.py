@@ -10,15 +10,20 @@ DOOR = "berlin-main-entrance"
 
 
 class Manager:
-    """Calls as one person."""
+    """Calls as one person, of the demonstration's organization if no other is said."""
 
-    def __init__(self, service: Service, http: httpx.AsyncClient, person: str) -> None:
-        self.service, self.http, self.person = service, http, person
+    def __init__(self, service: Service, http: httpx.AsyncClient, person: str, organization: str | None = None) -> None:
+        self.service, self.http, self.person, self.organization = service, http, person, organization
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With a fresh token."""
+        return self.service.headers(self.person, self.organization)
 
     async def __call__(
         self, method: str, path: str, status: int, json: object = None, code: str | None = None, **headers: str
     ) -> dict[str, object]:
-        sent = self.service.headers(self.person) | {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         answer = await self.http.request(method, path, json=json, headers=sent)
         body: dict[str, object] = answer.json()
         assert (answer.status_code, body.get("code")) == (status, code), f"{method} {path}: {answer.status_code} {answer.text}"

@@ -59,7 +59,10 @@ Asked = Callable[..., Awaitable[httpx.Response]]
 async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Service, list[Sent]]]:
     """Worked through once; what was asked of the store by then."""
     folder = tmp_path_factory.mktemp("plans")
-    async with RecordingProxy() as proxy, running_service(folder, absent=1, strangers=1, mongo_through=proxy) as service:
+    async with (
+        RecordingProxy() as proxy,
+        running_service(folder, absent=1, strangers=1, mongo_through=proxy, operator_organization="nordlicht") as service,
+    ):
         called: set[tuple[str, str]] = set(CALLED_BY_LOCKS)
         await service.database.command("profile", 2)
         async with service.client(hook=(await conformance_of(service)).hook) as client:
@@ -83,6 +86,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
             await imports(ask)
             await directory(ask)
             await unlocks(service, ask)
+            await others(ask)
         await operated(service, proxy)
         await killed(service)
         await swept(service, proxy)
@@ -172,6 +176,22 @@ async def changes(ask: Asked) -> None:
     for verb in ("lockdown", "release"):
         for kind, identifier in (("doors", DOOR), ("areas", AREA), ("sites", SITE)):
             await ask("POST", f"/v1/{kind}/{{{kind[:-1]}}}/{verb}", 200, **{kind[:-1]: identifier})
+
+
+async def others(ask: Asked) -> None:
+    """Other organizations, by an owner of the operator's."""
+    one, owner = "/v1/operator/organizations/{organization}", {"email": "una@another.example", "name": "Una"}
+    await ask("POST", "/v1/operator/organizations", 201, json={"id": "another", "name": "Another", "owner": owner})
+    await ask("POST", "/v1/operator/organizations", 409, json={"id": "another", "name": "Another", "owner": owner})
+    await ask("GET", one, 200, organization="another")
+    await ask("PATCH", one, 200, json={"name": "Renamed"}, organization="another")
+    for verb in ("suspend", "resume", "suspend"):
+        await ask("POST", f"{one}/{verb}", 200, organization="another")
+    await ask("DELETE", one, 200, organization="another")
+    for query in ("?limit=1", "?limit=1&state=archived", "?limit=1&sort=-id"):
+        page = await ask("GET", "/v1/operator/organizations", 200, query=query)
+        if page.json()["next_cursor"] is not None:
+            await ask("GET", "/v1/operator/organizations", 200, query=f"{query}&cursor={page.json()['next_cursor']}")
 
 
 async def lockdown_plans(ask: Asked) -> None:
@@ -320,6 +340,8 @@ async def operated(service: Service, proxy: RecordingProxy) -> None:
     await organizations_module.appoint_owner(settings, FOUNDED, "second@founded.example", "Sol", "a long enough password")
     await organizations_module.set_organization_state(settings, FOUNDED, active=False)
     await organizations_module.set_organization_state(settings, FOUNDED, active=True)
+    await organizations_module.set_organization_state(settings, FOUNDED, active=False)
+    await organizations_module.archive_organization(settings, FOUNDED)
     assert FOUNDED in {one.id for one in await organizations_module.list_organizations(settings)}
     await rotate_access_key(settings)
     assert [one for one in await verify_journal(settings) if one.fault is not None] == []
@@ -366,7 +388,7 @@ async def test_every_query_is_declared_and_goes_by_its_index(seen: tuple[Service
 
 
 def organizations(service: Service) -> set[str]:
-    return {service.demo.id, service.neighbour.id, FOUNDED}
+    return {service.demo.id, service.neighbour.id, FOUNDED, "another"}
 
 
 async def complaints(service: Service, sent: Sent, table: Mapping[Key, Query] = BY_SHAPE) -> list[str]:

@@ -26,7 +26,7 @@ _DESCRIBED: dict[str, tuple[Schema, str]] = {
     ),
     "Vary": ({"type": "string", "enum": ["accept-encoding"]}, "It is compressed for whoever takes that."),
     "ETag": ({"type": "string", "pattern": '^"[!#-~]+"$'}, "Of what was read or written, for `If-Match` or `If-None-Match`."),
-    "Location": ({"type": "string", "pattern": "^/v1/[a-z-]+/[a-z0-9_-]{1,64}$"}, "Of what was made."),
+    "Location": ({"type": "string", "pattern": "^/v1/(operator/)?[a-z-]+/[a-z0-9_-]{1,64}$"}, "Of what was made."),
     "Retry-After": (
         {"type": "integer", "minimum": 1},
         f"Seconds after which another try makes sense. Of a 409 it says so with `{IN_FLIGHT}`, which ends by itself.",
