@@ -94,6 +94,17 @@ def test_every_answer_says_which_headers_it_carries() -> None:
     }  # fmt: skip
 
 
+def test_who_is_suspended_may_be_told_so_by_every_operation_of_a_person() -> None:
+    """Whether the edge looks (a fenced route), or the change itself does, in its transaction."""
+    told = {"person_suspended", "organization_suspended"}
+    untold = [
+        one.name
+        for one in operations()
+        if one.route.access == "person" and not told <= set(codes_in(resolved(one.operation["responses"]["403"])))
+    ]
+    assert untold == []
+
+
 def test_problems_of_the_same_codes_are_shared_only_with_the_same_headers() -> None:
     """What isn't counted by a quota says nothing of one, though its codes are those of others."""
     uncounted = resolved(document()["paths"]["/readyz"]["get"]["responses"]["413"])

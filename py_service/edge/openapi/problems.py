@@ -70,7 +70,7 @@ def _followed_for_persons(route: Route, schemas: Schemas) -> list[str]:
         found += ROLE_REFUSED
         if route.method != "GET":  # the lane of changes
             found += ["409 change_too_large", "422 object_invalid", "503 outcome_unknown"]
-    elif route.fenced:
+    else:
         found += SUSPENDED
     return found
 
