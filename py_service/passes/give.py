@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 from py_service.errors import Problem, unknown
-from py_service.passes.givers import KIND, giver_of, manages, refuse_over
+from py_service.passes.givers import KIND, gave_above, giver_of, manages, refuse_over
 from py_service.passes.link import with_link
 from py_service.passes.terms import counts_of, drafted
 from py_service.permissions.change import Plan, View
@@ -49,7 +49,10 @@ class PassOn:
         view.stand()
         parent = await view.find_ended_or_not(KIND, self.parent)
         caller = None if view.actor is None else view.actor.subject
-        if parent is None or not (caller in (parent["accepted_by"], parent["given_by"]) or manages(view, set(parent["at_sites"]))):
+        if parent is None:
+            raise unknown(KIND)
+        seen = caller in (parent["accepted_by"], parent["given_by"]) or manages(view, set(parent["at_sites"]))
+        if not seen and (view.actor is None or not await gave_above(view.mongo, view.actor, parent, view.session)):
             raise unknown(KIND)
         doors = await view.get_many("door", sorted(set(self.values["doors"] or parent["doors"])))
         await _schedule_is_here(view, self.values)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pymongo.asynchronous.client_session import AsyncClientSession
+
 from py_service.errors import Problem, unknown
-from py_service.permissions.change import View
-from py_service.stores.mongo import Document
+from py_service.permissions.change import Actor, View
+from py_service.permissions.listing import object_key
+from py_service.stores.kinds import OBJECT_COLLECTIONS
+from py_service.stores.mongo import Document, Mongo, find_by_ids
 
 WRITE_PERMISSION = "grants.write"
 KIND = "pass"
@@ -36,10 +40,22 @@ async def giver_of(view: View, doors: list[Document]) -> str | None:
     return person
 
 
-async def find_pass(view: View, identifier: str, *, also_held: bool = False) -> Document:
+async def gave_above(mongo: Mongo, actor: Actor, document: Document, session: AsyncClientSession | None = None) -> bool:
+    """Whether the caller gave a pass from which this one was passed on, any number of times in a row.
+
+    To hold one of those is not enough; and who may write grants may so by their role, not by this.
+    """
+    names = [object_key(actor.organization, KIND, above) for above in document["above"]]
+    found = await find_by_ids(mongo.database, OBJECT_COLLECTIONS[KIND], names, session=session)
+    return any(above["given_by"] == actor.subject for above in found)
+
+
+async def find_pass(view: View, identifier: str, *, to_end: bool = False) -> Document:
     """A pass that the caller may look after, also one that has ended: its giver, or whoever may write grants at all of its sites.
 
-    `also_held`: its holder, too. Raises Problem 401, 403 for a holder who doesn't do, 404 for everybody else.
+    `to_end`: whoever holds it, or gave one above it, too: they may end it, and no more. Its link is not theirs to have.
+
+    Raises Problem 401, 403 for those two where they don't do, 404 for everybody else.
     """
     view.stand()
     document = await view.find_ended_or_not(KIND, identifier)
@@ -47,8 +63,8 @@ async def find_pass(view: View, identifier: str, *, also_held: bool = False) -> 
         raise unknown(KIND)
     if view.actor is None or document["given_by"] == view.actor.subject or manages(view, set(document["at_sites"])):
         return document
-    if document["accepted_by"] == view.actor.subject:
-        if also_held:
+    if document["accepted_by"] == view.actor.subject or await gave_above(view.mongo, view.actor, document, view.session):
+        if to_end:
             return document
         raise Problem(403, "role_missing", f"This needs {WRITE_PERMISSION}, or to have given the pass.")
     raise unknown(KIND)

@@ -226,10 +226,10 @@ def state_of(document: Document, uses_left: int | None, at_ms: int) -> State:
 
 
 def shown(document: Document, uses_left: int | None, kind: type[Shown], **more: Any) -> Shown:
-    """A stored pass as it is read."""
+    """A stored pass as it is read; without a receiver where it has none to show."""
     named = ("id", "name", "doors", "schedule", "uses", "passes_on_max", "given_by", "parent", "accepted_by")
     values: dict[str, Any] = {name: document[name] for name in named}
     values |= {name: moment_or_none(document.get(name)) for name in ("accepted_at", "created_at", "changed_at", "ended_at")}
     values |= {name: moment(int(document[name])) for name in ("valid_from", "valid_until")}
-    values |= {"receiver": Receiver(**document["receiver"]), "revision": int(document.get("revision") or 0)}
+    values |= {"receiver": document["receiver"] and Receiver(**document["receiver"]), "revision": int(document.get("revision") or 0)}
     return kind(**values, uses_left=uses_left, state=state_of(document, uses_left, now_ms()), **more)

@@ -82,6 +82,7 @@ class Pass(msgspec.Struct, kw_only=True):
     """A pass as it is read. `given_by`: the person without whose own access it opens nothing; null when a manager gave it.
 
     `uses_left`: also of the passes from which it was passed on; null when nothing is counted. `parent`: which it was passed on from.
+    `receiver`: null for whoever only gave a pass above it.
     """
 
     id: str
@@ -95,7 +96,7 @@ class Pass(msgspec.Struct, kw_only=True):
     passes_on_max: int
     given_by: str | None
     parent: str | None
-    receiver: Receiver
+    receiver: Receiver | None
     state: State
     accepted_by: str | None
     accepted_at: Moment | None

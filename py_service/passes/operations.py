@@ -29,6 +29,7 @@ _GONE = ("410 pass_expired", "410 pass_revoked")
 _TERMS = ("422 name_invalid", "422 email_invalid", "422 validity_invalid")
 _PAGE = {"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str}
 _ANYBODYS = f"Takes a role with `{WRITE_PERMISSION}` at all of its sites, or to have given the pass."
+_READERS = f"{_ANYBODYS[:-1]}, to hold it, or to have given one above it: then it is shown without its receiver."
 _EXAMPLE: dict[str, object] = {
     "name": "Noor, for the weekend", "doors": ["berlin-main-entrance"], "valid_from": "2029-06-01T12:00:00Z",
     "valid_until": "2029-06-03T18:00:00Z", "uses": 6, "passes_on_max": 1, "receiver": {"email": "noor.haddad@mail.example"},
@@ -45,7 +46,7 @@ GIVE = Operation(
     detail=f"Takes a role with `{WRITE_PERMISSION}` at the sites of all doors, or doors that allow sharing and that grants of your own "
     "open now; what you then share opens no more than you could yourself at that moment.",
 )  # fmt: skip
-READ = Operation("Read a pass", _TAG, {200: Pass}, etag=True, api_keys=True, detail=f"{_ANYBODYS[:-1]}, or to hold it.")
+READ = Operation("Read a pass", _TAG, {200: Pass}, etag=True, api_keys=True, detail=_READERS)
 CHANGE = Operation(
     "Rename a pass, or move its end", _TAG, {200: PassChanged}, PassPatch, headers=("If-Match",), etag=True, api_keys=True,
     codes=("403 role_missing", "403 sharing_refused", "422 pass_wider", "422 name_invalid", "422 validity_invalid"), detail=_ANYBODYS,
@@ -53,7 +54,7 @@ CHANGE = Operation(
 )  # fmt: skip
 TAKE = Operation(
     "Take a pass back, and all that was passed on from it", _TAG, {200: PassTaken}, headers=("If-Match",), api_keys=True,
-    detail=f"{_ANYBODYS[:-1]}, or to hold it: what was accepted can be given up.",
+    detail=f"{_ANYBODYS[:-1]}, to have given one above it, or to hold it: what was accepted can be given up.",
 )  # fmt: skip
 RENEW = Operation(
     "Make a new link of a pass",
@@ -74,7 +75,11 @@ PASS_ON = Operation(
     codes=("403 sharing_refused", "409 passes_too_many", "422 pass_wider", "429 letters_too_many", *_TERMS, *_GONE),
     detail="No wider than the one you hold in any of its terms. It opens nothing that you couldn't open yourself at that moment.",
 )  # fmt: skip
-MINE = Operation("Passes that I gave, and those that I hold", "Me", {200: PassPage}, query=_PAGE)
+MINE = Operation(
+    "Passes that I gave, and those that I hold", "Me", {200: PassPage}, query={**_PAGE, "pass": PassId},
+    detail="`pass`: instead of these, all that was passed on from it, for whoever gave it or one above it, and for its holder while "
+    "something hangs from it. The address of whom somebody else gave it to isn't shown (`receiver` null).",
+)  # fmt: skip
 ACCEPT_MINE = Operation(
     "Accept a pass for myself",
     "Me",

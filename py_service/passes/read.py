@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, unknown
-from py_service.passes.givers import KIND, WRITE_PERMISSION
+from py_service.passes.givers import KIND, WRITE_PERMISSION, gave_above
 from py_service.passes.link import Link, find_link
 from py_service.passes.operations import LIST, MINE
 from py_service.passes.terms import counts_of
 from py_service.permissions.change import Actor
+from py_service.permissions.listing import listed_key
 from py_service.permissions.pages import ListObjects, read_query
+from py_service.permissions.pass_tree import PASSES_BELOW_MAX
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, find_by_ids, now_ms, store_errors
 
@@ -25,17 +27,17 @@ class ReadPasses:
     index: Callable[[], PermissionIndex]
 
     async def one(self, actor: Actor, identifier: str) -> Document:
-        """For its giver, its holder, and whoever may write grants at all of its sites. Raises Problem 404 for everybody else, 503."""
+        """For its giver, its holder, whoever may write grants at all of its sites, and whoever gave one above it (without its receiver).
+
+        Raises Problem 404 for everybody else, 503.
+        """
         async with store_errors():
             document = await read_object(self.mongo, actor.organization, KIND, identifier)
-        if document is None:
-            raise unknown(KIND)
-        if actor.subject in (document["given_by"], document["accepted_by"]):
-            return document
-        decision, sites = self.index().reach(actor.organization, actor.subject, WRITE_PERMISSION, now_ms())
-        if not decision.allowed or (sites is not None and not set(document["at_sites"]) <= set(sites)):
-            raise unknown(KIND)
-        return document
+            if document is None:
+                raise unknown(KIND)
+            if not self._is_whole_for(actor, document) and not await gave_above(self.mongo, actor, document):
+                raise unknown(KIND)
+        return self._as_seen_by(actor, document)
 
     async def at_sites(self, actor: Actor, query: Mapping[str, str]) -> tuple[list[Document], str | None]:
         """A page of those all of whose sites are the caller's. Raises Problem 400, 403, 404, 503."""
@@ -46,9 +48,48 @@ class ReadPasses:
         return await ListObjects(self.mongo)(actor.organization, KIND, asked)
 
     async def of_person(self, actor: Actor, query: Mapping[str, str]) -> tuple[list[Document], str | None]:
-        """A page of those that the caller gave or holds. Raises Problem 400, 503."""
-        asked = replace(read_query("my_pass", MINE.query, query, None), filter=("person", actor.subject))
-        return await ListObjects(self.mongo)(actor.organization, KIND, asked)
+        """A page of those that the caller gave or holds. By `pass`: of those that were passed on from it, any number of times in a row.
+
+        A cursor only says after which name to go on, so one of either goes on in the other with what that one shows.
+
+        Raises Problem 400, 404 for a pass from which nothing hangs that is the caller's to see, 503.
+        """
+        asked = read_query("my_pass", MINE.query, query, None)
+        if "pass" not in query:
+            return await ListObjects(self.mongo)(actor.organization, KIND, replace(asked, filter=("person", actor.subject)))
+        async with store_errors():
+            await self._sees_below(actor, query["pass"])
+        page, cursor = await ListObjects(self.mongo)(actor.organization, KIND, asked)
+        return [self._as_seen_by(actor, document) for document in page], cursor
+
+    async def _sees_below(self, actor: Actor, identifier: str) -> None:
+        """Whoever gave this pass, or one above it, sees all that was passed on from it; so does its holder who passed it on.
+
+        INVARIANT: only its holder passes a pass on, so whatever hangs from it was given by them, or hangs from what they gave.
+
+        Raises Problem 404 for everybody else.
+        """
+        document = await read_object(self.mongo, actor.organization, KIND, identifier)
+        if document is None:
+            raise unknown(KIND)
+        if document["given_by"] == actor.subject or await gave_above(self.mongo, actor, document):
+            return
+        if document["accepted_by"] == actor.subject:
+            below = self.mongo.database["passes"].find({"listed": listed_key(actor.organization, KIND, identifier)}, {"given_by": 1})
+            if any(each["given_by"] == actor.subject for each in await below.limit(PASSES_BELOW_MAX).to_list()):
+                return
+        raise unknown(KIND)
+
+    def _is_whole_for(self, actor: Actor, document: Document) -> bool:
+        """Whether the caller gave it, holds it, or may write grants at all of its sites."""
+        if actor.subject in (document["given_by"], document["accepted_by"]):
+            return True
+        decision, sites = self.index().reach(actor.organization, actor.subject, WRITE_PERMISSION, now_ms())
+        return decision.allowed and (sites is None or set(document["at_sites"]) <= set(sites))
+
+    def _as_seen_by(self, actor: Actor, document: Document) -> Document:
+        """Whoever only gave one above it wasn't told its receiver's address or number, and isn't told it here."""
+        return document if self._is_whole_for(actor, document) else {**document, "receiver": None}
 
     async def link(self, token: str, organization: str | None = None) -> Link:
         """What this token is for, in this organization if one is given. Raises Problem 404, 503."""

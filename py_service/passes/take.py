@@ -1,6 +1,6 @@
-"""Take a pass back, or give up one that one holds: it, all that was passed on from it, and all their grants end in one change.
+"""Take a pass back, also one that hangs from one that one gave, or give up one that one holds.
 
-To repeat it is safe.
+It, all that was passed on from it, and all their grants end in one change. To repeat it is safe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TakePass:
     takes_authority = False
 
     async def plan(self, view: View) -> Plan:
-        document = await find_pass(view, self.identifier, also_held=True)
+        document = await find_pass(view, self.identifier, to_end=True)
         if document.get("ended_at") is not None:
             return Plan(result={"passes": 0})
         check_match(document, self.if_match)

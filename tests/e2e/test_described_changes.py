@@ -58,6 +58,7 @@ async def owner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Owner
 
 
 ONE_OF_ITS_KIND = {("/v1/devices", "kind")}  # all there are is locks: nothing is dropped
+SHOWS_MORE = {("/v1/me/passes", "pass")}  # than the list without it, what others passed on: tests/e2e/test_pass_trees.py
 VALUES_MAX = 6  # of a filter, that are asked for
 FILTERS = 46
 HOLDER = "a-employee"
@@ -71,6 +72,8 @@ async def test_a_filter_shows_what_it_says_of_the_whole_list_in_its_order(owner:
         paths = [described.path.replace("{import}", each) for each in imports] if "{import}" in described.path else [described.path]
         headers = owner.service.headers(HOLDER) if "/me/" in described.path else owner.headers
         for of_list in filters_of(described):
+            if (of_list.path, of_list.name) in SHOWS_MORE:
+                continue
             items: list[Item] = []
             told = set[str]()
             for path in paths:

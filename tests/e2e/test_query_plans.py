@@ -227,6 +227,7 @@ async def passes(service: Service, ask: Asked) -> None:
         await ask("GET", "/v1/passes", 200, query=query)
     assert len((await ask("GET", "/v1/grants", 200, query=f"?pass={named['pass']}")).json()["items"]) == 1
     await ask("GET", "/v1/me/passes", 200, headers=stranger)
+    assert len((await ask("GET", "/v1/me/passes", 200, query=f"?pass={named['pass']}", headers=stranger)).json()["items"]) == 1
     await ask("GET", one, 200, **named)
     await ask("PATCH", one, 200, json={"valid_until": in_days(6)}, **named)
     await ask("DELETE", one, 200, **named)
