@@ -13,6 +13,7 @@ from py_service.identifiers import Moment, NewIdentifier
 from py_service.paging import Cursor, Limit, NextCursor
 
 _TAG = "Operator"
+_REFUSED = ("403 role_missing", "403 not_yet_valid", "403 expired", "403 unknown_credential")
 _ANSWER = "Takes the role `owner` in the operator's organization (`NEXKEY_OPERATOR_ORGANIZATION`): without that setting nobody has it."
 _OTHERS = f"{_ANSWER} Nobody else is told whether there is such an organization."
 _NOT_ITSELF = "The operator's own organization can't be: 409 `conflict`."
@@ -72,34 +73,34 @@ class ManagedOrganizationPatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 LIST = Operation(
-    "List organizations", _TAG, {200: ManagedOrganizationPage}, api_keys=False, codes=("403 operator_needed", "403 role_missing"),
+    "List organizations", _TAG, {200: ManagedOrganizationPage}, api_keys=False, codes=("403 operator_needed", *_REFUSED),
     query={"limit": Limit, "cursor": Cursor, "sort": Literal["id", "-id"], "state": OrganizationState}, detail=_ANSWER,
 )  # fmt: skip
 FOUND = Operation(
     "Found an organization with its first owner", _TAG, {201: OrganizationFounded}, NewOrganization, api_keys=False, etag=True,
-    codes=("403 operator_needed", "403 role_missing", "409 id_taken", "422 name_invalid", "422 email_invalid", "429 letters_too_many"),
+    codes=("403 operator_needed", *_REFUSED, "409 id_taken", "422 name_invalid", "422 email_invalid", "429 letters_too_many"),
     detail=f"{_ANSWER} The owner is invited by mail.",
     example={"id": "seehaus", "name": "Seehaus Coworking", "owner": {"email": "mira.seidel@seehaus.example", "name": "Mira Seidel"}},
 )  # fmt: skip
 READ = Operation(
-    "Read an organization", _TAG, {200: ManagedOrganization}, api_keys=False, etag=True, codes=("403 role_missing",), detail=_OTHERS
+    "Read an organization", _TAG, {200: ManagedOrganization}, api_keys=False, etag=True, codes=_REFUSED, detail=_OTHERS
 )  # fmt: skip
 CHANGE = Operation(
     "Rename an organization", _TAG, {200: ManagedOrganizationChanged}, ManagedOrganizationPatch, headers=("If-Match",), api_keys=False,
-    etag=True, codes=("403 role_missing", "409 organization_archived", "422 name_invalid"), detail=_OTHERS,
+    etag=True, codes=(*_REFUSED, "409 organization_archived", "422 name_invalid"), detail=_OTHERS,
     example={"name": "Seehaus Coworking and Studios"},
 )  # fmt: skip
 SUSPEND = Operation(
     "Suspend an organization", _TAG, {200: ManagedOrganizationChanged}, headers=("If-Match",), api_keys=False, etag=True,
-    codes=("403 role_missing", "409 conflict", "409 organization_archived"),
+    codes=(*_REFUSED, "409 conflict", "409 organization_archived"),
     detail=f"Everything in it is refused from now on, and its connections end. {_NOT_ITSELF} {_OTHERS}",
 )  # fmt: skip
 RESUME = Operation(
     "Resume an organization that was suspended", _TAG, {200: ManagedOrganizationChanged}, headers=("If-Match",), api_keys=False, etag=True,
-    codes=("403 role_missing", "409 organization_archived"), detail=_OTHERS,
+    codes=(*_REFUSED, "409 organization_archived"), detail=_OTHERS,
 )  # fmt: skip
 ARCHIVE = Operation(
     "Archive a suspended organization, for good", _TAG, {200: ManagedOrganizationChanged}, headers=("If-Match",), api_keys=False,
-    etag=True, codes=("403 role_missing", "409 conflict", "409 organization_active"),
+    etag=True, codes=(*_REFUSED, "409 conflict", "409 organization_active"),
     detail=f"It is kept with its journal, and the addresses of its people can be invited elsewhere. {_NOT_ITSELF} {_OTHERS}",
 )  # fmt: skip
