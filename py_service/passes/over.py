@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import structlog
-
-from py_service.errors import Problem
 from py_service.passes.givers import KIND
 from py_service.permissions.change import Plan, Submitter, View
+from py_service.permissions.due import carry_out_due
 from py_service.permissions.pass_tree import end_passes
 from py_service.stores.mongo import Mongo, store_errors
 
 KEPT_MS = 24 * 3_600_000  # after its end: until then whoever gave it may still make it longer
 ENDED_AT_ONCE_MAX = 50
-
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +33,5 @@ async def end_over_passes(mongo: Mongo, lane: Submitter, now_ms: int) -> int:
     over = {"ended_at": None, "valid_until": {"$gte": 0, "$lt": now_ms - KEPT_MS}}
     async with store_errors():
         found = await mongo.database["passes"].find(over, {"org": 1, "id": 1}).limit(ENDED_AT_ONCE_MAX).to_list()
-    for document in found:
-        try:
-            await lane.submit(str(document["org"]), None, EndOverPass(str(document["id"])))
-        except Problem as problem:
-            if problem.status == 503:
-                raise
-            logger.error("pass_not_ended", organization=document["org"], subject=document["id"], error=problem.code)
+    await carry_out_due(lane, ((str(one["org"]), str(one["id"]), EndOverPass(str(one["id"]))) for one in found))
     return len(found)

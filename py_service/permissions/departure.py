@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import structlog
-
-from py_service.errors import Problem
 from py_service.permissions.change import Plan, Submitter, View, Write
+from py_service.permissions.due import carry_out_due
 from py_service.permissions.listing import listed_key
 from py_service.permissions.pass_tree import end_only, passes_below
 from py_service.stores.mongo import Document, Mongo, store_errors
@@ -23,8 +21,6 @@ TAKEN_ALONG_MAX = 900  # grants and passes that end together with their person: 
 ENDED_AT_ONCE_MAX = 200  # in each change after that, for which nobody waits
 PASSES_AT_ONCE_MAX = 50  # of one change: for each it is asked what was passed on from it
 DEPARTURES_AT_ONCE_MAX = 10
-
-logger = structlog.get_logger(__name__)
 
 
 async def end_left_behind(view: View, person: str, ended_max: int) -> tuple[Plan, bool]:
@@ -90,11 +86,5 @@ async def end_departed(mongo: Mongo, lane: Submitter, now_ms: int) -> int:
     async with store_errors():
         due = mongo.database[COLLECTION].find({"deleted_at": {"$gte": 0, "$lt": now_ms}})
         found = await due.limit(DEPARTURES_AT_ONCE_MAX).to_list()
-    for departure in found:
-        try:
-            await lane.submit(str(departure["org"]), None, EndLeftBehind(str(departure["person"])))
-        except Problem as problem:
-            if problem.status == 503:
-                raise
-            logger.error("departure_not_ended", organization=departure["org"], subject=departure["person"], error=problem.code)
+    await carry_out_due(lane, ((str(one["org"]), str(one["person"]), EndLeftBehind(str(one["person"]))) for one in found))
     return len(found)
