@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from py_service.identity import api_key_uses
 from py_service.identity.api_key_uses import EVERY_MS, KeyUses
 from py_service.stores.mongo import Mongo
-from tests.integration.identity_support import identity_store_url, mongo
+from tests.integration.store_server import identity_store_url, mongo
 from tests.unit.identity_support import NOW_MS, Clock
 
 __all__ = ["identity_store_url", "mongo"]

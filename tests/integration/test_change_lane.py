@@ -32,7 +32,7 @@ from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Mongo, now_ms
-from tests.integration.identity_support import store_server
+from tests.integration.store_server import store_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ACME = "acme"

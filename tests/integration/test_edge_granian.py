@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.identity_support import free_port
+from tests.integration.store_server import free_port
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # the packages of this very run
 HEAD = b"POST /v1/wishes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nContent-Type: application/json\r\n"

@@ -28,7 +28,7 @@ from py_service.permissions.lane import ChangeLane
 from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import Document, Mongo, now_ms
-from tests.integration.identity_support import store_server
+from tests.integration.store_server import store_server
 from tests.unit.edge_support import MadeClaims
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from py_service.errors import Problem
 from py_service.identity.keys import KeyStore
 from py_service.identity.signing_key import PUBLISHED_AHEAD_MS, VERIFIES_AFTERWARDS_MS
 from py_service.stores.mongo import Mongo
-from tests.integration.identity_support import identity_store_url, mongo
+from tests.integration.store_server import identity_store_url, mongo
 from tests.unit.identity_support import Clock
 
 __all__ = ["identity_store_url", "mongo"]

@@ -18,7 +18,7 @@ from py_service.identity.tokens import TokenIssuer, refresh_token_id
 from py_service.settings import Settings
 from py_service.stores.mongo import Mongo, now_ms
 from py_service.worker import SWEEP_SECONDS, Worker
-from tests.integration.identity_support import identity_store_url, mongo, store_server
+from tests.integration.store_server import identity_store_url, mongo, store_server
 from tests.unit.identity_support import NOW_MS, Clock, MadePermissions, make_ring
 
 __all__ = ["identity_store_url", "mongo"]

@@ -35,7 +35,7 @@ from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import Document, Mongo, now_ms
 from py_service.worker import IMPORTED
-from tests.integration.identity_support import store_server
+from tests.integration.store_server import store_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ACME, MAKER = "acme", "p-maker"

@@ -23,7 +23,7 @@ from py_service.stores.indexes import INDEXES, make_indexes
 from py_service.stores.mongo import Mongo
 from py_service.stores.query_shape import Shape, shape_of
 from tests.e2e.proxy import Line, TcpProxy, decoded_command, whole_message
-from tests.integration.identity_support import store_server
+from tests.integration.store_server import store_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SINCE = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)

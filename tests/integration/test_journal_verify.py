@@ -16,7 +16,7 @@ from py_service.journal.event import journal_id
 from py_service.journal.log import FIRST_HASH, Head, next_document
 from py_service.journal.verify import WINDOW, Verified, read_ends, verify_log, verify_logs
 from py_service.stores.mongo import Document, Mongo
-from tests.integration.identity_support import store_server
+from tests.integration.store_server import store_server
 
 DOCUMENTS = 2 * WINDOW + 3
 

@@ -30,7 +30,7 @@ from py_service.mail.quiet import ADDRESS_MAX, ADDRESS_MS, SAME_MAX, SAME_MS, de
 from py_service.mail.smtp import SmtpMailer
 from py_service.settings import Settings
 from py_service.stores.mongo import Document, Mongo
-from tests.integration.identity_support import free_port, identity_store_url, mongo
+from tests.integration.store_server import free_port, identity_store_url, mongo
 from tests.unit.identity_support import NOW_MS, Clock
 
 __all__ = ["identity_store_url", "mongo"]

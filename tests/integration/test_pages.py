@@ -25,7 +25,7 @@ from py_service.permissions.text import clean_name
 from py_service.stores.indexes import make_indexes
 from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo
-from tests.integration.identity_support import store_server
+from tests.integration.store_server import store_server
 
 SITES = ("a", "b", "c")
 NAMES = ("", "ada", "Ada", "ADA b", "ada:b", "ada;", "adé", "ß", "SS", "ﬁn", "\U0001f600", "b")

@@ -1,4 +1,4 @@
-"""An embedded store for the identity room's integration tests: the real server, a process of its own, on a free port, ended by its id."""
+"""An embedded store for integration tests: the real server, a process of its own, on a free port, ended by its id."""
 
 from __future__ import annotations
 
