@@ -20,16 +20,17 @@ from py_service.access.messages import (
 from py_service.exchange import Operation
 from py_service.identifiers import AreaId, DoorId, GroupId, Moment, PassId, PersonId, ScheduleId, SiteId
 from py_service.paging import Cursor, Limit
-from py_service.permissions.pages import Sort
+from py_service.permissions.pages import TimeSort
 
 GRANTS, ACCESS, LOCKDOWN = "Grants", "Who may open what", "Lockdown"
 
 LIST = Operation(
     "List grants", GRANTS, {200: GrantPage}, permission="grants.write",
     query={
-        "limit": Limit, "cursor": Cursor, "sort": Sort, "person": PersonId, "group": GroupId, "door": DoorId, "area": AreaId,
+        "limit": Limit, "cursor": Cursor, "sort": TimeSort, "person": PersonId, "group": GroupId, "door": DoorId, "area": AreaId,
         "site": SiteId, "schedule": ScheduleId, "effect": Literal["allow", "deny"], "pass": PassId,
     },
+    detail="In the order in which they were given.",
 )  # fmt: skip
 GIVE = Operation(
     "Give access: a grant", GRANTS, {201: GrantChanged}, GrantRequest, permission="grants.write", etag=True,

@@ -34,6 +34,7 @@ PAGE = (
     Parameter("limit", "query", "How many at most (200).", "number"),
     Parameter("cursor", "query", "Where the page before ended."),
 )
+BY_TIME = (*PAGE, asked_by("sort", "created_at, or -created_at: the last first."))
 BY_NAME = (*PAGE, asked_by("sort", "name, or -name from the end."), asked_by("name", "Only names that begin so."))
 ID = given("id", "1 to 64 of a-z, 0-9, _ and -, for good; made up else.")
 UNTIL = "Until when, e.g. 2027-01-31T18:00:00Z."
@@ -48,7 +49,7 @@ AT = asked_by("at", "At which moment, e.g. 2027-01-01T08:00:00Z; now else.")
 
 
 def listing(noun: str, path: str, columns: tuple[str, ...], *filters: str) -> Verb:
-    """A list in the order of names, which takes one filter at a time."""
+    """A list in the order of names; its filters go together, and with `--name`."""
     takes = (*BY_NAME, *narrowed(*filters))
     return Verb(noun, "list", "GET", path, f"List {path.removeprefix('/v1/')}.", Shape((), "items", columns), takes)
 

@@ -6,6 +6,7 @@ from py_service.commands.changes import CHANGES, SETS
 from py_service.commands.rows import (
     AT,
     BY_NAME,
+    BY_TIME,
     ID,
     IF_MATCH,
     PAGE,
@@ -92,9 +93,9 @@ GROUPS = (
     )),
 )  # fmt: skip
 GRANTS = (
-    Verb("grant", "list", "GET", "/v1/grants", "List grants.",
+    Verb("grant", "list", "GET", "/v1/grants", "List grants, as they were given.",
         Shape((), "items", ("id", "effect", "person", "group", "door", "area", "site", "schedule", "valid_from", "valid_until")),
-        (*PAGE, *narrowed("person", "group", "door", "area", "site", "schedule", "effect"))),
+        (*BY_TIME, *narrowed("person", "group", "door", "area", "site", "schedule", "effect", "pass"))),
     *standard("grant", "/v1/grants", removed="Take access back: end a grant."),
     Verb("grant", "add", "POST", "/v1/grants", "Give access: one of person and group, one of door, area and site.", takes=(
         given("person", "Who."), given("group", "Who: a group."), given("door", "Where."), given("area", "Where: an area."),

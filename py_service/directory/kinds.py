@@ -45,7 +45,7 @@ class Kind:
     `starts_as`: what is stored from the beginning and not the caller's to set; `more` are those of them that are shown.
     `used_by`: (kind, field) whose objects name this one: while there are any, it can't be deleted.
     `connects`: it holds connections of its own, which end with it, or when one of these fields changes.
-    `at_site`: whether a role for a site reaches it. `filters`: what a list can be narrowed by, one at a time.
+    `at_site`: whether a role for a site reaches it. `filters`: what a list can be narrowed by.
     `authority`: a change can take somebody's authority, so nothing joins the group after it.
     `place`: says at which site it is, where that isn't a field of its own.
     `codes`: what `check` and `also` refuse, as "422 group_cycle". `example`: a body of POST that is taken.

@@ -20,7 +20,7 @@ class Limits:
     header_count_max: int = 64
     header_bytes_max: int = 16_384
     path_characters_max: int = 1_024
-    query_characters_max: int = 4_096  # the beginning of a name of 200 characters, percent-encoded, beside the longest cursor
+    query_characters_max: int = 5_120  # the beginning of a name of 200 characters, percent-encoded, beside the longest cursor and filters
     query_fields_max: int = 16
     unlocks_per_minute_max: int = 120
     requests_per_minute_max: int = 1_200

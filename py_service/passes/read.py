@@ -56,7 +56,8 @@ class ReadPasses:
         """
         asked = read_query("my_pass", MINE.query, query, None)
         if "pass" not in query:
-            return await ListObjects(self.mongo)(actor.organization, KIND, replace(asked, filter=("person", actor.subject)))
+            asked = replace(asked, filters=(*asked.filters, ("person", actor.subject)))  # whatever else is asked for
+            return await ListObjects(self.mongo)(actor.organization, KIND, asked)
         async with store_errors():
             await self._sees_below(actor, query["pass"])
         page, cursor = await ListObjects(self.mongo)(actor.organization, KIND, asked)

@@ -1,6 +1,7 @@
 """What objects are listed by: fields that exist only so that one index serves each list (docs/protocols/documents.md, query law).
 
-`by_name` is `<organization>:<beginning of the folded name>:<id>`: one list in the order of names is one range of it.
+`by_name` is `<organization>:<beginning of the folded name>:<id>`: one list in the order of names is one range of it. Of what has no name
+it is `<organization>:@<created_at, 15 digits>:<id>`, its place in the order of time.
 `listed` holds `<organization>:<field>=<value>` for each reference and state: "all of this group", "is this schedule in use", one equality.
 """
 
@@ -20,6 +21,10 @@ REFERENCES = {
     "pass": ("schedule",),
     "grant": ("person", "group", "door", "area", "site", "schedule", "effect"),
 }
+NAMELESS = ("grant",)
+# Behind it stands a time. It sorts behind the colon that ends an empty name: by that a version before placed what has no name, and what
+# such a version gave comes first.
+AT_TIME = "@"
 AT_SITE = "at"  # whatever is at a site, also what names only a door or an area of it
 MANY = {
     "person": {"groups": "group"},
@@ -48,6 +53,11 @@ def name_key(organization: str, name: str, identifier: str) -> str:
     return f"{organization}:{name_place(name)}:{identifier}"
 
 
+def time_key(organization: str, created_at: int, identifier: str) -> str:
+    """`created_at`: ms since the epoch."""
+    return f"{organization}:{AT_TIME}{created_at:015d}:{identifier}"
+
+
 def listed_key(organization: str, field: str, value: str) -> str:
     return f"{organization}:{field}={value}"
 
@@ -62,7 +72,9 @@ def stored_object(organization: str, kind: str, body: Mapping[str, Any]) -> dict
     identifier = str(body["id"])
     document = {"_id": object_key(organization, kind, identifier), "org": organization, **body}
     if body.get("ended_at") is None:
-        document["by_name"] = name_key(organization, str(body.get("name") or ""), identifier)
+        at_ms = body.get("created_at") if kind in NAMELESS else None  # the demonstration's grants were given at no moment: they come first
+        name = str(body.get("name") or "")
+        document["by_name"] = name_key(organization, name, identifier) if at_ms is None else time_key(organization, at_ms, identifier)
     document["listed"] = _keys(organization, kind, body)
     return document
 

@@ -1,16 +1,18 @@
-"""List objects of one kind in the order of their names: all, those whose name begins so, or those that name something (one filter).
+"""List objects of one kind in the order of their names, or of their time where they have none: all, or those of which all of this holds:
+their name begins so, they name something, they are in some state (filters).
 
 All of an organization is one range of `by_name`; a filter is one equality on `listed` beside such a range, both of one index: a page reads
-what it shows. A role that holds at several sites is one such read a site, merged. (A server that doesn't stop at the limit, as the embedded
-one, walks the rest of the range.)
+what it shows. Of several filters the likely narrowest is read by, and the others are looked for in what that finds. A role that holds at
+several sites is one such read a site, merged. (A server that doesn't stop at the limit, as the embedded one, walks the rest of the range.)
 
-What a role for some sites is shown by a filter is what there is of it at those sites. Neither the length of a page nor its cursor may tell
-of other sites: a filter that few objects have is read to its end at once, and for any other what is at the sites is looked through.
+What a role for some sites is shown by filters is what there is of it at those sites. Neither the length of a page nor its cursor may tell
+of other sites: what few objects have is read to its end at once, and else what is at the sites, or at the place that is asked for, is
+looked through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -25,6 +27,7 @@ from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 Sort = Literal["name", "-name"]
+TimeSort = Literal["created_at", "-created_at"]  # of what has no name
 OF_THE_PAGE = ("limit", "cursor", "sort", "name")
 LIST_CHARACTERS_MAX = 20  # of its name in a cursor
 CURSOR_CHARACTERS_MAX = -(-4 * (LIST_CHARACTERS_MAX + PLACE_BYTES_MAX + IDENTIFIER_CHARACTERS_MAX + 2) // 3)  # two colons; in base64
@@ -34,20 +37,25 @@ READS_MAX = 10  # for one page, where what is at several sites isn't all for the
 HIDDEN_AT_ONCE = 1_000  # read at once, where some of it may not show: an import may have 100,000 that are staged between two that do
 EVERYWHERE = ("person", "group", "schedule", "calendar")  # a role for some sites reads them whole
 PLACES = ("site", "floor", "area", "door")  # whatever names one is at its site, too
+# Of several filters the first of these serves the list: what names one person or pass is little, what is in one state can be nearly all.
+NARROWEST_FIRST = (
+    "email", "pass", "person", "door", "role", "area", "floor", "group", "calendar", "schedule", "site", "kind", "state", "effect",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A query string, read.
 
-    `of_list`: whose cursor it may have. `sites`: only objects of these (a role that holds there only); None: of all.
+    `filters`: name and value of each; all must hold. `of_list`: whose cursor it may have.
+    `sites`: only objects of these (a role that holds there only); None: of all.
     """
 
     limit: int
     after: str | None
     descending: bool
     begins: str
-    filter: tuple[str, str] | None
+    filters: tuple[tuple[str, str], ...]
     sites: list[str] | None
     of_list: str
 
@@ -55,28 +63,24 @@ class Asked:
 def read_query(of_list: str, known: Mapping[str, Any], query: Mapping[str, str], sites: list[str] | None) -> Asked:
     """`known`: what the operation takes, names and types (`Operation.query`): whatever isn't about the page is a filter.
 
-    `of_list`: the name of the list; the cursor of another is refused.
+    `of_list`: the name of the list; the cursor of another is refused. The first of the type of `sort` is the order where none is asked for.
 
     Raises Problem 400 `query_invalid` or `cursor_invalid`.
     """
     if query.keys() - known.keys():
         raise Problem(400, "query_invalid", f"Known here: {', '.join(sorted(known))}.")
-    filters = [(name, _as_stored(name, query[name])) for name in known if name in query and name not in OF_THE_PAGE]
-    if len(filters) > 1 or (filters and "name" in query):
-        raise Problem(400, "query_invalid", "One filter at a time.")
+    filters = tuple((name, _as_stored(name, query[name])) for name in known if name in query and name not in OF_THE_PAGE)
     for name, value in filters:
         values = get_args(known[name]) if get_origin(known[name]) is Literal else (value,)
         if value not in values:
             raise Problem(400, "query_invalid", f"{name} is one of {', '.join(values)}.")
-    sort = query.get("sort", "name")
-    if sort not in ("name", "-name"):
-        raise Problem(400, "query_invalid", "sort is name or -name.")
+    orders = get_args(known["sort"])
+    sort = query.get("sort", orders[0])
+    if sort not in orders:
+        raise Problem(400, "query_invalid", f"sort is {' or '.join(orders)}.")
     cursor = query.get("cursor")
     after = None if cursor is None else read_place(of_list, cursor, CURSOR_CHARACTERS_MAX)
-    return Asked(
-        read_limit(query.get("limit")), after, sort == "-name", query.get("name", ""),
-        filters[0] if filters else None, sites, of_list,
-    )  # fmt: skip
+    return Asked(read_limit(query.get("limit")), after, sort.startswith("-"), query.get("name", ""), filters, sites, of_list)
 
 
 def _as_stored(name: str, value: str) -> str:
@@ -102,55 +106,63 @@ class ListObjects:
                 page = page[: asked.limit]
                 end = _place(page[-1])
             if any("id" not in document for document in page):
-                page = await self._whole(kind, asked, page)
+                page = await self._whole(organization, kind, asked, page)
         return page, None if end is None else write_cursor(asked.of_list, end[len(organization) + 1 :])
 
     async def _named(self, organization: str, asked: Asked) -> None:
         """A filter by something that isn't here, or is beyond the caller's sites, is told apart from one by which nothing is listed."""
-        if asked.filter is None or asked.filter[0] not in OBJECT_COLLECTIONS:
-            return
-        kind, identifier = asked.filter
-        named = await read_object(self.mongo, organization, kind, identifier)
-        if named is None or not (asked.sites is None or kind in EVERYWHERE or _within_reach(sites_of(kind, named), asked.sites)):
-            raise unknown(kind)
+        for kind, identifier in asked.filters:
+            if kind not in OBJECT_COLLECTIONS:
+                continue
+            named = await read_object(self.mongo, organization, kind, identifier)
+            if named is None or not (asked.sites is None or kind in EVERYWHERE or _within_reach(sites_of(kind, named), asked.sites)):
+                raise unknown(kind)
 
     async def _sites(self, organization: str, asked: Asked) -> list[Document]:
         """Of a role that holds at some sites those themselves: as many as its roles name, put in order here."""
         found = await find_by_ids(self.mongo.database, "sites", [f"{organization}:{site}" for site in asked.sites or []])
         bounds = _bounds(organization, asked, None)
-        wanted = [one for one in found if one.get("by_name") is not None and _within(str(one["by_name"]), bounds) and _shown(one, asked)]
+        there = [one for one in found if one.get("by_name") is not None and _within(str(one["by_name"]), bounds)]
+        wanted = [one for one in there if _is_kept(one, asked, []) and _shown(one, asked)]
         return sorted(wanted, key=_place, reverse=asked.descending)[: asked.limit + 1]
 
     async def _page(self, organization: str, kind: str, asked: Asked) -> tuple[list[Document], str | None]:
         """One more than asked for, if there are so many. Else, where too many in between are not for the caller to see, how far it came."""
         live = await read_live(self.mongo, organization) if kind in STAGED_KINDS else 0
-        key = self._filter_key(organization, kind, asked)
-        keys: list[str | None] = self._keys(organization, asked) if key is None else [key]
-        looked_for, at_once = None, asked.limit + 1
-        if asked.sites is not None and asked.filter is not None and asked.filter[0] not in PLACES:
+        wanted = _filter_keys(organization, kind, asked)
+        keys = [key for _, key in wanted[:1]] or _site_keys(organization, asked)
+        at_once = asked.limit + 1 if len(wanted) < 2 else HIDDEN_AT_ONCE
+        if asked.sites is not None and wanted and wanted[0][0] not in PLACES:
             found, after = await self._read(organization, kind, asked, keys, None, HIDDEN_AT_ONCE)
             if after is None:
-                return [document for document in found if is_live(document, live) and _shown(document, asked)], None
-            keys, looked_for, at_once = self._keys(organization, asked), key, HIDDEN_AT_ONCE
+                there = [document for document in found if is_live(document, live) and _is_kept(document, asked, wanted)]
+                return [document for document in there if _shown(document, asked)], None
+            keys = [key for name, key in wanted if name in PLACES][:1] or _site_keys(organization, asked)
+            at_once = HIDDEN_AT_ONCE
         page: list[Document] = []
         after = None
         for _ in range(READS_MAX):
             found, after = await self._read(organization, kind, asked, keys, after, at_once)
-            there = [document for document in found if is_live(document, live) and (looked_for is None or looked_for in document["listed"])]
+            there = [document for document in found if is_live(document, live) and _is_kept(document, asked, wanted)]
             page += [document for document in there if _shown(document, asked)]
             at_once = asked.limit + 1 if len(there) == len(found) else HIDDEN_AT_ONCE
             if after is None or len(page) > asked.limit:
                 return page, None
         return page, after
 
-    async def _whole(self, kind: str, asked: Asked, page: list[Document]) -> list[Document]:
-        """The documents of these places, as they are now: without one that was deleted or taken out of reach meanwhile."""
+    async def _whole(self, organization: str, kind: str, asked: Asked, page: list[Document]) -> list[Document]:
+        """The documents of these places, as they are now: without one that was deleted, changed or taken out of reach meanwhile."""
+        wanted = _filter_keys(organization, kind, asked)
         found = await find_by_ids(self.mongo.database, OBJECT_COLLECTIONS[kind], [str(document["_id"]) for document in page])
-        whole = {str(document["_id"]): document for document in found if document.get("by_name") is not None}
-        return [whole[document["_id"]] for document in page if document["_id"] in whole and _shown(whole[document["_id"]], asked)]
+        whole = {
+            str(document["_id"]): document
+            for document in found
+            if document.get("by_name") is not None and _is_kept(document, asked, wanted) and _shown(document, asked)
+        }
+        return [whole[document["_id"]] for document in page if document["_id"] in whole]
 
     async def _read(
-        self, organization: str, kind: str, asked: Asked, keys: list[str | None], after: str | None, at_once: int
+        self, organization: str, kind: str, asked: Asked, keys: Sequence[str | None], after: str | None, at_once: int
     ) -> tuple[list[Document], str | None]:
         """What comes next by any of the keys, in order, without a gap; and the last place up to which that is so, None at the end.
 
@@ -173,19 +185,24 @@ class ListObjects:
         end = max(ends) if asked.descending else min(ends)  # beyond it, some key was not read any further
         return [document for document in ordered if (_place(document) >= end if asked.descending else _place(document) <= end)], end
 
-    @staticmethod
-    def _filter_key(organization: str, kind: str, asked: Asked) -> str | None:
-        """Of `listed`, what the filter keeps; None without one."""
-        if asked.filter is None:
-            return None
-        if kind == "pass" and asked.filter[0] == "site":
-            return listed_key(organization, AT_SITE, asked.filter[1])  # a pass names doors, and is at their sites
-        return listed_key(organization, *asked.filter)
 
-    @staticmethod
-    def _keys(organization: str, asked: Asked) -> list[str | None]:
-        """Of `listed`, one of which is enough; None: all of the organization."""
-        return [None] if asked.sites is None else [listed_key(organization, AT_SITE, site) for site in dict.fromkeys(asked.sites)]
+def _filter_keys(organization: str, kind: str, asked: Asked) -> list[tuple[str, str]]:
+    """Of each filter, the likely narrowest first, its name, and what of `listed` it keeps."""
+    ordered = sorted(asked.filters, key=lambda one: NARROWEST_FIRST.index(one[0]))
+    # A pass names doors, and is at their sites.
+    return [(name, listed_key(organization, AT_SITE if (kind, name) == ("pass", "site") else name, value)) for name, value in ordered]
+
+
+def _site_keys(organization: str, asked: Asked) -> Sequence[str | None]:
+    """Of `listed`, one of which is enough; None: all of the organization."""
+    return [None] if asked.sites is None else [listed_key(organization, AT_SITE, site) for site in dict.fromkeys(asked.sites)]
+
+
+def _is_kept(document: Document, asked: Asked, wanted: list[tuple[str, str]]) -> bool:
+    """By all of these filters; and its name begins so (the colon behind a name is no part of it)."""
+    if asked.begins and not folded(str(document.get("name") or "")).startswith(folded(asked.begins)):
+        return False
+    return all(key in document["listed"] for _, key in wanted)
 
 
 def _bounds(organization: str, asked: Asked, after: str | None) -> dict[str, str]:
@@ -204,9 +221,7 @@ def _within(place: str, bounds: Mapping[str, str]) -> bool:
 
 
 def _shown(document: Document, asked: Asked) -> bool:
-    """Its name begins so (the colon behind a name is no part of it), and all of its sites are within reach."""
-    if asked.begins and not folded(str(document.get("name") or "")).startswith(folded(asked.begins)):
-        return False
+    """All of its sites are within reach."""
     return asked.sites is None or _within_reach(listed_sites(document), asked.sites)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
 
+from py_service.edge.codec import read_query
+from py_service.edge.limits import Limits
 from py_service.exchange import Media, Route
 from py_service.identifiers import IN_PATHS, KIND, PATTERN
+from py_service.permissions.pages import CURSOR_CHARACTERS_MAX, NARROWEST_FIRST, OF_THE_PAGE
 from tests.e2e.route_table import route_table
 
 CODE = re.compile(r"[45]\d\d [a-z_]+\Z")
@@ -51,6 +55,20 @@ def test_every_place_for_an_identifier_says_what_it_names(routes: list[Route]) -
         types = [type_ for type_ in (route.about.body, *route.about.query.values()) if type_ is not None]
         for place, schema in nameless(msgspec.json.schema_components(types)):
             assert place == CHOSEN_BY_THE_CALLER, f"{name(route)}: {place} takes an identifier of no kind: {schema}"
+
+
+def test_lists_take_all_of_their_filters_at_once(routes: list[Route]) -> None:
+    """With the beginning of a name of 200 characters, and the longest cursor; the order in which filters are read by has each of them."""
+    filters = set[str]()
+    for route in routes:
+        if "sort" not in route.about.query:
+            continue
+        own = route.about.query.keys() - set(OF_THE_PAGE)
+        filters |= own
+        page = {"limit": "200", "sort": "-created_at", "name": "\U0001f600" * 200, "cursor": "c" * CURSOR_CHARACTERS_MAX}
+        asked = page | {name: "i" * (254 if name == "email" else 64) for name in own}
+        assert read_query(urlencode(asked), Limits()) == asked, name(route)
+    assert filters == set(NARROWEST_FIRST) and len(filters) == len(NARROWEST_FIRST)
 
 
 def test_every_answer_is_a_type(routes: list[Route]) -> None:

@@ -6,8 +6,10 @@ still names isn't deleted.
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -104,14 +106,10 @@ NOT_THERE = "nowhere"
 
 async def test_a_filter_shows_a_role_for_one_site_what_the_whole_list_has_there(owner: Owner) -> None:
     """Every filter of every list: the whole, filtered, and what of that is at the site. What is elsewhere is told as what isn't there."""
-    known = await known_of(owner)
-    roles = {"roles": [{"role": role, "sites": [SITE]} for role in ("site_manager", "auditor")]}
-    answer = await owner.http.put(f"/v1/persons/{AT_ONE_SITE}/roles", json=roles, headers=owner.headers)
-    assert answer.status_code == 200, answer.text
-    headers = owner.service.headers(AT_ONE_SITE)
+    known, headers = await known_of(owner), await at_one_site(owner)
     tried, hidden, narrowed = set(), set(), set()
     for described in filter(is_list, owner.operations):
-        if "/me/" in described.path or "{" in described.path or described.path.startswith(("/v1/access/", "/v1/events", "/v1/imports")):
+        if not is_of_objects(described):
             continue
         refused = await owner.http.get(described.path, headers=headers)
         if refused.status_code == 403:
@@ -141,7 +139,66 @@ async def test_a_filter_shows_a_role_for_one_site_what_the_whole_list_has_there(
     assert narrowed >= NARROWED, NARROWED - narrowed
 
 
-OF_THE_ORGANIZATION = ("/v1/api-keys", "/v1/invitations", "/v1/operator/organizations")
+def is_of_objects(described: Described) -> bool:
+    """Whether it lists objects, whoever asks."""
+    others = ("/v1/access/", "/v1/events", "/v1/imports")
+    return (
+        is_list(described)
+        and not described.of_operator
+        and "/me/" not in described.path
+        and "{" not in described.path
+        and not described.path.startswith(others)
+    )
+
+
+async def at_one_site(owner: Owner) -> dict[str, str]:
+    """The headers of somebody who may read everything there."""
+    roles = {"roles": [{"role": role, "sites": [SITE]} for role in ("site_manager", "auditor")]}
+    answer = await owner.http.put(f"/v1/persons/{AT_ONE_SITE}/roles", json=roles, headers=owner.headers)
+    assert answer.status_code == 200, answer.text
+    return owner.service.headers(AT_ONE_SITE)
+
+
+DRAWN = 24  # of each list, what is asked of it together
+
+
+async def test_filters_together_show_what_is_left_of_the_whole_list_by_each(owner: Owner) -> None:
+    """Two or three of them, and name beginnings, most often of one item, either way, to the owner and to a role for one site."""
+    known, here, drawn = await known_of(owner), await at_one_site(owner), random.Random(20_261_129)
+    told, hidden = dict[str, int](), 0
+    for described in filter(is_of_objects, owner.operations):
+        filters = filters_of(described)
+        if len(filters) < 2:
+            continue
+        items = await listed(owner, described.path)
+        for _ in range(DRAWN):
+            kept, asked = items, dict[str, str]()
+            of_one = [drawn.choice(items)] if drawn.random() < 0.8 else items
+            for of_list in drawn.sample(filters, min(len(filters), drawn.choice((2, 2, 3)))):
+                asked[of_list.name] = drawn.choice(of_list.candidates(of_one, known) or of_list.candidates(items, known))
+                kept = of_list.kept(kept, asked[of_list.name], known)
+            sort = drawn.choice(orders_of(described))
+            kept = kept[::-1] if sort.startswith("-") else kept
+            page = {"limit": str(drawn.randint(1, 3)), "sort": sort}
+            assert await listed(owner, described.path, None, **asked, **page) == kept, (described.path, asked)
+            told[described.path] = told.get(described.path, 0) + (0 < len(kept) < len(items))
+            if any([await beyond(owner, known, name, value) for name, value in asked.items()]):
+                answer = await owner.http.get(described.path, params=asked, headers=here)
+                assert answer.status_code == 404, (described.path, asked, answer.text)
+                hidden += 1
+                continue
+            wanted = known.at(SITE, described.path, kept)
+            assert await listed(owner, described.path, here, **asked, **page) == wanted, (described.path, asked)
+    assert len(told) == 10 and min(told.values()) and hidden >= 10, (told, hidden)
+
+
+def orders_of(described: Described) -> list[str]:
+    """The first of them is the one that needn't be asked for."""
+    (sort,) = [parameter for parameter in described.operation["parameters"] if parameter["name"] == "sort"]
+    return sorted(resolved(described.document, sort["schema"])["enum"], key=lambda order: order.startswith("-"))
+
+
+OF_THE_ORGANIZATION = ("/v1/api-keys", "/v1/invitations")
 FILTERS_AT_A_SITE = 41
 # What a filter that is no place keeps of several sites. Of one that is, but for what names two sites, all is at its own.
 NARROWED = {
@@ -227,17 +284,24 @@ async def post(owner: Owner, path: str, body: object) -> str:
     return answer.headers["location"].rpartition("/")[2]
 
 
-async def test_a_list_is_in_the_order_of_names_either_way(owner: Owner) -> None:
+async def test_a_list_is_in_the_order_of_names_or_of_time_either_way(owner: Owner) -> None:
     tried = 0
     for described in filter(is_list, owner.operations):
         if described.of_operator:  # by id: tests/e2e/test_operator.py
             continue
         if any(parameter["name"] == "sort" for parameter in described.operation["parameters"]):
-            items = await listed(owner, described.path, sort="name")
+            forward, backward = orders_of(described)
+            items = await listed(owner, described.path, sort=forward)
             assert items == await listed(owner, described.path)
-            assert items[::-1] == await listed(owner, described.path, sort="-name"), described.name
-            names = [folded(item.get("name")) for item in items]
-            assert names == sorted(names), described.name
+            assert items[::-1] == await listed(owner, described.path, sort=backward), described.name
+            if forward == "created_at":
+                given = [
+                    (item["created_at"] is not None, item["created_at"] and datetime.fromisoformat(item["created_at"])) for item in items
+                ]
+                assert given == sorted(given) and len(set(given)) > 3, given
+            else:
+                names = [folded(item.get("name")) for item in items]
+                assert forward == "name" and names == sorted(names), described.name
             tried += 1
     assert tried == 15
 

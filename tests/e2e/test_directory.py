@@ -528,11 +528,18 @@ async def test_lists_are_in_the_order_of_names_and_pages_meet(owner: Manager) ->
         assert len(await owner.names(f"/v1/calendars?sort={sort}")) == len(forward) + 6
         for name in (ligatures, faces):
             assert await owner.names(f"/v1/calendars?sort={sort}&name={name}") == [name] * 3
+    group = "g".ljust(64, "g")
+    await owner("POST", "/v1/groups", 201, {"id": group, "name": "Longest"})
+    for number in range(3):
+        person = {"id": f"{number}".rjust(64, "f"), "name": faces, "groups": [group], "kind": "contractor"}
+        await owner("POST", "/v1/persons", 201, person)
+    asked = f"sort=name&name={faces}&group={group}&kind=contractor&state=active"
+    assert await owner.names(f"/v1/persons?{asked}") == [faces] * 3
     people = await owner("GET", "/v1/persons?role=owner", 200)
     items = people["items"]
     assert isinstance(items, list) and owner.person in [person["id"] for person in items]
     assert all(any(held["role"] == "owner" for held in person["roles"]) for person in items)
-    for query in ("limit=0", "limit=201", "sort=id", "page=2", "name=a&role=owner", "state=active&kind=guest"):
+    for query in ("limit=0", "limit=201", "sort=id", "page=2", "state=active&kind=nobody", "sort=created_at"):
         await owner("GET", f"/v1/persons?{query}", 400, None, "query_invalid")
     for cursor in ("x", "AAAA", "ZTE6NQ"):
         await owner("GET", f"/v1/persons?cursor={cursor}", 400, None, "cursor_invalid")

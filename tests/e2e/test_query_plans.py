@@ -299,6 +299,7 @@ async def directory(ask: Asked) -> None:
         for name in BY_NAME[kind].filters:
             await ask("GET", f"/v1/{kind}s", 200, query=f"?{name}={OF_A_LIST.get((kind, name), 'oslo')}")
     await ask("GET", "/v1/persons", 200, query="?name=no")
+    await ask("GET", "/v1/persons", 200, query="?limit=1&name=no&state=active&kind=employee&sort=-name")
     await ask("GET", "/v1/organization", 200)
     await ask("PATCH", "/v1/organization", 200, json={"name": "Nordlicht"})
     await ask("GET", "/v1/roles", 200)
