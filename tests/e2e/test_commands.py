@@ -105,6 +105,9 @@ def people(nexkey: Terminal) -> None:
     assert "climbers, sports" in nexkey("person", "list", "--group", group)
     grant = nexkey("grant", "add", "--group", group, "--door", DOOR, "--json")["id"]
     assert ids(nexkey("grant", "list", "--group", group, "--json")) == {grant}
+    together = ("--group", group, "--effect", "allow", "--sort", "-created_at", "--json")
+    assert ids(nexkey("grant", "list", *together)) == {grant}
+    assert ids(nexkey("grant", "list", *together, "--effect", "deny")) == set()
     assert "climbers" in nexkey("grant", "show", grant)
     explained = nexkey("access", "explain", "--person", person, "--door", DOOR, "--json")
     assert (explained["allowed"], explained["rule"]) == (True, grant)
