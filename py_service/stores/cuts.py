@@ -20,7 +20,7 @@ from py_service.stores.bus import BUS_ERRORS
 AGAIN_SECONDS = 1.5  # after the first time: longer than a gateway does without Redis
 LOOK_SECONDS = 0.1
 KEPT_SECONDS = 330.0  # no token for the gateway lives longer
-OWED_MAX = 200_000
+OWED_MAX = 200_000  # and one for each organization
 
 logger = structlog.get_logger(__name__)
 
@@ -54,10 +54,11 @@ class Cuts:
 
         An earlier one may come later: the logs of the processes are read one beside the other.
         """
+        if subject is not None and len(self._owed) >= OWED_MAX and (organization, subject) not in self._owed:
+            # More than can be kept apart while Redis is away: all connections of the organization end, rather than none.
+            subject = None
         if (known := self._owed.get((organization, subject))) is not None:
             revision = max(revision, known.revision)
-        if len(self._owed) >= OWED_MAX:
-            self._owed.pop(next(iter(self._owed)))
         self._owed[organization, subject] = _Owed(revision, self._clock() + KEPT_SECONDS)
 
     async def run(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from py_service.stores import cuts
 from py_service.stores.cuts import AGAIN_SECONDS, KEPT_SECONDS, Cuts
 
 
@@ -105,3 +107,19 @@ async def test_it_runs_by_itself() -> None:
     await asyncio.sleep(0.3)
     running.cancel()
     assert gateways.said == [ADA]
+
+
+async def test_of_more_than_can_be_kept_every_connection_of_their_organization_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is cut is ended by a word of their own or by one about their organization, of that revision or a later one."""
+    monkeypatch.setattr(cuts, "OWED_MAX", 5)
+    scene = Scene()
+    scene.gateways.away = True
+    owed = [(f"org{number % 3}", f"p{number % 9}", number) for number in range(40)]
+    for one in owed:
+        scene.cuts.owe(*one)
+        await scene.after(0.01)
+    scene.gateways.away = False
+    said = await scene.after(1)
+    assert len(said) == 5 + 3
+    for organization, subject, revision in owed:
+        assert any(each[0] == organization and each[1] in (subject, None) and each[2] >= revision for each in said)
