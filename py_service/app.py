@@ -74,7 +74,7 @@ from py_service.journal.member import Note
 from py_service.mail.outbox import Outbox
 from py_service.passes.handlers import PassHandlers
 from py_service.passes.read import ReadPasses
-from py_service.permissions.change import Actor
+from py_service.permissions.change import Actor, Submitter
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.pin import Pins
@@ -195,8 +195,6 @@ class Process:
         organization = OrganizationHandlers(changes, self.follower.index, self.mongo)
         imports = ImportHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
-        guests = SignInKnown(IdentityStore(self.mongo), TokenIssuer(self.ring, self.follower, now_ms))
-        passes = PassHandlers(changes, ReadPasses(self.mongo, index), guests, self._settings.public_url)
         return [
             *unlock[0].routes(),
             *access.routes(),
@@ -210,13 +208,17 @@ class Process:
             *imports.routes(),
             *events.routes(),
             *identity,
-            *passes.routes(),
+            *self._passes(changes).routes(),
             *self._devices().routes(),
         ]
 
     def _operator(self, changes: ChangeLane) -> OperatorHandlers:
         operator = self._settings.operator_organization
         return OperatorHandlers(operator, changes, self.follower, self.mongo, self.keys.command_key, invite_person)
+
+    def _passes(self, changes: Submitter) -> PassHandlers:
+        guests = SignInKnown(IdentityStore(self.mongo), TokenIssuer(self.ring, self.follower, now_ms))
+        return PassHandlers(changes, ReadPasses(self.mongo, lambda: self.follower.index), guests, self._settings.public_url)
 
     def _preview(self) -> AccessPreview:
         """With the handlers of the changes themselves, on a lane that carries nothing out."""
@@ -227,6 +229,8 @@ class Process:
             *access.routes(),
             *LockdownPlanHandlers(lane, index, self.mongo).routes(),
             *(route for route in directory if not route.pattern.endswith("/pin")),  # no decision hangs on which PIN it is
+            # One that is given lets nobody in before it is accepted, and that is its receiver's to do.
+            *(route for route in self._passes(lane).routes() if route.method in ("PATCH", "DELETE")),
         ]
         return AccessPreview(index, TryChanges(self.mongo, index), proposed)
 

@@ -67,18 +67,18 @@ class PreviewResult(msgspec.Struct, kw_only=True):
 PREVIEW = Operation(
     "Say what changes would alter", "Who may open what", {200: PreviewResult}, PreviewRequest, permission="persons.read",
     codes=(
-        "400 if_match_invalid", "404 grant_unknown", "404 person_unknown", "404 group_unknown", "404 door_unknown", "404 area_unknown",
-        "404 site_unknown", "404 floor_unknown", "404 device_unknown", "404 schedule_unknown", "404 calendar_unknown",
-        "404 lockdown_plan_unknown", "409 conflict", "409 door_has_lock", "409 email_taken", "409 id_taken", "409 in_use",
-        "409 last_owner", "409 locked_down", "409 plan_engaged", "409 public_key_taken", "412 changed_meanwhile",
+        "400 if_match_invalid", "403 sharing_refused", "404 grant_unknown", "404 person_unknown", "404 group_unknown", "404 door_unknown",
+        "404 area_unknown", "404 site_unknown", "404 floor_unknown", "404 device_unknown", "404 schedule_unknown", "404 calendar_unknown",
+        "404 lockdown_plan_unknown", "404 pass_unknown", "409 conflict", "409 door_has_lock", "409 email_taken", "409 id_taken",
+        "409 in_use", "409 last_owner", "409 locked_down", "409 plan_engaged", "409 public_key_taken", "412 changed_meanwhile",
         "422 areas_alike", "422 date_invalid", "422 email_invalid", "422 field_fixed", "422 group_cycle", "422 group_too_deep",
-        "422 name_invalid", "422 not_previewable", "422 object_invalid", "422 public_key_invalid", "422 role_invalid",
+        "422 name_invalid", "422 not_previewable", "422 object_invalid", "422 pass_wider", "422 public_key_invalid", "422 role_invalid",
         "422 site_differs", "422 time_zone_unknown", "422 validity_invalid", "422 window_invalid",
     ),
     example={"changes": [{"method": "POST", "path": "/v1/grants", "body": {"group": "everyone", "site": "berlin"}}], "limit": 10},
     detail=(
-        "Takes what changes grants, lockdowns and their plans, and every object of the directory (all but PINs). Needs the permissions "
-        "of the changes themselves, too; a role for some sites is told of their doors. What only the store knows (uses, who is inside, "
-        "who came first) is left out, as in `who` and `what`."
+        "Takes what changes grants, lockdowns and their plans, and every object of the directory (all but PINs), and what changes a pass "
+        "or takes it back. Needs the permissions of the changes themselves, too; a role for some sites is told of their doors. What only "
+        "the store knows (uses, who is inside, who came first) is left out, as in `who` and `what`."
     ),
 )  # fmt: skip

@@ -36,8 +36,7 @@ from py_service.passes.messages import (
 from py_service.passes.page import page_route
 from py_service.passes.read import ReadPasses
 from py_service.passes.take import TakePass
-from py_service.permissions.change import Actor, Change, Changed
-from py_service.permissions.lane import ChangeLane
+from py_service.permissions.change import Actor, Change, Changed, Submitter
 from py_service.permissions.match import etag, read_if_match
 from py_service.stores.mongo import Document, now_ms
 
@@ -68,7 +67,7 @@ SignIn = Callable[[str, str, str | None], Awaitable[SignedIn]]
 class PassHandlers:
     """`public_url`: what links begin with."""
 
-    def __init__(self, lane: ChangeLane, read: ReadPasses, sign_in: SignIn, public_url: str) -> None:
+    def __init__(self, lane: Submitter, read: ReadPasses, sign_in: SignIn, public_url: str) -> None:
         self._lane = lane
         self._read = read
         self._sign_in = sign_in

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from tests.e2e.conformance import conformance_of
 from tests.e2e.running import running_service
-from tests.e2e.sharing import SITE, Passes, doors_of, refused
+from tests.e2e.sharing import SITE, Passes, at, doors_of, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -256,3 +256,55 @@ async def test_a_giver_who_is_suspended_or_gone_neither_sees_nor_takes(passes: P
     assert (await passes.read(below["id"]))["state"] == "issued"
     assert (await passes.ask("DELETE", f"/v1/persons/{giver}")).status_code == 200
     assert [(await passes.ask(method, path, giver)).status_code for method, path in asked] == [401] * 3
+
+
+async def opened(passes: Passes, people: list[str], moment: str) -> set[tuple[str, str]]:
+    """Persons, and the doors that they may open at that moment."""
+    found = set()
+    for person in people:
+        answer = await passes.http.get("/v1/access/what", params={"person": person, "at": moment}, headers=passes.service.owner())
+        assert answer.status_code == 200 and answer.json()["next_cursor"] is None, answer.text
+        found |= {(person, item["id"]) for item in answer.json()["items"] if item["allowed"]}
+    return found
+
+
+async def test_a_preview_says_what_taking_or_shortening_a_pass_then_does(passes: Passes) -> None:
+    """Trees of three levels, each holder with nothing else; at a moment at which a pass that is shortened is over."""
+    chance, altered = random.Random(20_261_129), Counter[str]()
+    later = at(6)
+    for number in range(6):
+        people = [f"preview-{number}-{person}" for person in range(4)]
+        for person in people:
+            assert (await passes.ask("POST", "/v1/persons", None, {"id": person, "name": person})).status_code == 201
+        root = await passes.give(None, doors=passes.doors[:3], passes_on_max=2)
+        await passes.held(root, people[0])
+        nodes = [(root, people[0])]
+        for person in people[1:]:
+            above, holder = chance.choice([one for one in nodes if one[0]["passes_on_max"] > 0])
+            terms = {"name": "On", "doors": chance.sample(above["doors"], chance.randint(1, len(above["doors"]))), "passes_on_max": 1}
+            terms["passes_on_max"] = above["passes_on_max"] - 1
+            answer = await passes.ask("POST", f"/v1/passes/{above['id']}/pass-on", holder, terms)
+            assert answer.status_code == 201, answer.text
+            nodes.append((answer.json(), person))
+            await passes.held(answer.json(), person)
+        chance.shuffle(nodes)
+        for node, _ in nodes:
+            shortened = chance.random() < 0.5
+            method, body = ("PATCH", {"valid_until": at(chance.choice((3, 9)))}) if shortened else ("DELETE", None)
+            change = {"method": method, "path": f"/v1/passes/{node['id']}", **({} if body is None else {"body": body})}
+            before = await opened(passes, people, later)
+            asked = {"changes": [change], "at": later, "limit": 1_000}
+            preview = await passes.ask("POST", "/v1/access/preview", None, asked)
+            assert await opened(passes, people, later) == before
+            answer = await passes.ask(method, f"/v1/passes/{node['id']}", None, body)
+            assert answer.is_success == preview.is_success, (answer.text, preview.text)
+            if not answer.is_success:
+                assert answer.json()["code"] == preview.json()["code"]
+                altered[answer.json()["code"]] += 1
+                continue
+            after = await opened(passes, people, later)
+            told = preview.json()
+            assert {(one["person"], one["door"]) for one in told["lost"]} == before - after, change
+            assert {(one["person"], one["door"]) for one in told["gained"]} == after - before, change
+            altered[method] += len(before - after)
+    assert min(altered["PATCH"], altered["DELETE"], altered["pass_unknown"]) > 1, altered
