@@ -11,7 +11,7 @@ from py_service.access.messages import ChangeResult, Inside, Occupancy, Occupanc
 from py_service.access.operations import OCCUPANCY, RESET_OCCUPANCY
 from py_service.errors import Problem, unknown
 from py_service.exchange import Request, Response, Route, decoded, encoded, moment, moment_or_none
-from py_service.paging import read_limit, read_place, write_cursor
+from py_service.paging import cursor_invalid, read_limit, read_place, write_cursor
 from py_service.permissions.change import Actor, Plan, View
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.listing import sites_of
@@ -21,8 +21,10 @@ from py_service.permissions.whereabouts import begun_anew, counted_out, is_insid
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 READ, RESET = "events.read", "doors.write"
-CURSOR_KIND, CURSOR_CHARACTERS_MAX = "o1", 128
-INSIDE_READ_MAX = 20_000
+CURSOR_KIND, CURSOR_CHARACTERS_MAX = "o2", 128
+ENTERED_AT_DIGITS = 15
+TOGETHER = 1_000  # read beyond a page: so many may enter in one millisecond, and be put in order by their ids
+Place = tuple[int, str]  # when somebody entered, in ms, and who
 _RESET = msgspec.json.Decoder(OccupancyReset)
 
 
@@ -64,12 +66,12 @@ class AreaOccupancy:
         ]
 
     async def read(self, request: Request) -> Response:
-        """GET /v1/areas/{area}/occupancy?limit=&cursor=: the live count, and who is inside, by id."""
+        """GET /v1/areas/{area}/occupancy?limit=&cursor=: the live count, and who is inside, whoever entered first before all others."""
         claims, area = request.caller(), request.parameters["area"]
         if request.query.keys() - {"limit", "cursor"}:
             raise Problem(400, "query_invalid", "Known here: cursor, limit.")
         limit, cursor = read_limit(request.query.get("limit")), request.query.get("cursor")
-        after = "" if cursor is None else read_place(CURSOR_KIND, cursor, CURSOR_CHARACTERS_MAX)
+        after = None if cursor is None else _place_in(cursor)
         decision, sites = self.index.reach(claims.organization, claims.subject, READ, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {READ}.")
@@ -77,16 +79,15 @@ class AreaOccupancy:
             document = await read_object(self.mongo, claims.organization, "area", area)
             if document is None or document.get("ended_at") is not None or (sites is not None and document["site"] not in sites):
                 raise unknown("area")
-            counted, inside = await self._inside(claims.organization, area)
-        page = [one for one in inside if one.person > after][: limit + 1]
-        following = write_cursor(CURSOR_KIND, page[limit - 1].person) if len(page) > limit else None
+            counted, inside = await self._inside(claims.organization, area, after, limit + 1)
+        page = inside[:limit]
         told = Occupancy(
             area,
             int(counted.get("count", 0)),
             document.get("occupancy_max"),
             moment_or_none(counted.get("reset_at")),
-            page[:limit],
-            following,
+            [Inside(person, moment(entered_at)) for entered_at, person in page],
+            _cursor_of(page[-1]) if len(inside) > limit else None,
         )
         return encoded(200, told)
 
@@ -98,10 +99,34 @@ class AreaOccupancy:
         changed = await self.lane.submit(actor.organization, actor, ResetOccupancy(area, wanted.person))
         return encoded(200, ChangeResult(id=area, revision=changed.revision, effective_by=moment(changed.effective_by_ms)))
 
-    async def _inside(self, organization: str, area: str) -> tuple[Document, list[Inside]]:
-        """Read in this order: whoever enters between the two is in the list, and not in the count yet."""
+    async def _inside(self, organization: str, area: str, after: Place | None, wanted: int) -> tuple[Document, list[Place]]:
+        """The area's count, and as many as are wanted of who is inside, when there are so many.
+
+        Read in this order: whoever enters between the two is in the list, and not in the count yet.
+        """
         states = self.mongo.database[STATES]
         counted = record_of(await states.find_one({"_id": state_name(organization, f"area.{area}")}) or {})
-        documents = await states.find(since_reset(organization, area, counted)).limit(INSIDE_READ_MAX).to_list()
-        inside = [Inside(str(one["person"]), moment(int(one["entered_at"]))) for one in documents if is_inside(one, counted)]
-        return counted, sorted(inside, key=lambda one: one.person)
+        search, at_once = since_reset(organization, area, counted), wanted + TOGETHER
+        if after is not None:
+            search["entered_at"]["$gt"] = max(search["entered_at"]["$gt"], after[0] - 1)
+        while True:
+            found = await states.find(search).sort("entered_at", 1).limit(at_once).to_list()
+            inside = sorted((int(one["entered_at"]), str(one["person"])) for one in found if is_inside(one, counted))
+            if len(found) == at_once:  # of who entered with the last of them, some may not be among them
+                inside = [place for place in inside if place[0] < int(found[-1]["entered_at"])]
+            following = [place for place in inside if after is None or place > after]
+            if len(found) < at_once or len(following) >= wanted:
+                return counted, following[:wanted]
+            at_once *= 2
+
+
+def _cursor_of(place: Place) -> str:
+    return write_cursor(CURSOR_KIND, f"{place[0]:0{ENTERED_AT_DIGITS}d}:{place[1]}")
+
+
+def _place_in(cursor: str) -> Place:
+    """Raises Problem 400 `cursor_invalid`."""
+    entered_at, _, person = read_place(CURSOR_KIND, cursor, CURSOR_CHARACTERS_MAX).partition(":")
+    if not (entered_at.isascii() and entered_at.isdigit() and len(entered_at) == ENTERED_AT_DIGITS):
+        raise cursor_invalid()
+    return int(entered_at), person

@@ -98,6 +98,7 @@ QUERIES = (
     Query("find",   "open_attempts",    "",           "",          "expires_at", "expires_at_1", across=WORKER),
     Query("find",   "give_backs",       "",           "",          "due_at",     "due_at_1", across=WORKER),
     Query("find",   "states",           "inside_of",  "",          "entered_at", "inside_of_1_entered_at_1"),
+    Query("find",   "states",           "inside_of",  "entered_at", "entered_at", "inside_of_1_entered_at_1", embedded="SORT"),
     Query("find",   "states",           "",           "",          "stale_at",   "stale_at_1", across=SWEEP),
     Query("find",   "states",           "inside_by",  "",          "",           "inside_by_1"),
 

@@ -202,14 +202,14 @@ async def test_who_was_there_before_a_reset_hides_nobody_and_is_swept(
     assert await ask(service, client, GUESTS[5], entry) == (200, "unlocked")
     assert await occupancy(service, client, area) == (1, [GUESTS[5]], None)
 
-    monkeypatch.setattr(occupancy_module, "INSIDE_READ_MAX", 3)
+    monkeypatch.setattr(occupancy_module, "TOGETHER", 1)
     monkeypatch.setattr(whereabouts, "STALE_AT_ONCE_MAX", 2)
     settings = service.stack.settings
     mongo = Mongo(str(settings.mongo_url), settings.mongo_database, settings.store_timeout_ms)
     try:
         roll_call = AreaOccupancy(cast("ChangeLane", None), cast("PermissionIndex", None), mongo)
-        _, inside = await roll_call._inside(service.demo.id, area)
-        assert [one.person for one in inside] == [GUESTS[5]]
+        _, inside = await roll_call._inside(service.demo.id, area, None, 2)
+        assert [person for _, person in inside] == [GUESTS[5]]
 
         async def swept() -> bool:  # the worker may be at it, too
             await whereabouts.delete_stale(mongo, now_ms())
@@ -220,6 +220,38 @@ async def test_who_was_there_before_a_reset_hides_nobody_and_is_swept(
         await mongo.close()
     assert [one["person"] async for one in states.find({"inside_of": f"{service.demo.id}:{area}"})] == [GUESTS[5]]
     assert await occupancy(service, client, area) == (1, [GUESTS[5]], None)
+
+
+async def test_a_roll_call_tells_everybody_once_however_many_entered_together(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pages of any length, more in one moment than are read at once; who leaves, and who enters, while it goes on moves nobody else."""
+    monkeypatch.setattr(occupancy_module, "TOGETHER", 2)
+    settings, states, drawn = service.stack.settings, service.database["states"], random.Random(20_261_129)
+    mongo = Mongo(str(settings.mongo_url), settings.mongo_database, settings.store_timeout_ms)
+    roll_call = AreaOccupancy(cast("ChangeLane", None), cast("PermissionIndex", None), mongo)
+    try:
+        for number in range(12):
+            area, moments = f"drawn-{number}", drawn.choice((1, 3, 40))
+            there = {f"p-{person}": 1_700_000_000_000 + drawn.randrange(moments) for person in range(drawn.choice((0, 1, 30, 60)))}
+            documents = [state_document(service.demo.id, f"inside.{area}.{one}", {"entered_at": at_ms}) for one, at_ms in there.items()]
+            if documents:
+                await states.insert_many(documents)
+            expected, told = sorted((at_ms, one) for one, at_ms in there.items()), list[tuple[int, str]]()
+            wanted = drawn.choice((1, 4, 100))
+            while True:
+                _, page = await roll_call._inside(service.demo.id, area, told[-1] if told else None, wanted + 1)
+                told += page[:wanted]
+                if len(page) <= wanted:
+                    break
+                if drawn.random() < 0.3:  # who was told of last leaves, and somebody enters
+                    await states.delete_one({"_id": f"{service.demo.id}:inside.{area}.{told[-1][1]}"})
+                    late = (1_700_000_100_000 + len(told), f"late-{len(told)}")
+                    await states.insert_one(state_document(service.demo.id, f"inside.{area}.{late[1]}", {"entered_at": late[0]}))
+                    expected.append(late)
+            assert told == expected, (area, wanted)
+    finally:
+        await mongo.close()
 
 
 async def test_who_is_deleted_is_inside_no_more(service: Service, client: httpx.AsyncClient) -> None:
