@@ -8,10 +8,8 @@ use crate::identity::{Identity, SubjectKey};
 
 /// Longer than any token lives, with room for clocks.
 pub const KEPT_MS: i64 = 330_000;
-/// How far the clocks of who issues tokens and of this gateway may be apart; `KEPT_MS` is a token's life and this.
-const CLOCKS_MS: i64 = 30_000;
-/// More than this in five minutes: the oldest half is forgotten early, and tokens that may be older than what was forgotten are refused.
-const REMEMBERED_MAX: usize = if cfg!(test) { 200 } else { 200_000 };
+/// More than this in five minutes are kept by organization: of each, tokens are void that were decided before the latest of its cuts.
+const REMEMBERED_MAX: usize = 200_000;
 
 /// Revisions and not moments: no clock, and no time that a commit took, lets a token of before pass for one of after.
 #[derive(Clone, Copy)]
@@ -20,20 +18,38 @@ struct Cut {
     heard_at_ms: i64,
 }
 
-#[derive(Default)]
 struct State {
+    remembered_max: usize,
     subjects: HashMap<SubjectKey, Cut, foldhash::fast::RandomState>,
     organizations: HashMap<Arc<str>, Cut, foldhash::fast::RandomState>,
     since_ms: i64,
 }
 
 /// Shared by all threads.
-#[derive(Default)]
 pub struct Revocations {
     state: Mutex<State>,
 }
 
+impl Default for Revocations {
+    fn default() -> Self {
+        Self::remembering(REMEMBERED_MAX)
+    }
+}
+
 impl Revocations {
+    /// So many subjects apart.
+    fn remembering(remembered_max: usize) -> Self {
+        let state = State {
+            remembered_max,
+            subjects: HashMap::default(),
+            organizations: HashMap::default(),
+            since_ms: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+
     /// Tokens of `subject` that were decided before that revision are void.
     pub fn revoke(&self, organization: &str, subject: &str, revision: u64, now_ms: i64) {
         let mut state = self.lock();
@@ -87,26 +103,26 @@ fn note<Key: std::hash::Hash + Eq>(
         heard_at_ms,
     });
     cut.revision = cut.revision.max(revision);
-    cut.heard_at_ms = heard_at_ms;
+    cut.heard_at_ms = cut.heard_at_ms.max(heard_at_ms);
 }
 
 impl State {
-    /// Forgets what has run out, but looks only when there is much.
+    /// Forgets what has run out, but looks only when there is much; what is too much even then is kept by organization.
     fn make_room(&mut self, now_ms: i64) {
-        if self.subjects.len().saturating_add(self.organizations.len()) < REMEMBERED_MAX {
+        if self.subjects.len() < self.remembered_max
+            && self.organizations.len() < self.remembered_max
+        {
             return;
         }
-        for kept_ms in [KEPT_MS, KEPT_MS / 2, 0] {
-            let fresh = |cut: &Cut| now_ms.saturating_sub(cut.heard_at_ms) < kept_ms;
-            self.subjects.retain(|_, cut| fresh(cut));
-            self.organizations.retain(|_, cut| fresh(cut));
-            if kept_ms < KEPT_MS {
-                let forgotten_before_ms = now_ms.saturating_sub(kept_ms).saturating_add(CLOCKS_MS);
-                self.since_ms = self.since_ms.max(forgotten_before_ms);
-            }
-            if self.subjects.len() < REMEMBERED_MAX {
-                return;
-            }
+        let fresh = |cut: &Cut| now_ms.saturating_sub(cut.heard_at_ms) < KEPT_MS;
+        self.subjects.retain(|_, cut| fresh(cut));
+        self.organizations.retain(|_, cut| fresh(cut));
+        if self.subjects.len() < self.remembered_max {
+            return;
+        }
+        for (key, cut) in self.subjects.drain() {
+            let entry = self.organizations.entry(key.organization);
+            note(entry, cut.revision, cut.heard_at_ms);
         }
     }
 }
