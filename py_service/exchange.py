@@ -102,6 +102,7 @@ class Operation:
     `query`: parameters and their types; those in `needed` have to be there. `headers`: those that this operation reads.
     `permission`: what a role of the caller's has to include (docs/protocols/documents.md); None: no role is asked for.
     `api_keys`: whether API keys may ask; None: where a role's permission is needed.
+    `by_lane`: whether what isn't a GET is a change that the lane carries out.
     `codes`: further problems, as "409 in_use". Those that follow from the route, the body and the parameters aren't repeated here.
     `members`: by status, what else such a problem may tell. `etag`: its answers carry an ETag. `tells`: further headers that
     its answers always carry; those that follow from the route aren't repeated here.
@@ -118,6 +119,7 @@ class Operation:
     needed: tuple[str, ...] = ()
     headers: tuple[RequestHeader, ...] = ()
     permission: str | None = None
+    by_lane: bool = True
     codes: tuple[str, ...] = ()
     members: Mapping[int, Any] = field(default_factory=dict)
     shows: Mapping[int, Mapping[str, object]] = field(default_factory=dict)

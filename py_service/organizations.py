@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,14 +26,12 @@ from py_service.journal.log import Log
 from py_service.permissions.change import Change, Changed, View, Write
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
-from py_service.permissions.store import begin_revisions, read_object, read_organizations, read_revisions
+from py_service.permissions.store import begin_organization, read_object, read_organizations, read_revisions
 from py_service.permissions.text import clean_email
-from py_service.settings import Secret, Settings, need
+from py_service.settings import IDENTIFIER, Secret, Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, find_by_ids, now_ms, store_errors
-
-IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +72,15 @@ async def found_organization(settings: Settings, wanted: NewOrganization) -> Cha
             raise Problem(409, "id_taken", "There is an organization with this id.")
         owner = await _open_account(mongo, wanted, email)
         await _make_command_key(mongo, wanted.id, settings.master_key)
-        await begin_revisions(mongo, wanted.id)  # last
+        await begin_organization(mongo, wanted.id)  # last: from here on processes meet it
         return await _carried_out(settings, mongo, wanted.id, FoundOrganization(wanted.name, owner, wanted.owner_name, email))
 
 
 async def appoint_owner(settings: Settings, organization: str, email: str, name: str, password: str) -> Changed:
     """The one way back when no owner can sign in.
 
-    Raises Problem 404 `organization_unknown`; 409 `email_taken`; 422 `name_invalid`, `email_invalid`, `password_weak`; 503; SettingsError.
+    Raises Problem 404 `organization_unknown`; 409 `email_taken`, `organization_archived`; 422 `name_invalid`, `email_invalid`,
+    `password_weak`; 503; SettingsError.
     """
     email = clean_email(email)
     check_new_password(password, email, name)
@@ -98,7 +96,7 @@ async def appoint_owner(settings: Settings, organization: str, email: str, name:
 
 
 async def set_organization_state(settings: Settings, organization: str, *, active: bool) -> Changed:
-    """Raises Problem 404 `organization_unknown`, 503; SettingsError."""
+    """Raises Problem 404 `organization_unknown`, 409 `organization_archived`, 503; SettingsError."""
     async with _connected(settings) as mongo, store_errors():
         await _get(mongo, organization)
         return await _carried_out(settings, mongo, organization, SetOrganizationState(active))

@@ -23,7 +23,7 @@ from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 READ, RESET = "events.read", "doors.write"
 CURSOR_KIND, CURSOR_CHARACTERS_MAX = "o2", 128
 ENTERED_AT_DIGITS = 15
-TOGETHER = 1_000  # read beyond a page: so many may enter in one millisecond, and be put in order by their ids
+TOGETHER = 1_000  # read beyond a page, and doubled when more entered in one millisecond: they are put in order by their ids
 Place = tuple[int, str]  # when somebody entered, in ms, and who
 _RESET = msgspec.json.Decoder(OccupancyReset)
 

@@ -30,7 +30,7 @@ LIST = Operation(
         "limit": Limit, "cursor": Cursor, "sort": TimeSort, "person": PersonId, "group": GroupId, "door": DoorId, "area": AreaId,
         "site": SiteId, "schedule": ScheduleId, "effect": Literal["allow", "deny"], "pass": PassId,
     },
-    detail="In the order in which they were given.",
+    detail="In the order in which they were given; those that a version before gave, and that weren't changed since, come first.",
 )  # fmt: skip
 GIVE = Operation(
     "Give access: a grant", GRANTS, {201: GrantChanged}, GrantRequest, permission="grants.write", etag=True,

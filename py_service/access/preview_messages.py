@@ -65,7 +65,7 @@ class PreviewResult(msgspec.Struct, kw_only=True):
 
 
 PREVIEW = Operation(
-    "Say what changes would alter", "Who may open what", {200: PreviewResult}, PreviewRequest, permission="persons.read",
+    "Say what changes would alter", "Who may open what", {200: PreviewResult}, PreviewRequest, permission="persons.read", by_lane=False,
     codes=(
         "400 if_match_invalid", "403 sharing_refused", "404 grant_unknown", "404 person_unknown", "404 group_unknown", "404 door_unknown",
         "404 area_unknown", "404 site_unknown", "404 floor_unknown", "404 device_unknown", "404 schedule_unknown", "404 calendar_unknown",

@@ -114,7 +114,7 @@ PASSES = (
     Verb("pass", "list", "GET", "/v1/passes", "List passes.", Shape((), "items", PASS_COLUMNS),
         (*BY_NAME, *narrowed("site", "door", "person", "schedule", "pass"))),
     Verb("pass", "mine", "GET", "/v1/me/passes", "List the passes that you gave or hold.", Shape((), "items", PASS_COLUMNS),
-        (*BY_NAME, asked_by("pass", "Instead of these, those that were passed on from this pass of yours."))),
+        (*BY_NAME, asked_by("pass", "Instead of these, those that were passed on from this pass."))),
     Verb("pass", "show", "GET", "/v1/passes/{pass}", "Show one pass.", takes=(which("pass"),)),
     Verb("pass", "add", "POST", "/v1/passes", "Share a key: its link is mailed, or told once.", GIVEN, (
         called("What it is for."), given("doors", "Where; may be given more than once.", "many", needed=True, word="door"),

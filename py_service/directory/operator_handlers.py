@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import msgspec
 
@@ -25,13 +25,14 @@ from py_service.directory.operator_messages import (
     ManagedOrganizationPage,
     ManagedOrganizationPatch,
     NewOrganization,
-    OrganizationFounded,
+    OrganizationCreated,
 )
 from py_service.directory.organization import (
     ArchiveOrganization,
     ChangeOrganization,
     FoundOrganization,
     InvitePerson,
+    OrganizationState,
     SetOrganizationState,
     identifier_of_name,
     state_of,
@@ -42,7 +43,7 @@ from py_service.identifiers import IDENTIFIER_CHARACTERS_MAX
 from py_service.paging import read_limit, read_place, write_cursor
 from py_service.permissions.change import Change, Changed, Submitter
 from py_service.permissions.match import etag, read_if_match
-from py_service.permissions.store import begin_revisions, read_object
+from py_service.permissions.store import begin_organization, read_object
 from py_service.permissions.text import clean_email, clean_name
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
@@ -89,7 +90,7 @@ class OperatorHandlers:
         every, one = "/v1/operator/organizations", "/v1/operator/organizations/{organization}"
         return [
             Route("GET", every, self.read_list, body_bytes_max=0, about=told.LIST),
-            Route("POST", every, self.found, body_bytes_max=16_384, about=told.FOUND),
+            Route("POST", every, self.create, body_bytes_max=16_384, about=told.CREATE),
             Route("GET", one, self.read, body_bytes_max=0, about=told.READ),
             Route("PATCH", one, self.patch, body_bytes_max=16_384, about=told.CHANGE),
             Route("DELETE", one, self.archive, body_bytes_max=0, about=told.ARCHIVE),
@@ -99,13 +100,13 @@ class OperatorHandlers:
 
     async def read_list(self, request: Request) -> Response:
         """GET /v1/operator/organizations"""
-        self._operators_person(request, Problem(403, "operator_needed", "This is for whoever runs the service."))
+        self._operators_person(request, _operator_needed())
         query = request.query
         if query.keys() - told.LIST.query.keys() or query.get("sort", "id") not in ("id", "-id"):
             raise Problem(400, "query_invalid", "Known here: limit, cursor, sort (id or -id) and state.")
         state = query.get("state")
-        if state not in (None, "active", "suspended", "archived"):
-            raise Problem(400, "query_invalid", "state is one of active, suspended, archived.")
+        if state not in (None, *get_args(OrganizationState)):
+            raise Problem(400, "query_invalid", f"state is one of {', '.join(get_args(OrganizationState))}.")
         limit, cursor = read_limit(query.get("limit")), query.get("cursor")
         after = None if cursor is None else read_place(KIND, cursor, _CURSOR_CHARACTERS_MAX)
         page, end = await self._page(limit, after, state, descending=query.get("sort") == "-id")
@@ -123,23 +124,23 @@ class OperatorHandlers:
             return page[:limit], str(page[limit - 1]["_id"])
         return page, str(read[-1]["_id"]) if len(read) == at_once else None
 
-    async def found(self, request: Request) -> Response:
+    async def create(self, request: Request) -> Response:
         """POST /v1/operator/organizations
 
-        What comes before the change itself is harmless: a repeat finds it, and an organization without its document is nobody's.
+        What comes before the change itself is no organization yet: a repeat finds it, and who isn't repeated stays `unfinished`.
         """
-        operator = self._operators_person(request, Problem(403, "operator_needed", "This is for whoever runs the service."))
+        operator = self._operators_person(request, _operator_needed())
         body = decoded(_NEW, request.body)
         name, owner_name, email = clean_name(body.name), clean_name(body.owner.name, "owner.name"), clean_email(body.owner.email)
         identifier = body.id or identifier_of_name(name)
         await self._make_command_key(identifier)
         async with store_errors():
-            await begin_revisions(self._mongo, identifier)
+            await begin_organization(self._mongo, identifier)
         await self._organizations.current(identifier)
         owner = f"person_{secrets.token_hex(8)}"
         change = FoundOrganization(name, owner, owner_name, email, self._invite, operator)
         document = (await self._lane.submit(identifier, None, change)).result or {}
-        answer = OrganizationFounded(**_fields(document), person=document["person"], invitation=document["invitation"])
+        answer = OrganizationCreated(**_fields(document), person=document["person"], invitation=document["invitation"])
         return encoded(201, answer, {"Location": f"/v1/operator/organizations/{identifier}", "ETag": etag(document)})
 
     async def read(self, request: Request) -> Response:
@@ -198,10 +199,15 @@ class OperatorHandlers:
         """Of one that there is: a change makes nothing of a name that nobody has. Raises Problem."""
         organization = request.parameters[KIND]
         await self._get(organization)
+        await self._organizations.current(organization)  # one that can't be loaded is told so here, and holds up nobody else's changes
         changed: Changed = await self._lane.submit(organization, None, change)
         document = changed.result or {}
         answer = ManagedOrganizationChanged(**_fields(document), effective_by=moment(changed.effective_by_ms))
         return encoded(200, answer, {"ETag": etag(document)})
+
+
+def _operator_needed() -> Problem:
+    return Problem(403, "operator_needed", "This is for whoever runs the service.")
 
 
 def _if_match(request: Request) -> int | None:

@@ -46,7 +46,7 @@ class ManagedOrganization(msgspec.Struct, kw_only=True):
     archived_at: Moment | None
 
 
-class OrganizationFounded(ManagedOrganization, kw_only=True):
+class OrganizationCreated(ManagedOrganization, kw_only=True):
     """`person` is the first owner, `invitation` theirs: identifiers in the new organization."""
 
     person: str
@@ -76,8 +76,8 @@ LIST = Operation(
     "List organizations", _TAG, {200: ManagedOrganizationPage}, api_keys=False, codes=("403 operator_needed", *_REFUSED),
     query={"limit": Limit, "cursor": Cursor, "sort": Literal["id", "-id"], "state": OrganizationState}, detail=_ANSWER,
 )  # fmt: skip
-FOUND = Operation(
-    "Found an organization with its first owner", _TAG, {201: OrganizationFounded}, NewOrganization, api_keys=False, etag=True,
+CREATE = Operation(
+    "Create an organization with its first owner", _TAG, {201: OrganizationCreated}, NewOrganization, api_keys=False, etag=True,
     codes=("403 operator_needed", *_REFUSED, "409 id_taken", "422 name_invalid", "422 email_invalid", "429 letters_too_many"),
     detail=f"{_ANSWER} The owner is invited by mail.",
     example={"id": "seehaus", "name": "Seehaus Coworking", "owner": {"email": "mira.seidel@seehaus.example", "name": "Mira Seidel"}},
@@ -92,7 +92,7 @@ CHANGE = Operation(
 )  # fmt: skip
 SUSPEND = Operation(
     "Suspend an organization", _TAG, {200: ManagedOrganizationChanged}, headers=("If-Match",), api_keys=False, etag=True,
-    codes=(*_REFUSED, "409 conflict", "409 organization_archived"),
+    codes=(*_REFUSED, "409 conflict"),
     detail=f"Everything in it is refused from now on, and its connections end. {_NOT_ITSELF} {_OTHERS}",
 )  # fmt: skip
 RESUME = Operation(

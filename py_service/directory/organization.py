@@ -22,7 +22,7 @@ from py_service.stores.mongo import Document
 
 READ, WRITE = "organization.read", "organization.write"
 OWNER: Document = {"role": "owner", "sites": None}
-IDENTIFIER_CHARACTERS_MAX = 40  # of one that is made from a name
+MADE_OF_NAME_CHARACTERS_MAX = 40  # of an identifier
 OrganizationState = Literal["active", "suspended", "archived"]
 
 OpenAccount = Callable[[View, str, str], Awaitable[list[Write]]]
@@ -34,7 +34,7 @@ InvitePerson = Callable[[View, Document], Awaitable[Plan]]
 def identifier_of_name(name: str) -> str:
     """A readable id from a name. Raises Problem 422 when nothing of it can stand in one."""
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
-    identifier = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:IDENTIFIER_CHARACTERS_MAX].strip("-")
+    identifier = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MADE_OF_NAME_CHARACTERS_MAX].strip("-")
     if not identifier:
         raise Problem(422, "name_invalid", "No id can be made from this name: choose one.")
     return identifier
@@ -42,9 +42,9 @@ def identifier_of_name(name: str) -> str:
 
 def state_of(document: Mapping[str, Any]) -> OrganizationState:
     """Of a stored organization."""
-    if document.get("archived_at") is not None:
-        return "archived"
-    return "active" if document["active"] else "suspended"
+    if document["active"]:
+        return "active"
+    return "suspended" if document.get("archived_at") is None else "archived"
 
 
 def _by(operator: str | None) -> dict[str, str]:
@@ -132,7 +132,8 @@ class SetOrganizationState:
     takes_authority = True
 
     async def plan(self, view: View) -> Plan:
-        document = await _standing(view)
+        # To suspend one is never refused: a version that knows of no archive may have resumed it.
+        document = await (_standing(view) if self.active else view.get("organization", view.organization))
         check_match(document, self.if_match)
         if bool(document["active"]) == self.active:
             return Plan(result=document)
@@ -143,7 +144,9 @@ class SetOrganizationState:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOrganization:
-    """For good: a suspended organization stays as it is, with its journal, and its addresses are free for others. To repeat it is safe.
+    """For good: a suspended organization stays as it is, with its journal, and others may invite its people.
+
+    To repeat it is safe.
 
     `if_match`: the revision that the caller has seen, or None for any.
     """
@@ -154,7 +157,7 @@ class ArchiveOrganization:
 
     async def plan(self, view: View) -> Plan:
         document = await view.get("organization", view.organization)
-        if document.get("archived_at") is not None:
+        if state_of(document) == "archived":
             return Plan(result=document)
         check_match(document, self.if_match)
         if document["active"]:

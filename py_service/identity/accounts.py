@@ -27,13 +27,13 @@ async def accounts_of(view: View, person: str) -> list[Document]:
 
 
 async def is_free(view: View, account: Document) -> bool:
-    """Whether nobody is behind it any more, or nobody of an organization that isn't archived."""
+    """Whether nobody signs in with it any more: its person is deleted, or its organization archived."""
     organization = str(account["org"])
     person = await read_object(view.mongo, organization, "person", str(account["person"]), view.session)
     if person is None or person.get("ended_at") is not None:
         return True
     theirs = await read_object(view.mongo, organization, "organization", organization, view.session)
-    return theirs is not None and theirs.get("archived_at") is not None
+    return theirs is not None and theirs.get("archived_at") is not None and not theirs["active"]
 
 
 async def move_account(view: View, person: str, email: str | None) -> Plan | None:

@@ -37,7 +37,7 @@ REFRESH = Operation(
 SIGN_OUT = Operation("Sign out", "Sign-in", {204: None}, RefreshBody)
 ME = Operation("Who am I", "Me", {200: Me})
 MY_DOORS = Operation("My doors, and what each would say now", "Me", {200: MyDoors}, query={"limit": Limit, "cursor": Cursor})
-REALTIME_TOKEN = Operation("A token for the gateway's WebSocket", "Me", {200: RealtimeToken})
+REALTIME_TOKEN = Operation("A token for the gateway's WebSocket", "Me", {200: RealtimeToken}, by_lane=False)
 KEYS = Operation("Public keys of access tokens", "Operation", {200: KeySet})
 
 

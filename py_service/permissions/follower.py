@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +18,7 @@ from py_service._core_rs import PermissionIndex, SnapshotError, SnapshotLoad
 from py_service.errors import Problem, stores_unavailable
 from py_service.permissions import store
 from py_service.permissions.image import encode_images
+from py_service.settings import IDENTIFIER
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.kinds import PERMISSION_KINDS
 from py_service.stores.mongo import Document, Mongo
@@ -26,7 +26,6 @@ from py_service.stores.mongo import Document, Mongo
 CURRENT_SECONDS_MAX = 1.0
 LISTEN_AGAIN_SECONDS = 0.5
 NUDGE_BYTES_MAX = 128
-IDENTIFIER = re.compile(r"[a-z0-9_-]{1,64}\Z")
 ADDED_AT_ONCE_BYTES_MAX = 65_536  # decoded in less time than a thread takes to be asked
 # A change is applied in some 20 us, and in the loop. What may take a millisecond has a thread (docs/performance.md has the figures): many
 # images, and kinds of which one says something of any number of doors or schedules.

@@ -33,8 +33,8 @@ LIST_CHARACTERS_MAX = 20  # of its name in a cursor
 CURSOR_CHARACTERS_MAX = -(-4 * (LIST_CHARACTERS_MAX + PLACE_BYTES_MAX + IDENTIFIER_CHARACTERS_MAX + 2) // 3)  # two colons; in base64
 AFTER_ALL_NAMES = ";"  # the character after the colon that ends the organization's part
 LAST_CHARACTER = "\U0010ffff"  # in no name
-READS_MAX = 10  # for one page, where what is at several sites isn't all for the caller to see, or what is staged isn't there yet
-HIDDEN_AT_ONCE = 1_000  # read at once, where some of it may not show: an import may have 100,000 that are staged between two that do
+READS_MAX = 10  # for one page (and site), where not all that is read belongs on it: by another filter, by its sites, or staged
+LOOKED_THROUGH_AT_ONCE = 1_000  # in each of these: an import may have 100,000 that are staged between two that show
 EVERYWHERE = ("person", "group", "schedule", "calendar")  # a role for some sites reads them whole
 PLACES = ("site", "floor", "area", "door")  # whatever names one is at its site, too
 # Of several filters the first of these serves the list: what names one person or pass is little, what is in one state can be nearly all.
@@ -131,21 +131,21 @@ class ListObjects:
         live = await read_live(self.mongo, organization) if kind in STAGED_KINDS else 0
         wanted = _filter_keys(organization, kind, asked)
         keys = [key for _, key in wanted[:1]] or _site_keys(organization, asked)
-        at_once = asked.limit + 1 if len(wanted) < 2 else HIDDEN_AT_ONCE
+        at_once = asked.limit + 1 if len(wanted) < 2 else LOOKED_THROUGH_AT_ONCE
         if asked.sites is not None and wanted and wanted[0][0] not in PLACES:
-            found, after = await self._read(organization, kind, asked, keys, None, HIDDEN_AT_ONCE)
+            found, after = await self._read(organization, kind, asked, keys, None, LOOKED_THROUGH_AT_ONCE)
             if after is None:
                 there = [document for document in found if is_live(document, live) and _is_kept(document, asked, wanted)]
                 return [document for document in there if _shown(document, asked)], None
             keys = [key for name, key in wanted if name in PLACES][:1] or _site_keys(organization, asked)
-            at_once = HIDDEN_AT_ONCE
+            at_once = LOOKED_THROUGH_AT_ONCE
         page: list[Document] = []
         after = None
         for _ in range(READS_MAX):
             found, after = await self._read(organization, kind, asked, keys, after, at_once)
             there = [document for document in found if is_live(document, live) and _is_kept(document, asked, wanted)]
             page += [document for document in there if _shown(document, asked)]
-            at_once = asked.limit + 1 if len(there) == len(found) else HIDDEN_AT_ONCE
+            at_once = asked.limit + 1 if len(there) == len(found) else LOOKED_THROUGH_AT_ONCE
             if after is None or len(page) > asked.limit:
                 return page, None
         return page, after

@@ -1,4 +1,4 @@
-"""Queries for revisions, change records and snapshots."""
+"""Queries for revisions, change records and snapshots; and the first revision of an organization."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def read_revisions(mongo: Mongo, organizations: list[str]) -> dict[str, in
     return {document["_id"]: int(document["revision"]) for document in found}
 
 
-async def begin_revisions(mongo: Mongo, organization: str) -> None:
+async def begin_organization(mongo: Mongo, organization: str) -> None:
     """An organization that changes can be made to: from here on processes meet it, empty and refusing everything. To repeat it is safe."""
     revisions = mongo.database.get_collection("revisions", write_concern=MAJORITY_JOURNALED)
     with contextlib.suppress(DuplicateKeyError):

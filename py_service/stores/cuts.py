@@ -55,7 +55,7 @@ class Cuts:
         An earlier one may come later: the logs of the processes are read one beside the other.
         """
         if subject is not None and len(self._owed) >= OWED_MAX and (organization, subject) not in self._owed:
-            # More than can be kept apart while Redis is away: all connections of the organization end, rather than none.
+            # More than can be kept apart until they were said twice: all connections of the organization end, rather than none.
             subject = None
         if (known := self._owed.get((organization, subject))) is not None:
             revision = max(revision, known.revision)

@@ -45,7 +45,7 @@ class Query:
 
 # What is loaded into every process at its start, whole organizations at a time.
 LOADED = " ".join(sorted(OBJECT_COLLECTIONS[kind] for kind in PERMISSION_KINDS))
-# What has a list for people, in the order of names; and what is found by what it names.
+# What has a list for people, in the order of names (grants in that of time); and what is found by what it names.
 NAMED = " ".join(sorted(name for kind, name in OBJECT_COLLECTIONS.items() if kind not in ("organization", "session")))
 NAMING = "areas devices doors floors grants groups lockdown_plans passes persons schedules"
 # What is found, written and deleted by its own `_id`, or by several of them.

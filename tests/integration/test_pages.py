@@ -227,7 +227,7 @@ def test_several_filters_are_what_plain_python_keeps_and_tell_nothing_of_other_s
     beyond = sites is not None and not {hidden[one] for one in filters if one in hidden} <= set(sites)
     shown = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages_module, "HIDDEN_AT_ONCE", 5)
+        patch.setattr(pages_module, "LOOKED_THROUGH_AT_ONCE", 5)
         patch.setattr(pages_module, "READS_MAX", 9)
         for held in (rows + elsewhere, [row for row in rows if row.site in (sites or SITES)]):
             organization = f"o{next(ORGANIZATIONS)}"

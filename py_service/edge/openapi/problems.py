@@ -67,7 +67,7 @@ def _followed_for_persons(route: Route, schemas: Schemas) -> list[str]:
     found = [f"401 {code}" for code in TOKEN_CODES] + [f"404 {kind}_unknown" for kind in dict.fromkeys(named)]
     found += [f"401 {code}" for code in KEY_REFUSALS] if route.takes_api_keys else ["403 person_needed"]
     found += SUSPENDED if about.permission is None else ROLE_REFUSED
-    if route.method != "GET" and not route.own_key:  # the lane of changes
+    if route.method != "GET" and about.by_lane and not route.own_key:
         found += ["409 change_too_large", "422 object_invalid", "503 outcome_unknown"]
     return found
 
