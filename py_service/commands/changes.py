@@ -12,19 +12,12 @@ from py_service.commands.verb import Parameter, Verb
 
 NAME = given("name", "What people call it.")
 GROUPS = given("groups", "Id of a group; may be given more than once, and is then all of them.", "many", word="group", clears="list")
+ROLE = "A role, with its sites, e.g. reception:berlin,munich; without sites everywhere. May be given more than once."
 KIND = given("kind", "employee, resident, contractor, guest or visitor.")
 SPAN = (
     given("valid_from", "From when, e.g. 2027-01-01T08:00:00Z.", word="from", clears="null"),
     given("valid_until", UNTIL, word="until", clears="null"),
 )
-DOOR = (
-    given("site", "Its site."), given("area", "Its area.", clears="null"),
-    given("mode", "locked, unlocked, first_person_in or card_and_pin."),
-    given("modes", "Modes by schedule, as JSON: [{\"schedule\": ..., \"mode\": ...}].", "json", clears="list"),
-    given("enters", "The area that it leads into.", clears="null"), given("leaves", "The area that it leads out of.", clears="null"),
-    given("two_persons_seconds", "Takes two persons within so many seconds.", "number", clears="null"),
-    given("sharing", "Whether people share it who may open it.", "switch"),
-)  # fmt: skip
 GRANT = (
     given("person", "Who.", clears="null"), given("group", "Who: a group.", clears="null"), given("door", "Where.", clears="null"),
     given("area", "Where: an area.", clears="null"), given("site", "Where: a site.", clears="null"),
@@ -35,6 +28,18 @@ KEY = (
     given("sites", "Where; may be given more than once. Everywhere when cleared.", "many", word="site", clears="null"),
     given("expires_at", UNTIL, word="until"), given("active", "Whether it is good.", "switch"),
 )  # fmt: skip
+
+
+def door(made: bool) -> tuple[Parameter, ...]:
+    return (
+        given("site", "Its site.", needed=made), given("area", "Its area.", clears=_null(made)),
+        given("mode", "locked, unlocked, first_person_in or card_and_pin."),
+        given("modes", "Modes by schedule, as JSON: [{\"schedule\": ..., \"mode\": ...}].", "json", clears=_list(made)),
+        given("enters", "The area that it leads into.", clears=_null(made)),
+        given("leaves", "The area that it leads out of.", clears=_null(made)),
+        given("two_persons_seconds", "Takes two persons within so many seconds.", "number", clears=_null(made)),
+        given("sharing", "Whether people share it who may open it.", "switch"),
+    )  # fmt: skip
 
 
 def site(made: bool) -> tuple[Parameter, ...]:
@@ -107,7 +112,7 @@ SETS = tuple(
     )
 )  # fmt: skip
 CHANGES = (
-    change("door", "/v1/doors", NAME, *DOOR),
+    change("door", "/v1/doors", NAME, *door(False)),
     change("person", "/v1/persons", NAME, given("email", "Their e-mail address.", clears="null"), KIND, *SPAN, GROUPS),
     change("group", "/v1/groups", NAME, given("includes", "A group whose people are in it, too; then all of them.", "many", clears="list")),
     change("grant", "/v1/grants", *GRANT),
@@ -118,9 +123,7 @@ CHANGES = (
     Verb("person", "pin", "PUT", "/v1/persons/{person}/pin", "Set a person's PIN: it is asked for, or read from standard input.",
         takes=(which("person"), secret("pin", "The PIN.", clears="null"), IF_MATCH)),
     Verb("role", "set", "PUT", "/v1/persons/{person}/roles", "Set all roles of a person: --role owner --role reception:berlin,munich.",
-        takes=(which("person"),
-            given("roles", "A role, with its sites; may be given more than once.", "roles", needed=True, word="role", clears="list"),
-            IF_MATCH)),
+        takes=(which("person"), given("roles", ROLE, "roles", needed=True, word="role", clears="list"), IF_MATCH)),
     Verb("password", "change", "PUT", "/v1/me/password", "Change your password: the old one and the new one are asked for.",
         takes=(secret("old", "The old one."), secret("new", "The new one."))),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from py_service.commands.changes import CHANGES, SETS
+from py_service.commands.changes import CHANGES, ROLE, SETS, door
 from py_service.commands.rows import (
     AT,
     BY_NAME,
@@ -58,10 +58,7 @@ DOORS = (
     Verb("door", "mine", "GET", "/v1/me/doors", "List the doors that you may open.",
         Shape((), "items", ("id", "name", "site", "area", "allowed", "reason")), PAGE),
     *standard("door", "/v1/doors", removed="Delete a door."),
-    Verb("door", "add", "POST", "/v1/doors", "Make a door.", takes=(
-        called(), given("site", "Its site.", needed=True), given("area", "Its area."),
-        given("mode", "locked, unlocked, first_person_in or card_and_pin."), ID,
-    )),
+    Verb("door", "add", "POST", "/v1/doors", "Make a door.", takes=(called(), *door(True), ID)),
     Verb("door", "unlock", "POST", "/v1/doors/{door}/unlock", "Unlock a door. Exit status 0 only if it opened (or nobody waited).",
         Shape(("door", "state", "reason", "rule", "id"), "phases", ("phase", "ok", "reason", "milliseconds")),
         (which("door"), Parameter("pin", "body", "Ask for the PIN, or read it from standard input.", "flag", asked=True)),
@@ -183,7 +180,8 @@ OTHERS = (
     Verb("invitation", "add", "POST", "/v1/invitations", "Invite somebody new (--email, --name), or who is here (--person).", INVITATION, (
         given("email", "Where the mail goes."), given("name", "What people call them."), given("person", "Id of who is here already."),
         given("kind", "employee, resident, contractor, guest or visitor."),
-        given("groups", "Id of a group; may be given more than once.", "many", word="group"), ID,
+        given("groups", "Id of a group; may be given more than once.", "many", word="group"),
+        given("roles", ROLE, "roles", word="role"), ID,
     )),
     Verb("invitation", "resend", "POST", "/v1/invitations/{invitation}/resend", "Send it again: links before are void.", INVITATION,
         (which("invitation"), IF_MATCH)),

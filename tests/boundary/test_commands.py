@@ -76,8 +76,9 @@ WITHOUT_A_VERB = {
     "POST /v1/passes/accept": "by whoever has no account: the page behind the link",
     "POST /v1/invitations/accept": "by whoever has no account: the page behind the link",
     "POST /v1/password-reset": "by whoever can't sign in", "POST /v1/password-reset/confirm": "the page behind the link",
-    "POST /v1/imports": "nexkey import add", "PUT /v1/imports/{import}/parts/{part}": "nexkey import add",
-    "POST /v1/imports/{import}/start": "nexkey import add", "POST /v1/access/preview": "takes a list of changes: a program's",
+    "POST /v1/imports": "nexkey import add: of a file, under an id that is made up",
+    "PUT /v1/imports/{import}/parts/{part}": "nexkey import add", "POST /v1/imports/{import}/start": "nexkey import add",
+    "POST /v1/access/preview": "takes a list of changes: a program's",
     "GET /v1/devices/{device}/configuration": "a lock's", "POST /v1/devices/{device}/time": "a lock's",
     "POST /v1/devices/{device}/token": "a lock's",
     **dict.fromkeys((
@@ -86,6 +87,27 @@ WITHOUT_A_VERB = {
         "POST /v1/operator/organizations/{organization}/suspend", "POST /v1/operator/organizations/{organization}/resume",
     ), "a program's of the operator; by hand nexkey organization create, list, suspend, resume, archive"),
 }  # fmt: skip
+WITHOUT_AN_OPTION = dict.fromkeys(
+    (("pass add", "receiver.link"), ("pass pass-on", "receiver.link")), "what is meant where neither --email nor --phone is given"
+)
+
+
+def accepted(verb: Verb) -> set[str]:
+    """Names of all that its operation takes in path, query and body; of a part with fields that isn't taken whole, the fields'."""
+    operation = operation_of(verb)
+    names = {one["name"] for one in operation["parameters"] if one["in"] in ("path", "query")}
+    body = operation["requestBody"]["content"]["application/json"]["schema"] if "requestBody" in operation else {}
+    taken = {parameter.name for parameter in verb.takes if parameter.place == "body"}
+    for name, schema in properties(body).items():
+        parts = {} if name in taken else properties(schema)
+        names |= {f"{name}.{part}" for part in parts} or {name}
+    return names
+
+
+def test_a_verb_takes_all_that_its_operation_does_or_there_is_a_reason() -> None:
+    taken = {name_of(verb): {parameter.name for parameter in verb.takes} for verb in VERBS}
+    missing = {(name_of(verb), name) for verb in VERBS for name in accepted(verb) - taken[name_of(verb)]}
+    assert missing == WITHOUT_AN_OPTION.keys()
 
 
 def test_every_operation_has_a_verb_or_a_reason_to_have_none() -> None:

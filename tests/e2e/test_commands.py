@@ -178,8 +178,11 @@ def programs(nexkey: Terminal) -> None:
     assert "api_key_unknown" in nexkey("door", "list", status=1, NEXKEY_TOKEN=made["key"])
     assert nexkey("door", "list", "--json", NEXKEY_TOKEN=turned)["items"]
     assert "effective by" in nexkey("api-key", "remove", made["id"])
-    invited = nexkey("invitation", "add", "--email", "uli@nordlicht.example", "--name", "Uli", "--group", "everyone", "--json")
+    named = ("--email", "uli@nordlicht.example", "--name", "Uli", "--group", "everyone")
+    invited = nexkey("invitation", "add", *named, "--role", "reception:berlin", "--role", "auditor", "--json")
     assert invited["state"] == "waiting"
+    roles = nexkey("person", "show", invited["person"], "--json")["roles"]
+    assert {role["role"]: role["sites"] for role in roles} == {"reception": ["berlin"], "auditor": None}
     assert nexkey("invitation", "resend", invited["id"], "--json")["sent"] == 2
     assert "Uli" in nexkey("invitation", "list")
     assert "uli@nordlicht.example" in nexkey("invitation", "show", invited["id"])
@@ -209,7 +212,12 @@ def imports(nexkey: Terminal) -> None:
 
 
 def doors(nexkey: Terminal) -> None:
-    roof = nexkey("door", "add", "Roof door", "--site", "berlin", "--area", "berlin-lobby", "--json")["id"]
+    modes = [{"schedule": "night-shift", "mode": "locked"}]
+    rules = ("--modes", json.dumps(modes), "--enters", "berlin-lobby", "--two-persons-seconds", "30", "--sharing")
+    made = nexkey("door", "add", "Roof door", "--site", "berlin", "--area", "berlin-lobby", *rules, "--json")
+    assert (made["modes"], made["enters"], made["leaves"]) == (modes, "berlin-lobby", None)
+    assert (made["two_persons_seconds"], made["sharing"], made["mode"]) == (30, True, "locked")
+    roof = made["id"]
     assert roof in ids(nexkey("door", "list", "--site", "berlin", "--limit", "200", "--json"))
     assert "Roof door" in nexkey("door", "show", roof)
     assert DOOR in nexkey("door", "mine")
