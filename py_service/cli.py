@@ -30,7 +30,8 @@ application.add_typer(simulate, name="simulate")
 key = typer.Typer(no_args_is_help=True, help="The keys that sign.")
 application.add_typer(key, name="key")
 organization = typer.Typer(
-    no_args_is_help=True, help="Your organization: show, change. For the operator: create, suspend, resume, archive, list, appoint-owner."
+    no_args_is_help=True,
+    help="Your organization: show, change. For the operator: create, rename, suspend, resume, archive, list, appoint-owner.",
 )
 application.add_typer(organization, name="organization")
 journal = typer.Typer(no_args_is_help=True, help="The journal of all decisions and changes.")
@@ -189,6 +190,20 @@ def _owners_password() -> str:
     if sys.stdin.isatty():
         return str(typer.prompt("password of the owner", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\r\n")
+
+
+@organization.command("rename")
+def rename_organization(
+    identifier: Annotated[str, typer.Argument(help="Its id, which stays.")],
+    name: Annotated[str, typer.Option(help="What people call it from now on.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give an organization another name, unless it is archived."""
+    from py_service import organizations
+
+    changed = _operate(lambda settings: organizations.rename_organization(settings, identifier, name), as_json=as_json)
+    stored = str((changed.result or {})["name"])
+    _tell(f"{identifier} is called {stored}", as_json, id=identifier, name=stored, revision=changed.revision)
 
 
 @organization.command("suspend")

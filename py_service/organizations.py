@@ -1,5 +1,5 @@
-"""The composition root of `nexkey organization ...`: the operator founds, suspends, resumes, archives, lists and appoints owners, beside a
-service that runs.
+"""The composition root of `nexkey organization ...`: the operator founds, renames, suspends, resumes, archives, lists and appoints owners,
+beside a service that runs.
 
 A change goes through a lane of its own, like one that an api process makes: the fence of every process sees it, and its log is closed
 and projected by the worker as that of any process that has ended.
@@ -15,7 +15,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from py_service._core_rs import KeyRing
-from py_service.directory.organization import AppointOwner, ArchiveOrganization, FoundOrganization, SetOrganizationState, state_of
+from py_service.directory.organization import (
+    AppointOwner,
+    ArchiveOrganization,
+    ChangeOrganization,
+    FoundOrganization,
+    SetOrganizationState,
+    state_of,
+)
 from py_service.errors import Problem, SettingsError, stores_unavailable, unknown
 from py_service.identity.accounts import COLLECTION as ACCOUNTS
 from py_service.identity.accounts import accounts_of, take_account
@@ -100,6 +107,14 @@ async def set_organization_state(settings: Settings, organization: str, *, activ
     async with _connected(settings) as mongo, store_errors():
         await _get(mongo, organization)
         return await _carried_out(settings, mongo, organization, SetOrganizationState(active))
+
+
+async def rename_organization(settings: Settings, organization: str, name: str) -> Changed:
+    """`result`: the organization as it is stored. Raises Problem 404 `organization_unknown`, 409 `organization_archived`,
+    422 `name_invalid`, 503; SettingsError."""
+    async with _connected(settings) as mongo, store_errors():
+        await _get(mongo, organization)
+        return await _carried_out(settings, mongo, organization, ChangeOrganization({"name": name}, None))
 
 
 async def archive_organization(settings: Settings, organization: str) -> Changed:

@@ -1,4 +1,4 @@
-"""The organization itself: founded, suspended, resumed and archived by the operator, renamed by its owners and admins."""
+"""The organization itself: founded, suspended, resumed and archived by the operator, renamed by its owners and admins, too."""
 
 from __future__ import annotations
 

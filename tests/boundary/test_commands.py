@@ -85,7 +85,7 @@ WITHOUT_A_VERB = {
         "GET /v1/operator/organizations", "POST /v1/operator/organizations", "GET /v1/operator/organizations/{organization}",
         "PATCH /v1/operator/organizations/{organization}", "DELETE /v1/operator/organizations/{organization}",
         "POST /v1/operator/organizations/{organization}/suspend", "POST /v1/operator/organizations/{organization}/resume",
-    ), "a program's of the operator; by hand nexkey organization create, list, suspend, resume, archive"),
+    ), "a program's of the operator; by hand nexkey organization create, list, rename, suspend, resume, archive"),
 }  # fmt: skip
 WITHOUT_AN_OPTION = dict.fromkeys(
     (("pass add", "receiver.link"), ("pass pass-on", "receiver.link")), "what is meant where neither --email nor --phone is given"

@@ -1,4 +1,4 @@
-"""`nexkey organization ...` beside a running service: founded and served without a restart, suspended for everybody at once, resumed."""
+"""`nexkey organization ...` beside a running service: founded and served without a restart, suspended for everybody, resumed, renamed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from py_service import organizations
 from py_service._core_rs import DeviceKey
 from py_service.errors import Problem
 from py_service.identity.accounts import new_account
-from py_service.organizations import NewOrganization
+from py_service.organizations import ListedOrganization, NewOrganization
 from py_service.simulators.fleet import FleetOptions, running_fleet
 from py_service.simulators.lock import LockIdentity
 from py_service.supervise.environment import API_FIELDS, settings_environment
@@ -206,6 +206,43 @@ async def test_an_organization_that_no_owner_gets_into_is_given_one(service: Ser
     journal = (await read_journal(service)).events.values()
     appointments = [event for event in journal if event["kind"] == "management.owner_appointed"]
     assert [(event["org"], event["actor"]) for event in appointments] == [("stranded", "service")] * 3
+
+
+async def test_the_operator_renames_one_until_it_is_archived(service: Service, http: httpx.AsyncClient) -> None:
+    assert (await created(service, "--id", "plain", name="Plain", email="rita@plain.example"))[0] == 0
+    session = (await http.post("/v1/sign-in", json={"email": "rita@plain.example", "password": PASSWORD})).json()
+    owner = {"Authorization": f"Bearer {session['access_token']}"}
+
+    async def listed() -> ListedOrganization:
+        return next(one for one in await organizations.list_organizations(service.stack.settings) if one.id == "plain")
+
+    assert await nexkey(service, "rename", "plain", "--name", " Plain Works ") == (0, "plain is called Plain Works\n", "")
+    async with service.clients_of_each_worker() as clients:
+        for client in (found[0] for found in clients.values()):
+            shown = await client.get("/v1/organization", headers=owner)
+            assert (shown.status_code, shown.json()["id"], shown.json()["name"]) == (200, "plain", "Plain Works")
+    assert (await nexkey(service, "suspend", "plain"))[0] == 0
+    for _ in range(2):  # a repeat is no second change, as the journal shows below
+        status, printed, complained = await nexkey(service, "rename", "plain", "--name", "Plainer", "--json")
+        assert (status, complained) == (0, "")
+        assert json.loads(printed) == {"id": "plain", "name": "Plainer", "revision": (await listed()).revision}
+    before = await listed()
+    assert (before.name, before.state) == ("Plainer", "suspended")
+    for identifier, name, code in (
+        ("nobody-has-this", "Mine", "organization_unknown"), ("$ne", "Mine", "organization_unknown"),
+        ("plain", " ", "name_invalid"), ("plain", "a\u202eb", "name_invalid"), ("plain", "a" * 201, "name_invalid"),
+    ):  # fmt: skip
+        status, printed, complained = await nexkey(service, "rename", identifier, "--name", name)
+        assert (status, printed) == (1, "") and complained.startswith(f"nexkey: {code}: "), complained
+    assert await listed() == before
+    assert (await nexkey(service, "archive", "plain"))[0] == 0
+    archived = await listed()
+    status, printed, _ = await nexkey(service, "rename", "plain", "--name", "Late", "--json")
+    assert (status, json.loads(printed)["code"]) == (1, "organization_archived")
+    assert await listed() == archived and archived.name == "Plainer"
+    journal = (await read_journal(service)).events.values()
+    changes = [event for event in journal if event["org"] == "plain" and event["kind"] == "management.organization_changed"]
+    assert [event["actor"] for event in changes] == ["service"] * 2
 
 
 async def test_what_the_operator_gets_wrong_changes_nothing(service: Service) -> None:

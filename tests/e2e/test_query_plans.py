@@ -342,6 +342,7 @@ async def operated(service: Service, proxy: RecordingProxy) -> None:
     await organizations_module.appoint_owner(settings, FOUNDED, "second@founded.example", "Sol", "a long enough password")
     await organizations_module.set_organization_state(settings, FOUNDED, active=False)
     await organizations_module.set_organization_state(settings, FOUNDED, active=True)
+    await organizations_module.rename_organization(settings, FOUNDED, "Renamed")
     await organizations_module.set_organization_state(settings, FOUNDED, active=False)
     await organizations_module.archive_organization(settings, FOUNDED)
     assert FOUNDED in {one.id for one in await organizations_module.list_organizations(settings)}

@@ -350,6 +350,7 @@ def test_a_refusal_speaks_of_the_option_that_was_given(
 
 
 CHANGED = Changed(7, 1_790_000_000_000, None)
+RENAMED = Changed(8, 1_790_000_000_000, {"id": "acme", "name": "Acme Works"})
 EFFECTIVE_BY = "2026-09-21T14:13:20+00:00"
 
 
@@ -358,6 +359,8 @@ EFFECTIVE_BY = "2026-09-21T14:13:20+00:00"
     [
         (["organization", "create", "--name", "Acme", "--owner-email", "a@b.example"], CHANGED, "acme stands, at revision 7; ",
             {"id": "acme", "name": "Acme", "state": "active", "revision": 7}),
+        (["organization", "rename", "acme", "--name", " Acme Works "], RENAMED,
+            "acme is called Acme Works", {"id": "acme", "name": "Acme Works", "revision": 8}),
         (["organization", "suspend", "acme"], CHANGED, "acme is suspended; no lock moves after ",
             {"id": "acme", "state": "suspended", "revision": 7, "effective_by": EFFECTIVE_BY}),
         (["organization", "resume", "acme"], CHANGED, "acme is active", {"id": "acme", "state": "active", "revision": 7}),
