@@ -6,11 +6,8 @@ import asyncio
 import base64
 import hashlib
 import itertools
-import json
 import re
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +18,7 @@ from py_service.mail.mailbox import ReceivedMail, read_mailbox
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import faults_in_the_books, projected
 from tests.e2e.manager import Manager
+from tests.e2e.page_script import seen_on_page
 from tests.e2e.running import Service, running_service, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -295,14 +293,7 @@ async def test_no_process_signs_in_with_a_password_once_it_was_changed(owner: Ma
 
 async def of_page(service: Service, link: str, password: str, again: str) -> dict[str, Any]:
     """What a person sees who opens this link in a browser and chooses. The script is the page's own."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("the page's script needs node to be run")
-    arguments = [str(Path(__file__).with_name("password_page.mjs")), service.url, link, password, again]
-    process = await asyncio.create_subprocess_exec(node, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
-    told, failed = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 0, failed.decode()
-    return dict(json.loads(told))
+    return await seen_on_page("password_page.mjs", service.url, link, password, again)
 
 
 async def test_the_page_behind_a_link_takes_the_password(owner: Manager, service: Service, http: httpx.AsyncClient) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import json
 import re
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -25,6 +23,7 @@ from py_service.passes.letters import LETTER, WritePassMail
 from py_service.stores.mongo import Mongo
 from tests.e2e.conformance import conformance_of
 from tests.e2e.evidence import projected, standing
+from tests.e2e.page_script import seen_on_page
 from tests.e2e.running import running_service, until
 from tests.e2e.sharing import NO_GRANT, OPENED, SITE, Passes, at, doors_of, refused
 from tests.unit.qr_codes import read_svg
@@ -327,14 +326,7 @@ async def test_nothing_is_accepted_in_an_organization_that_is_suspended(passes: 
 
 async def of_page(passes: Passes, link: str, storage: Path) -> dict[str, Any]:
     """What a person sees who opens this link in a browser, accepts, and presses every button. The script is the page's own."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("the page's script needs node to be run")
-    arguments = [str(Path(__file__).with_name("pass_page.mjs")), passes.service.url, link, str(storage)]
-    process = await asyncio.create_subprocess_exec(node, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
-    told, failed = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 0, failed.decode()
-    return dict(json.loads(told))
+    return await seen_on_page("pass_page.mjs", passes.service.url, link, str(storage))
 
 
 async def test_the_page_behind_the_link_accepts_and_opens(passes: Passes, tmp_path: Path) -> None:
