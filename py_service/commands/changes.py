@@ -33,7 +33,7 @@ KEY = (
 def door(made: bool) -> tuple[Parameter, ...]:
     return (
         given("site", "Its site.", needed=made), given("area", "Its area.", clears=_null(made)),
-        given("mode", "locked, unlocked, first_person_in or card_and_pin."),
+        given("mode", "locked, unlocked, first_person_in or card_and_pin: whom it lets in."),
         given("modes", "Modes by schedule, as JSON: [{\"schedule\": ..., \"mode\": ...}].", "json", clears=_list(made)),
         given("enters", "The area that it leads into.", clears=_null(made)),
         given("leaves", "The area that it leads out of.", clears=_null(made)),

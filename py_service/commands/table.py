@@ -105,7 +105,7 @@ TERMS = (
     given("schedule", "When."), given("uses", "How often it opens in all; as often as one likes else.", "number"),
     given("passes_on_max", "How many times in a row it may be passed on; not at all else.", "number", word="passes-on"),
     given("receiver.email", "For whom: an e-mail address.", word="email"),
-    given("receiver.phone", "For whom: +493012345678.", word="phone"),
+    given("receiver.phone", "For whom: +493012345678. No SMS is sent: hand the link on yourself.", word="phone"),
 )  # fmt: skip
 PASSES = (
     Verb("pass", "list", "GET", "/v1/passes", "List passes.", Shape((), "items", PASS_COLUMNS),

@@ -65,7 +65,14 @@ class AreaFields(Fields):
     occupancy_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
 
 
-DoorMode = Literal["locked", "unlocked", "first_person_in", "card_and_pin"]
+DoorMode = Annotated[
+    Literal["locked", "unlocked", "first_person_in", "card_and_pin"],
+    msgspec.Meta(
+        description="Whom a door lets in when they ask; it draws no bolt back by itself. `locked`: who has a grant. `unlocked`: every "
+        "valid person who asks with a token. `first_person_in`: as `locked`, and from the first of a day who came by a grant as "
+        "`unlocked`. `card_and_pin`: who has a grant, with the phone's token and a PIN; there is no card."
+    ),
+]
 
 
 class ScheduledMode(msgspec.Struct, forbid_unknown_fields=True):

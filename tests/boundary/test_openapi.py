@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from typing import get_args
 
 import jsonschema_rs
 import msgspec
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from py_service.directory.fields import DoorMode
 from py_service.edge.limits import Limits
 from py_service.stores.kinds import OBJECT_COLLECTIONS
 from tests.boundary.openapi_document import Document, contents, document, operations, resolved, routes, validator
@@ -149,6 +152,25 @@ def test_every_example_of_a_body_is_taken_by_its_decoder() -> None:
         assert example, one.name
         msgspec.json.decode(msgspec.json.encode(example), type=one.route.about.body)
     assert len(bodies) > 20
+
+
+def schemas_within(part: object) -> Iterator[Document]:
+    """Every object in a part of the document."""
+    if isinstance(part, dict):
+        yield part
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    for one in inner:
+        yield from schemas_within(one)
+
+
+def test_a_mode_of_a_door_says_everywhere_whom_it_lets_in_and_that_it_moves_no_bolt() -> None:
+    """People take `unlocked` for a door that stands open, and `card_and_pin` for a card."""
+    modes = set(get_args(get_args(DoorMode)[0]))
+    found = [schema for schema in schemas_within(document()) if set(schema.get("enum", ())) == modes]
+    assert len(modes) == 4 and len(found) == 5
+    for schema in found:
+        told = schema.get("description", "")
+        assert modes <= set(re.findall(r"`(\w+)`", told)) and "draws no bolt back" in told and "no card" in told
 
 
 def test_the_codes_of_the_document_are_those_of_the_protocol() -> None:
