@@ -25,12 +25,11 @@ from py_service.directory.organization import (
 )
 from py_service.errors import Problem, SettingsError, stores_unavailable, unknown
 from py_service.identity.accounts import COLLECTION as ACCOUNTS
-from py_service.identity.accounts import accounts_of, take_account
+from py_service.identity.accounts import accounts_of, is_free, take_account
 from py_service.identity.keys import KeyStore
 from py_service.identity.passwords import Passwords, check_new_password
-from py_service.identity.store import Account, IdentityStore
 from py_service.journal.log import Log
-from py_service.permissions.change import Change, Changed, View, Write
+from py_service.permissions.change import Change, Changed, Plan, View, Write
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.store import begin_organization, read_object, read_organizations, read_revisions
@@ -63,7 +62,7 @@ class ListedOrganization:
 
 
 async def found_organization(settings: Settings, wanted: NewOrganization) -> Changed:
-    """To repeat one that broke off is safe, with the same id and the same owner.
+    """To repeat one that broke off is safe, with the same id.
 
     Raises Problem 409 `id_taken`, `email_taken`; 422 `name_invalid`, `email_invalid`, `password_weak`; 503; and SettingsError.
     """
@@ -77,10 +76,19 @@ async def found_organization(settings: Settings, wanted: NewOrganization) -> Cha
         await make_indexes(mongo.database)
         if await read_object(mongo, wanted.id, "organization", wanted.id) is not None:
             raise Problem(409, "id_taken", "There is an organization with this id.")
-        owner = await _open_account(mongo, wanted, email)
+        standing = await mongo.database[ACCOUNTS].find_one({"_id": email})
+        if standing is not None and standing["org"] != wanted.id and not await is_free(mongo, standing):
+            raise Problem(409, "email_taken", "Somebody signs in with this e-mail address already.")  # told before anything is written
+        hashed = await _hashed(wanted.password)
+
+        async def with_account(view: View, person: Document) -> Plan:
+            return Plan(writes=[await take_account(view, str(person["id"]), email, hashed)])
+
         await _make_command_key(mongo, wanted.id, settings.master_key)
         await begin_organization(mongo, wanted.id)  # last: from here on processes meet it
-        return await _carried_out(settings, mongo, wanted.id, FoundOrganization(wanted.name, owner, wanted.owner_name, email))
+        owner = f"person_{secrets.token_hex(8)}"
+        change = FoundOrganization(wanted.name, owner, wanted.owner_name, email, with_account)
+        return await _carried_out(settings, mongo, wanted.id, change)
 
 
 async def appoint_owner(settings: Settings, organization: str, email: str, name: str, password: str) -> Changed:
@@ -137,19 +145,6 @@ def _listed(name: str, document: Document | None, revision: int) -> ListedOrgani
     if document is None:
         return ListedOrganization(name, "", "unfinished", revision)
     return ListedOrganization(name, str(document["name"]), state_of(document), revision)
-
-
-async def _open_account(mongo: Mongo, wanted: NewOrganization, email: str) -> str:
-    """The person whose account it is. It opens nothing before the organization stands. Raises Problem 409 `email_taken`."""
-    identity = IdentityStore(mongo)
-    password = await _hashed(wanted.password)
-    fresh = Account(wanted.id, f"person_{secrets.token_hex(8)}", password)
-    standing = await identity.open_account(email, fresh)
-    if standing.org != wanted.id:
-        raise Problem(409, "email_taken", "Somebody signs in with this e-mail address already.")
-    if standing.password != password:
-        await identity.replace_password(email, standing.password, password)
-    return standing.person
 
 
 async def _hashed(password: str) -> str:

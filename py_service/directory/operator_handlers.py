@@ -31,7 +31,7 @@ from py_service.directory.organization import (
     ArchiveOrganization,
     ChangeOrganization,
     FoundOrganization,
-    InvitePerson,
+    LetIn,
     OrganizationState,
     SetOrganizationState,
     identifier_of_name,
@@ -77,7 +77,7 @@ class OperatorHandlers:
         organizations: Organizations,
         mongo: Mongo,
         make_command_key: Callable[[str], Awaitable[str]],
-        invite: InvitePerson,
+        invite: LetIn,
     ) -> None:
         self._operator = operator
         self._lane = lane

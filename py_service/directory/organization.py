@@ -27,8 +27,11 @@ OrganizationState = Literal["active", "suspended", "archived"]
 
 OpenAccount = Callable[[View, str, str], Awaitable[list[Write]]]
 """`(view, person, email)`: the one account that this person signs in with from now on. Raises Problem 409 `email_taken`."""
-InvitePerson = Callable[[View, Document], Awaitable[Plan]]
-"""`(view, person)`: the plan that mails this person a link with which they choose a password; its `result` is the invitation."""
+LetIn = Callable[[View, Document], Awaitable[Plan]]
+"""`(view, person)`: the plan by which this person can sign in: an account, or an invitation, which is its `result` then.
+
+Raises Problem 409 `email_taken`.
+"""
 
 
 def identifier_of_name(name: str) -> str:
@@ -56,7 +59,7 @@ def _by(operator: str | None) -> dict[str, str]:
 class FoundOrganization:
     """The organization and its first owner. Its revision stands already, at 0: that is what the lane counts on.
 
-    `invite`: how the owner comes to a password; None: there is an account already. `operator`: the person who asked, over HTTP.
+    `operator`: the person who asked, over HTTP.
     `result`: the organization with its owner's `person`, and the `invitation` if there is one.
     """
 
@@ -64,7 +67,7 @@ class FoundOrganization:
     owner: str
     owner_name: str
     owner_email: str
-    invite: InvitePerson | None = None
+    let_in: LetIn
     operator: str | None = None
     takes_authority = True
 
@@ -76,9 +79,9 @@ class FoundOrganization:
         person = PersonFields(name=self.owner_name, email=self.owner_email)
         made = _owning(await Create(BY_NAME["person"], self.owner, values_of(person)).plan(view))
         plan.join(made)
-        invited = Plan() if self.invite is None else await self.invite(view, made.images[0]["document"] or {})
-        plan.join(invited)
-        plan.result = {**(plan.result or {}), "person": self.owner, "invitation": (invited.result or {}).get("id")}
+        let_in = await self.let_in(view, made.images[0]["document"] or {})
+        plan.join(let_in)
+        plan.result = {**(plan.result or {}), "person": self.owner, "invitation": (let_in.result or {}).get("id")}
         return plan
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+from pymongo.asynchronous.client_session import AsyncClientSession
+
 from py_service.errors import Problem
 from py_service.permissions.change import Plan, View, Write
 from py_service.permissions.store import read_object
-from py_service.stores.mongo import Document
+from py_service.stores.mongo import Document, Mongo
 
 COLLECTION = "accounts"
 NO_PASSWORD = ""  # nobody's: only a mail to its address opens such an account
@@ -26,13 +28,13 @@ async def accounts_of(view: View, person: str) -> list[Document]:
     return await view.mongo.database[COLLECTION].find(holder, session=view.session).limit(HELD_MAX).to_list()
 
 
-async def is_free(view: View, account: Document) -> bool:
+async def is_free(mongo: Mongo, account: Document, session: AsyncClientSession | None = None) -> bool:
     """Whether nobody signs in with it any more: its person is deleted, or its organization archived."""
     organization = str(account["org"])
-    person = await read_object(view.mongo, organization, "person", str(account["person"]), view.session)
+    person = await read_object(mongo, organization, "person", str(account["person"]), session)
     if person is None or person.get("ended_at") is not None:
         return True
-    theirs = await read_object(view.mongo, organization, "organization", organization, view.session)
+    theirs = await read_object(mongo, organization, "organization", organization, session)
     return theirs is not None and theirs.get("archived_at") is not None and not theirs["active"]
 
 
@@ -49,7 +51,11 @@ async def move_account(view: View, person: str, email: str | None) -> Plan | Non
     plan = Plan(writes=[Write(COLLECTION, str(account["_id"]), None) for account in held])
     if email is not None:
         standing = await find_account(view, email)
-        if standing is None or (standing["org"], standing["person"]) == (view.organization, person) or await is_free(view, standing):
+        if (
+            standing is None
+            or (standing["org"], standing["person"]) == (view.organization, person)
+            or await is_free(view.mongo, standing, view.session)
+        ):
             plan.writes.append(account_write(email, new_account(view.organization, person, NO_PASSWORD)))
     return plan
 
@@ -58,7 +64,7 @@ async def take_account(view: View, person: str, email: str, password: str) -> Wr
     """The account with which this person signs in from now on, or again. Raises Problem 409 `email_taken`: somebody else does."""
     standing = await find_account(view, email)
     own = standing is not None and (standing["org"], standing["person"]) == (view.organization, person)
-    if standing is not None and not own and not await is_free(view, standing):
+    if standing is not None and not own and not await is_free(view.mongo, standing, view.session):
         raise Problem(409, "email_taken", "There is an account with this e-mail address.")
     return account_write(email, new_account(view.organization, person, password))
 

@@ -15,10 +15,10 @@ import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from py_service.errors import stores_unavailable
-from py_service.identity.accounts import holder_of, new_account
+from py_service.identity.accounts import holder_of
 from py_service.identity.messages import RoleHeld
 from py_service.identity.sessions import COLLECTION, Session
 from py_service.stores.mongo import MAJORITY, MAJORITY_JOURNALED, Document, Mongo, is_conflict, store_errors
@@ -87,26 +87,6 @@ class IdentityStore:
         async with store_errors():
             found = await self._accounts.find_one({"holder": holder_of(organization, person)})
         return None if found is None else (str(found["_id"]), msgspec.convert(found, Account))
-
-    async def open_account(self, email: str, account: Account) -> Account:
-        """The account that stands under this e-mail address from now on: this one, or the one that was there."""
-        async with store_errors():
-            try:
-                await self._accounts.insert_one({"_id": email, **new_account(account.org, account.person, account.password)})
-            except DuplicateKeyError:
-                standing = await self._accounts.find_one({"_id": email})
-                return account if standing is None else msgspec.convert(standing, Account)
-        return account
-
-    async def replace_password(self, email: str, old: str, new: str) -> None:
-        """Only while it is still `old`: a password that was changed meanwhile stays changed."""
-
-        async def work(transaction: AsyncClientSession) -> None:
-            found = await self._accounts.find_one({"_id": email}, session=transaction)
-            if found is not None and found["password"] == old:
-                await self._accounts.update_one({"_id": email}, {"$set": {"password": new}}, session=transaction)
-
-        await self._settled(work)
 
     async def begin_session(self, email: str, proved: str, renewed: str | None, session: Session, token: RefreshToken) -> bool:
         """Write a session for whoever proved the password whose hash is `proved`; `renewed` is its hash with today's parameters.

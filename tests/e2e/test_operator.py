@@ -234,6 +234,9 @@ async def test_one_that_is_archived_stays_so_and_its_people_can_be_invited_elsew
 ) -> None:
     await operator("POST", "/v1/operator/organizations", 201, new("ended", "ole@ended.example"))
     session = await accepted(service, http, "ole@ended.example")
+    also = {"email": "mia@ended.example", "name": "Mia", "roles": [{"role": "owner", "sites": None}]}
+    assert (await http.post("/v1/invitations", json=also, headers=shown(session))).status_code == 201
+    await accepted(service, http, "mia@ended.example")
     one = "/v1/operator/organizations/ended"
     await operator("DELETE", one, 409, code="organization_active")
     suspended = await operator("POST", f"{one}/suspend", 200)
@@ -258,6 +261,10 @@ async def test_one_that_is_archived_stays_so_and_its_people_can_be_invited_elsew
     wanted = NewOrganization("ended", "Again", "again@ended.example", "Eve", PASSWORD)
     with pytest.raises(Problem, match="id_taken"):
         await organizations.found_organization(service.stack.settings, wanted)
+    by_hand = NewOrganization("by-hand", "By hand", "mia@ended.example", "Mia", PASSWORD)
+    await organizations.found_organization(service.stack.settings, by_hand)
+    signed_in = await http.post("/v1/sign-in", json={"email": by_hand.owner_email, "password": PASSWORD})
+    assert (signed_in.status_code, signed_in.json()["organization"]) == (200, "by-hand")
     there = await accepting(service, http, "ole@ended.example", 2)
     assert (there.status_code, there.json()["organization"]) == (200, "elsewhere"), there.text
 

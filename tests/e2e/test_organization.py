@@ -284,7 +284,9 @@ async def test_a_founding_that_broke_off_is_completed_by_its_repeat(service: Ser
         service.stack.settings, NewOrganization("broken", "Broken", "Eve@broken.example", "Eve", PASSWORD)
     )
     answer = await http.post("/v1/sign-in", json={"email": "eve@broken.example", "password": PASSWORD})
-    assert (answer.status_code, answer.json()["person"]) == (200, "person_first")
+    assert (answer.status_code, answer.json()["organization"]) == (200, "broken")
+    persons = await service.database["persons"].find({"org": "broken"}).to_list()
+    assert [person["id"] for person in persons] == [answer.json()["person"]]
 
 
 async def test_owners_and_admins_rename_it_and_everybody_with_a_role_reads_the_table(service: Service, http: httpx.AsyncClient) -> None:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from py_service.errors import Problem
+from py_service.identity.accounts import new_account
 from py_service.identity.messages import RoleHeld, SignedIn
 from py_service.identity.refresh import Refresh
 from py_service.identity.sessions import SWEPT_LATE_MS, Session, SessionStore
@@ -86,11 +88,9 @@ async def test_account_and_person(mongo: Mongo) -> None:
     store = IdentityStore(mongo)
     assert await store.account("ada@acme.example") is None
     await mongo.database["accounts"].insert_one({"_id": "ada@acme.example", "org": "acme", "person": "ada", "password": "old"})
-    await store.replace_password("ada@acme.example", "old", "new")
-    await store.replace_password("ada@acme.example", "old", "lost")
     account = await store.account("ada@acme.example")
     assert account is not None
-    assert (account.org, account.person, account.password) == ("acme", "ada", "new")
+    assert (account.org, account.person, account.password) == ("acme", "ada", "old")
     roles = [{"role": "site_manager", "sites": ["hq"]}]
     await mongo.database["persons"].insert_one(
         {"_id": "acme:ada", "org": "acme", "id": "ada", "name": "Ada", "roles": roles, "state": "active"}
@@ -122,9 +122,24 @@ async def test_one_of_many_uses_a_refresh_token(mongo: Mongo) -> None:
         assert sorted(uses) == [False, False, False, True]
 
 
+async def opened_account(mongo: Mongo, email: str) -> None:
+    await mongo.database["accounts"].insert_one({"_id": email, **new_account("acme", "ada", "old")})
+
+
+async def change_password(store: IdentityStore, mongo: Mongo, email: str) -> None:
+    """As a change does it: read and written in one transaction."""
+
+    async def work(transaction: AsyncClientSession) -> None:
+        found = await mongo.database["accounts"].find_one({"_id": email}, session=transaction)
+        assert found is not None and found["password"] == "old"
+        await mongo.database["accounts"].update_one({"_id": email}, {"$set": {"password": "new"}}, session=transaction)
+
+    await store._settled(work)
+
+
 async def test_a_session_begins_with_the_password_that_was_proved_or_not_at_all(mongo: Mongo) -> None:
     store, sessions = IdentityStore(mongo), SessionStore(mongo.database)
-    await store.open_account("ada@acme.example", Account("acme", "ada", "old"))
+    await opened_account(mongo, "ada@acme.example")
     assert await store.begin_session("ada@acme.example", "old", "renewed", going_on("s1"), refresh_token("t1", "s1"))
     assert await sessions.find("acme", "s1") == going_on("s1")
     assert await store.account("ada@acme.example") == Account("acme", "ada", "renewed")
@@ -139,10 +154,10 @@ async def test_a_password_is_changed_before_a_session_begins_or_sees_it(mongo: M
     store, sessions = IdentityStore(mongo), SessionStore(mongo.database)
     for number in range(40):
         email, session = f"{number}@acme.example", f"s{number}"
-        await store.open_account(email, Account("acme", "ada", "old"))
+        await opened_account(mongo, email)
         signed_in, _ = await asyncio.gather(
             store.begin_session(email, "old", None, going_on(session), refresh_token(session, session)),
-            store.replace_password(email, "old", "new"),
+            change_password(store, mongo, email),
         )
         account = await store.account(email)
         assert account is not None
