@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ from websockets.typing import Subprotocol
 
 from py_service._core_rs import DeviceKey
 from py_service.identity.passwords import make_hasher
+from py_service.mail.mailbox import read_mailbox
 from py_service.organizations import set_organization_state
 from py_service.stores.mongo import Document, now_ms
 from tests.e2e.manager import Manager, stranger
@@ -34,6 +36,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PASSWORD = "a password for watching"
 AUDITOR = {"roles": [{"role": "auditor", "sites": None}]}
 CLOSED_SECONDS_MAX = 1.0
+OPERATOR = "hafenblick"  # not whose events are watched
 
 
 @dataclass(slots=True)
@@ -75,6 +78,21 @@ class Watcher:
         answer = await http.post("/v1/me/sessions/end-others", headers={"Authorization": f"Bearer {other['access_token']}"})
         assert answer.status_code == 200, answer.text
 
+    async def sets_a_forgotten_password(self) -> None:
+        http, service, email = self.owner.http, self.owner.service, f"{self.person}@example.test"
+        assert (await http.post("/v1/password-reset", json={"email": email})).status_code == 202
+        folder = service.stack.settings.data_folder / "mail"
+        await until(lambda: any(mail.to == email for mail in read_mailbox(folder)))
+        link = re.search(r"reset-password#(\S+)", [mail for mail in read_mailbox(folder) if mail.to == email][-1].text)
+        assert link is not None
+        answer = await http.post("/v1/password-reset/confirm", json={"token": link[1], "password": "another password for watching"})
+        assert answer.status_code == 204, answer.text
+
+    async def operator_suspends(self) -> None:
+        service = self.owner.service
+        operator = Manager(service, self.owner.http, service.neighbour.cast["owner"].id, OPERATOR)
+        await operator("POST", f"/v1/operator/organizations/{service.demo.id}/suspend", 200)
+
     async def organization(self, *, active: bool) -> None:
         service = self.owner.service
         await set_organization_state(service.stack.settings, service.demo.id, active=active)
@@ -101,10 +119,13 @@ TAKEN: dict[str, Callable[[Watcher], Awaitable[object]]] = {
     "signed out": Watcher.signs_out,
     "other sessions ended": Watcher.ends_its_others,
     "password changed": Watcher.changes_its_password,
+    "password reset by mail": Watcher.sets_a_forgotten_password,
     "address changed": asks("PATCH", "/v1/persons/{person}", {"email": "moved@example.test"}),
     "refresh token stolen": Watcher.shows_a_refresh_token_twice,
     "organization suspended": lambda watcher: watcher.organization(active=False),
+    "organization suspended over HTTP": Watcher.operator_suspends,
 }
+EVERYBODY = {"organization suspended", "organization suspended over HTTP"}
 
 
 SEED = bytes([9]) * 32
@@ -138,6 +159,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory, bus: RedisProxy, sto
         locks=False,
         strangers=len(TAKEN) + 3,
         sign_ins_per_minute_max=1_000,
+        operator_organization=OPERATOR,
         redis_through=bus,
         mongo_through=store,
     ) as running:
@@ -192,11 +214,11 @@ async def test_a_connection_ends_within_a_second(service: Service, http: httpx.A
         await asyncio.wait_for(closed, 5)
         assert time.monotonic() - returned < CLOSED_SECONDS_MAX
         assert (line.close_code, line.close_reason) == (4004, "access_revoked")
-        assert (other.close_code is None) == (way != "organization suspended")  # nobody else is disturbed
+        assert (other.close_code is None) == (way not in EVERYBODY)  # nobody else is disturbed
     try:
         await stays_out(service, http, watcher)
     finally:
-        if way == "organization suspended":
+        if way in EVERYBODY:
             await watcher.organization(active=True)
 
 
