@@ -6,9 +6,10 @@ What doesn't live here: the ways (revoke_ways.py), the faults (nemesis.py), and 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,19 +29,26 @@ CARRIED_OUT_SECONDS_MAX = 90.0  # a store keeps what a process held that was kil
 LANES_AT_ONCE = 8  # more of them wait for each other's changes more than they race
 PROMISE_MS = 9_000  # what `effective_by` adds to the moment of the answer (decision 0004); a sign-out answers without a body
 DONE = (200, 201, 204)
-REFUSED = (401, 403)
+REFUSED = (401, 403, 404)  # with a code that the way names
 NOT_KNOWN = (500, 502, 503, 504)
+NOT_YET = "not yet"  # it certainly took nothing so far
+TURN = (5**0.5 - 1) / 2  # of a circle: whichever lanes there are, they begin evenly spread over it
 
 
 class Races:
-    """One run. `faults` collects answers that no rule explains."""
+    """One run. `faults` collects answers that no rule explains. `told_by`: what the owner asks every process after each give, so that it
+    knows of it; None where the fences see to that.
+    """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, told_by: Call | None = None) -> None:
+        self.told_by = told_by
         self.service = service
         self.history = History()
         self.faults: list[str] = []
         self.takes: Counter[str] = Counter()
+        self.taken_in: defaultdict[str, set[str]] = defaultdict(set)  # way -> organizations
         self.unlocks = 0  # that were answered
+        self.rounds = itertools.count(1)
         self.turns = asyncio.Semaphore(LANES_AT_ONCE)
         self._left = 0
         self._goes_on: Callable[[], bool] = lambda: False
@@ -83,25 +91,28 @@ class _Runner:
         self._lane = lane
         self._changer, *self._askers = clients
         self._chance = random.Random(lane.number)
-        self._told: dict[str, dict[str, str]] = {}  # way -> what its last answers told
-        self._rounds = 0
+        # way -> what its last answers told
+        self._told: defaultdict[str, dict[str, str]] = defaultdict(lambda: dict.fromkeys(("given", "taken", *TOLD), ""))
         self._take_seconds = 0.05  # what a take needs, on average
 
     async def run(self, ways: Sequence[Way]) -> None:
+        """All of them in turn, begun elsewhere by every lane, so that a short run has each of them, too; then by chance."""
         own = [way for way in ways if self._lane.alone or not way.alone]
+        first = int(self._lane.number * TURN * len(own)) % len(own)
+        own = own[first:] + own[:first]
         while True:
-            self._chance.shuffle(own)
             for way in own:
                 if not self._races.begin_round():
                     return
                 async with self._races.turns:
                     await self._race(self._begin(way))
+            self._chance.shuffle(own)
 
     def _begin(self, way: Way) -> _Round:
-        self._rounds += 1
         names = self._lane.names(way.name)
         if way.person is None:
-            names["person"] += f"-{self._rounds}"  # ids are not given out twice
+            names["person"] += f"-{next(self._races.rounds)}"  # ids are not given out twice
+            names["public_key"] = self._lane.public_key(names["person"])
         return _Round(way, cell_of(self._lane.organization, way.name, names["person"]), names)
 
     async def _race(self, now: _Round) -> None:
@@ -117,6 +128,7 @@ class _Runner:
         await self._change("take", now)
         self._take_seconds += ((time.monotonic() - began) - self._take_seconds) / 8
         self._races.takes[now.way.name] += 1
+        self._races.taken_in[now.way.name].add(self._lane.organization)
         after = [asyncio.create_task(self._ask(now, asker)) for asker in self._askers[ASKS_BEFORE:]]
         await asyncio.gather(*before, *after)
         if now.way.shared:
@@ -124,7 +136,7 @@ class _Runner:
 
     async def _change(self, kind: Kind, now: _Round) -> None:
         """Tried until it is ok; each try of what gives or takes is an operation."""
-        told = self._told.setdefault(now.way.name, dict.fromkeys(("given", "taken", *TOLD), ""))
+        told = self._told[now.way.name]
         *steps, last = now.way.steps if kind == "give" else (now.way.take,)
         for step in steps:
             learn(kind, await self._carried_out(filled_call(step, now.names | told), kind, now, note=False), told)
@@ -132,7 +144,11 @@ class _Runner:
         if not call.path.endswith("/"):  # else nothing was taken yet
             learn(kind, await self._carried_out(call, kind, now, note=True), told)
         if kind == "give":
-            now.token = told["access_token"] or told["key"]
+            kept = now.way.asker == "kept"
+            now.token = self._token(now.names["person"]) if kept else told["access_token"] or told["key"]
+            if self._races.told_by is not None:
+                call, headers = filled_call(self._races.told_by, now.names), self._headers("owner", now)
+                await asyncio.gather(*(asker.ask(call.method, call.path, call.body, headers) for asker in self._askers))
 
     async def _carried_out(self, call: Call, kind: Kind, now: _Round, *, note: bool) -> dict[str, Any]:
         """What the answer told. With its key, a repeat of one that took effect changes nothing."""
@@ -144,6 +160,8 @@ class _Runner:
             told = await self._try(call, key, kind, now)
             completed = history.now()
             if isinstance(told, str):
+                if told == NOT_YET:
+                    continue
                 if note:
                     history.note(Operation(now.cell, "owner", kind, invoked, None, "unknown", reason=told))
                 await asyncio.sleep(0.05)
@@ -158,24 +176,35 @@ class _Runner:
 
     async def _try(self, call: Call, key: str, kind: Kind, now: _Round) -> dict[str, Any] | str:
         """What the answer told; a word about why nobody can know what came of it."""
-        if call.by == "operator":
+        if not call.method:
             return await self._operate(call.path == "resume")
         headers: dict[str, str] = {}
         if call.by != "anyone":
-            subject = self._lane.owner if call.by == "owner" else now.names["person"]
-            headers = self._races.service.headers(subject, self._lane.organization)
+            headers = self._headers(call.by, now)
             if call.method == "POST":
                 headers["Idempotency-Key"] = key
         try:
             status, body = await self._changer.ask(call.method, call.path, call.body, headers)
         except Lost as lost:
             return str(lost)
-        if status in DONE:
-            return body
         code = str(body.get("code"))
+        if code in call.until:
+            return {}
+        if status in DONE:
+            return NOT_YET if call.until else body
         if status not in NOT_KNOWN and code != "idempotency_key_in_flight":
             self._races.faults.append(f"{kind} in {now.cell}: {call.method} {call.path}: {status} {body}")
         return code
+
+    def _headers(self, by: str, now: _Round) -> dict[str, str]:
+        service = self._races.service
+        if by == "operator":
+            return service.headers(service.neighbour.cast["owner"].id, service.neighbour.id)
+        subject = {"owner": self._lane.owner, "person": now.names["person"]}.get(by, by)
+        return service.headers(subject, self._lane.organization)
+
+    def _token(self, person: str) -> str:
+        return self._races.service.token(person, self._lane.organization)
 
     async def _operate(self, active: bool) -> dict[str, Any] | str:
         try:
@@ -196,14 +225,14 @@ class _Runner:
 
     async def _ask(self, now: _Round, asker: Client, after_seconds: float = 0.0) -> None:
         await asyncio.sleep(after_seconds)
-        call = filled_call(now.way.asked, now.names)
+        call = filled_call(now.way.asked, now.names | self._told[now.way.name])
         headers: dict[str, str] = {}
         if now.way.asker == "device":
-            call = Call(call.method, call.path, self._assertion())
-        elif now.way.asker == "told":
+            call = Call(call.method, call.path, self._assertion(call.path.split("/")[3]))
+        elif now.way.asker in ("told", "kept"):
             headers = {"Authorization": f"Bearer {now.token}"}
         else:
-            headers = self._races.service.headers(now.names["person"], self._lane.organization)
+            headers = self._headers("person", now)
         process = f"{self._lane.number}.{self._askers.index(asker)}"
         invoked = self._races.history.now()
         try:
@@ -223,14 +252,10 @@ class _Runner:
         self._races.history.note(operation)
         self._races.unlocks += now.way.opens and operation.outcome == "ok"
 
-    def _assertion(self) -> dict[str, str]:
+    def _assertion(self, device: str) -> dict[str, str]:
         now_ms = time.time_ns() // 1_000_000
-        key = DeviceKey.from_seed(self._lane.key_seed("spare"))
-        organization = self._lane.organization
-        return {
-            "organization": organization,
-            "assertion": key.sign_assertion(organization, f"spare-{self._lane.number}", now_ms, now_ms + 30_000),
-        }
+        key, organization = DeviceKey.from_seed(self._lane.key_seed(device)), self._lane.organization
+        return {"organization": organization, "assertion": key.sign_assertion(organization, device, now_ms, now_ms + 30_000)}
 
 
 def learn(kind: Kind, answer: dict[str, Any], told: dict[str, str]) -> None:
@@ -243,4 +268,4 @@ def learn(kind: Kind, answer: dict[str, Any], told: dict[str, str]) -> None:
 
 
 def filled_call(call: Call, names: dict[str, str]) -> Call:
-    return Call(call.method, filled(call.path, names), filled(call.body, names), call.by)
+    return Call(call.method, filled(call.path, names), filled(call.body, names), filled(call.by, names), call.until)

@@ -15,6 +15,7 @@ from bson.int64 import Int64
 from pymongo.asynchronous.database import AsyncDatabase
 
 from py_service._core_rs import DeviceKey
+from py_service.identity.accounts import new_account
 from py_service.identity.passwords import make_hasher
 from py_service.permissions.listing import stored_object
 from py_service.simulators.device_api import encode_base64url
@@ -25,6 +26,7 @@ from tests.e2e.revoke_ways import ALL_DAY, PASSWORD, WAYS, Way
 
 ORGANIZATIONS = 16
 LANES = 24
+FREE: Document = {"locked_down": False, "held_by": []}
 # What a way's own document doesn't say.
 PLAIN: dict[str, Document] = {
     "person": {
@@ -34,6 +36,12 @@ PLAIN: dict[str, Document] = {
     "group": {"includes": []},
     "schedule": {"windows": ALL_DAY, "calendar": None, "holiday_windows": [], "exceptions": []},
     "calendar": {"dates": []},
+    "site": {"address": "", "time_zone": "Europe/Berlin", **FREE},
+    "area": {"floor": None, "anti_passback": "off", "anti_passback_minutes": None, "occupancy_max": None, **FREE},
+    "door": {
+        "area": None, "lock": None, "mode": "locked", "modes": [], "enters": None, "leaves": None, "two_persons_seconds": None,
+        "sharing": True, **FREE,
+    },
     "device": {"kind": "lock", "door": None, "active": True},
     "lockdown_plan": {"doors": [], "areas": [], "sites": [], "at_sites": [], "engaged": False, "engaged_at": None, "engaged_by": None},
     "grant": {
@@ -57,10 +65,13 @@ class Lane:
 
     @property
     def lock(self) -> LockIdentity:
-        return LockIdentity(f"lock-{self.number}", f"door-{self.number}", self.key_seed("lock"))
+        return LockIdentity(f"lock-{self.number}", f"door-{self.number}", self.key_seed(f"lock-{self.number}"))
 
     def key_seed(self, device: str) -> bytes:
-        return hashlib.sha256(f"{self.organization}/{self.number}/{device}".encode()).digest()
+        return hashlib.sha256(f"{self.organization}/{device}".encode()).digest()
+
+    def public_key(self, device: str) -> str:
+        return encode_base64url(DeviceKey.from_seed(self.key_seed(device)).public_key)
 
     def names(self, way: str) -> dict[str, str]:
         """What a way's templates may name."""
@@ -110,29 +121,18 @@ def _put(stored: dict[str, list[Document]], organization: str, kind: str, fields
 
 def _put_places(stored: dict[str, list[Document]], lane: Lane) -> None:
     names, organization = lane.names(""), lane.organization
-    free: Document = {"locked_down": False, "held_by": []}
-    plain_area: Document = {"floor": None, "anti_passback": "off", "anti_passback_minutes": None, "occupancy_max": None}
-    plain_door: Document = {
-        "lock": names["lock"],
-        "mode": "locked",
-        "modes": [],
-        "enters": None,
-        "leaves": None,
-        "two_persons_seconds": None,
-    }
-    _put(stored, organization, "site", {"id": names["site"], "address": "", "time_zone": "Europe/Berlin", **free})
-    _put(stored, organization, "area", {"id": names["area"], "site": names["site"], **plain_area, **free})
-    _put(stored, organization, "door", {"id": names["door"], "site": names["site"], "area": names["area"], **plain_door, **free})
+    _put(stored, organization, "site", {"id": names["site"]})
+    _put(stored, organization, "area", {"id": names["area"], "site": names["site"]})
+    _put(stored, organization, "door", {"id": names["door"], "site": names["site"], "area": names["area"], "lock": names["lock"]})
     for device, door in ((names["lock"], names["door"]), (f"spare-{lane.number}", None)):
-        public_key = encode_base64url(DeviceKey.from_seed(lane.key_seed(device.split("-")[0])).public_key)
-        _put(stored, organization, "device", {"id": device, "door": door, "public_key": public_key})
+        _put(stored, organization, "device", {"id": device, "door": door, "public_key": lane.public_key(device)})
 
 
 def _accounts(found: list[Lane]) -> list[Document]:
     """All with the same password: a hash of it takes a while."""
     password = make_hasher().hash(PASSWORD)
     return [
-        {"_id": f"{names['person']}@{lane.organization}.example", "org": lane.organization, "person": names["person"], "password": password}
+        {"_id": f"{names['person']}@{lane.organization}.example", **new_account(lane.organization, names["person"], password)}
         for lane in found
         for names in (lane.names(way.name) for way in WAYS if way.signs_in)
     ]
