@@ -48,9 +48,9 @@ IF_MATCH = Parameter(
 AT = asked_by("at", "At which moment, e.g. 2027-01-01T08:00:00Z; now else.")
 
 
-def listing(noun: str, path: str, columns: tuple[str, ...], *filters: str) -> Verb:
+def listing(noun: str, path: str, columns: tuple[str, ...], *filters: str | Parameter) -> Verb:
     """A list in the order of names; its filters go together, and with `--name`."""
-    takes = (*BY_NAME, *narrowed(*filters))
+    takes = (*BY_NAME, *(one if isinstance(one, Parameter) else asked_by(one, f"Only those of this {one}.") for one in filters))
     return Verb(noun, "list", "GET", path, f"List {path.removeprefix('/v1/')}.", Shape((), "items", columns), takes)
 
 

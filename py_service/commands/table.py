@@ -109,9 +109,10 @@ TERMS = (
 )  # fmt: skip
 PASSES = (
     Verb("pass", "list", "GET", "/v1/passes", "List passes.", Shape((), "items", PASS_COLUMNS),
-        (*BY_NAME, *narrowed("site", "door", "person", "schedule", "pass"))),
+        (*BY_NAME, *narrowed("site", "door", "person", "schedule", "pass"), asked_by("state", "issued, active, used_up or expired."))),
     Verb("pass", "mine", "GET", "/v1/me/passes", "List the passes that you gave or hold.", Shape((), "items", PASS_COLUMNS),
-        (*BY_NAME, asked_by("pass", "Instead of these, those that were passed on from this pass."))),
+        (*BY_NAME, asked_by("pass", "Instead of these, those that were passed on from this pass."),
+            asked_by("state", "issued, active, used_up or expired."))),
     Verb("pass", "show", "GET", "/v1/passes/{pass}", "Show one pass.", takes=(which("pass"),)),
     Verb("pass", "add", "POST", "/v1/passes", "Share a key: its link is mailed, or told once.", GIVEN, (
         called("What it is for."), given("doors", "Where; may be given more than once.", "many", needed=True, word="door"),
@@ -165,7 +166,8 @@ OTHERS = (
         takes=(which("lockdown_plan"), IF_MATCH)),
     Verb("plan", "release", "POST", "/v1/lockdown-plans/{lockdown_plan}/release", "Let go of all places of a plan, in one change.",
         takes=(which("lockdown_plan"), IF_MATCH)),
-    listing("api-key", "/v1/api-keys", ("id", "name", "scopes", "sites", "expires_at", "active", "last_used_at")),
+    listing("api-key", "/v1/api-keys", ("id", "name", "scopes", "sites", "expires_at", "active", "last_used_at"),
+        asked_by("active", "true or false: switched on, or off.")),
     Verb("api-key", "show", "GET", "/v1/api-keys/{api_key}", "Show one API key, without its secret.", takes=(which("api_key"),)),
     Verb("api-key", "add", "POST", "/v1/api-keys", "Make an API key: it is told once.", KEY, (
         called(), given("scopes", "What it may do, e.g. persons.write; may be given more than once.", "many", needed=True, word="scope"),
@@ -175,7 +177,8 @@ OTHERS = (
     Verb("api-key", "rotate", "POST", "/v1/api-keys/{api_key}/rotate", "Give an API key a new secret: it is told once.", KEY,
         (which("api_key"), given("overlap_seconds", "How long the one before goes on; 0: not at all.", "number"), IF_MATCH)),
     Verb("api-key", "remove", "DELETE", "/v1/api-keys/{api_key}", "Revoke an API key.", takes=(which("api_key"), IF_MATCH)),
-    listing("invitation", "/v1/invitations", ("id", "name", "email", "state", "sent", "expires_at")),
+    listing("invitation", "/v1/invitations", ("id", "name", "email", "state", "sent", "expires_at"),
+        asked_by("state", "waiting, accepted or expired.")),
     Verb("invitation", "show", "GET", "/v1/invitations/{invitation}", "Show one invitation.", INVITATION, (which("invitation"),)),
     Verb("invitation", "add", "POST", "/v1/invitations", "Invite somebody new (--email, --name), or who is here (--person).", INVITATION, (
         given("email", "Where the mail goes."), given("name", "What people call them."), given("person", "Id of who is here already."),

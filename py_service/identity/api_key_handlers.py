@@ -27,7 +27,7 @@ from py_service.identity.api_keys import KIND, PERMISSION, ChangeKey, MakeKey, R
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.match import etag, read_if_match
-from py_service.permissions.pages import ListObjects, read_query
+from py_service.permissions.pages import ListObjects, keeping, read_query
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
@@ -64,7 +64,10 @@ class ApiKeyHandlers:
         """GET /v1/api-keys"""
         self._require(request)
         organization = request.caller().organization
-        documents, cursor = await self._list(organization, KIND, read_query(KIND, told.LIST.query, request.query, None))
+        asked = read_query(KIND, told.LIST.query, request.query, None, judged=("active",))
+        active = asked.judged.get("active")
+        keep = None if active is None else keeping(lambda document: bool(document["active"]) == (active == "true"))
+        documents, cursor = await self._list(organization, KIND, asked, keep)
         used = await self._uses.last(organization, [str(document["id"]) for document in documents])
         return encoded(200, ApiKeyPage([_shown(document, used, ApiKey) for document in documents], cursor))
 

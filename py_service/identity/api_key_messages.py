@@ -115,8 +115,9 @@ _SHOWS = {"key": _KEY, "sites": ["berlin"], "scopes": ["grants.write", "persons.
 _EXAMPLE: dict[str, object] = {"name": "Payroll", "scopes": ["persons.read", "grants.write"], "sites": ["berlin"]}
 
 LIST = Operation(
-    "List API keys", _TAG, {200: ApiKeyPage}, permission=PERMISSION, query={"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str}
-)
+    "List API keys", _TAG, {200: ApiKeyPage}, permission=PERMISSION,
+    query={"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str, "active": Literal["true", "false"]},
+)  # fmt: skip
 MAKE = Operation(
     "Make an API key", _TAG, {201: ApiKeyMade}, NewApiKey, permission=PERMISSION, etag=True, example=_EXAMPLE, shows={201: _SHOWS},
     codes=("409 id_taken", "422 name_invalid", "422 scope_everywhere_only", "422 validity_invalid"), members={422: ScopesRefused},

@@ -21,7 +21,7 @@ from py_service.identity.store import Account
 from py_service.permissions.change import Actor, Change, Changed
 from py_service.permissions.lane import ChangeLane
 from py_service.permissions.match import etag, read_if_match
-from py_service.permissions.pages import ListObjects, read_query
+from py_service.permissions.pages import ListObjects, keeping, read_query
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
@@ -72,8 +72,10 @@ class InvitationHandlers:
     async def read_list(self, request: Request) -> Response:
         """GET /v1/invitations"""
         self._require(request)
-        asked = read_query(KIND, told.LIST.query, request.query, None)
-        documents, cursor = await self._list(request.caller().organization, KIND, asked)
+        asked = read_query(KIND, told.LIST.query, request.query, None, judged=("state",))
+        state = asked.judged.get("state")
+        keep = None if state is None else keeping(lambda document: _state(document) == state)
+        documents, cursor = await self._list(request.caller().organization, KIND, asked, keep)
         return encoded(200, InvitationPage([_shown(document) for document in documents], cursor))
 
     async def invite(self, request: Request) -> Response:

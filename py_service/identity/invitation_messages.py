@@ -15,6 +15,7 @@ from py_service.paging import Cursor, Limit, NextCursor
 from py_service.permissions.pages import Sort
 
 InvitationState = Literal["waiting", "accepted", "expired", "taken_back"]
+StandingState = Literal["waiting", "accepted", "expired"]  # one that was taken back is in no list
 
 
 class RoleToGive(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,7 +79,7 @@ _SHOWS = {"state": "waiting", "sent": 1, "accepted_at": None, "ended_at": None}
 
 LIST = Operation(
     "List invitations", _TAG, {200: InvitationPage}, permission=PERMISSION,
-    query={"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str},
+    query={"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str, "state": StandingState},
 )  # fmt: skip
 INVITE = Operation(
     "Invite somebody", _TAG, {201: Invitation}, NewInvitation, permission=PERMISSION, etag=True, example=_EXAMPLE, shows={201: _SHOWS},

@@ -13,7 +13,6 @@ from py_service.passes import operations as told
 from py_service.passes.accept import AcceptPass
 from py_service.passes.change import ChangePass
 from py_service.passes.give import GivePass, PassOn
-from py_service.passes.givers import is_over, was_taken_back
 from py_service.passes.link import RenewLink, link_of, qr_svg
 from py_service.passes.messages import (
     NewPass,
@@ -31,10 +30,10 @@ from py_service.passes.messages import (
     PassTaken,
     PassToken,
     Receiver,
-    State,
 )
 from py_service.passes.page import page_route
 from py_service.passes.read import ReadPasses
+from py_service.passes.state import state_of
 from py_service.passes.take import TakePass
 from py_service.permissions.change import Actor, Change, Changed, Submitter
 from py_service.permissions.match import etag, read_if_match
@@ -211,17 +210,6 @@ def _values(body: msgspec.Struct) -> Document:
     sent: Document = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET}
     plain: Document = msgspec.to_builtins(sent, builtin_types=(datetime.datetime,))
     return {name: int(value.timestamp() * 1_000) if isinstance(value, datetime.datetime) else value for name, value in plain.items()}
-
-
-def state_of(document: Document, uses_left: int | None, at_ms: int) -> State:
-    """What has become of it, the strongest first."""
-    if was_taken_back(document):
-        return "revoked"
-    if is_over(document, at_ms):
-        return "expired"
-    if document["accepted_by"] is None:
-        return "issued"
-    return "used_up" if uses_left == 0 else "active"
 
 
 def shown(document: Document, uses_left: int | None, kind: type[Shown], **more: Any) -> Shown:

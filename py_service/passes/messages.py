@@ -24,6 +24,7 @@ Token = Annotated[
 Email = Annotated[str, msgspec.Meta(max_length=254)]
 Phone = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}\Z", description="E.164.", examples=["+493012345678"])]
 State = Literal["issued", "active", "used_up", "expired", "revoked"]
+ListedState = Literal["issued", "active", "used_up", "expired"]  # what was taken back is in no list
 QrSvg = Annotated[str, msgspec.Meta(description="The link as a QR code: a whole SVG document.")]
 
 

@@ -7,6 +7,7 @@ from py_service.identifiers import DoorId, PassId, PersonId, ScheduleId, SiteId
 from py_service.paging import Cursor, Limit
 from py_service.passes.givers import WRITE_PERMISSION
 from py_service.passes.messages import (
+    ListedState,
     NewPass,
     Pass,
     PassAcceptance,
@@ -27,7 +28,7 @@ from py_service.permissions.pages import Sort
 _TAG = "Passes"
 _GONE = ("410 pass_expired", "410 pass_revoked")
 _TERMS = ("422 name_invalid", "422 email_invalid", "422 validity_invalid")
-_PAGE = {"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str}
+_PAGE = {"limit": Limit, "cursor": Cursor, "sort": Sort, "name": str, "state": ListedState}
 _ANYBODYS = f"Takes a role with `{WRITE_PERMISSION}` at all of its sites, or to have given the pass."
 _READERS = f"{_ANYBODYS[:-1]}, to hold it, or to have given one above it: then it is shown without its receiver."
 _EXAMPLE: dict[str, object] = {

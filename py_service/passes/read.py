@@ -10,13 +10,16 @@ from py_service.errors import Problem, unknown
 from py_service.passes.givers import KIND, WRITE_PERMISSION, gave_above
 from py_service.passes.link import Link, find_link
 from py_service.passes.operations import LIST, MINE
+from py_service.passes.state import state_of
 from py_service.passes.terms import counts_of
 from py_service.permissions.change import Actor
 from py_service.permissions.listing import listed_key
-from py_service.permissions.pages import ListObjects, read_query
+from py_service.permissions.pages import Asked, ListObjects, read_query
 from py_service.permissions.pass_tree import PASSES_BELOW_MAX
 from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, find_by_ids, now_ms, store_errors
+
+JUDGED = ("state",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class ReadPasses:
         decision, sites = self.index().reach(actor.organization, actor.subject, WRITE_PERMISSION, now_ms())
         if not decision.allowed:
             raise Problem(403, decision.reason, f"This needs {WRITE_PERMISSION}.")
-        asked = read_query(KIND, LIST.query, query, sites)
-        return await ListObjects(self.mongo)(actor.organization, KIND, asked)
+        asked = read_query(KIND, LIST.query, query, sites, JUDGED)
+        return await self._listed(actor, asked)
 
     async def of_person(self, actor: Actor, query: Mapping[str, str]) -> tuple[list[Document], str | None]:
         """A page of those that the caller gave or holds. By `pass`: of those that were passed on from it, any number of times in a row.
@@ -54,14 +57,24 @@ class ReadPasses:
 
         Raises Problem 400, 404 for a pass from which nothing hangs that is the caller's to see, 503.
         """
-        asked = read_query("my_pass", MINE.query, query, None)
+        asked = read_query("my_pass", MINE.query, query, None, JUDGED)
         if "pass" not in query:
             asked = replace(asked, filters=(*asked.filters, ("person", actor.subject)))  # whatever else is asked for
-            return await ListObjects(self.mongo)(actor.organization, KIND, asked)
+            return await self._listed(actor, asked)
         async with store_errors():
             await self._sees_below(actor, query["pass"])
-        page, cursor = await ListObjects(self.mongo)(actor.organization, KIND, asked)
+        page, cursor = await self._listed(actor, asked)
         return [self._as_seen_by(actor, document) for document in page], cursor
+
+    async def _listed(self, actor: Actor, asked: Asked) -> tuple[list[Document], str | None]:
+        """A page. Raises Problem 404 for a filter that names nothing, 503."""
+        state = asked.judged.get("state")
+
+        async def keep(documents: list[Document]) -> list[Document]:
+            left, at_ms = await self.uses_left(actor.organization, documents), now_ms()
+            return [document for document, uses in zip(documents, left, strict=True) if state_of(document, uses, at_ms) == state]
+
+        return await ListObjects(self.mongo)(actor.organization, KIND, asked, None if state is None else keep)
 
     async def _sees_below(self, actor: Actor, identifier: str) -> None:
         """Whoever gave this pass, or one above it, sees all that was passed on from it; so does its holder who passed it on.

@@ -8,12 +8,15 @@ several sites is one such read a site, merged. (A server that doesn't stop at th
 What a role for some sites is shown by filters is what there is of it at those sites. Neither the length of a page nor its cursor may tell
 of other sites: what few objects have is read to its end at once, and else what is at the sites, or at the place that is asked for, is
 looked through.
+
+Some filters ask for what no index holds, as the time that it is decides it (the state of a pass). Whoever has such a list judges what is
+read, a thousand at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
 from py_service.errors import Problem, unknown
@@ -27,6 +30,8 @@ from py_service.stores.kinds import OBJECT_COLLECTIONS
 from py_service.stores.mongo import Document, Mongo, find_by_ids, store_errors
 
 Sort = Literal["name", "-name"]
+Keep = Callable[[list[Document]], Awaitable[list[Document]]]
+"""Of whole documents those that are meant, in their order. Raises Problem 503."""
 TimeSort = Literal["created_at", "-created_at"]  # of what has no name
 OF_THE_PAGE = ("limit", "cursor", "sort", "name")
 LIST_CHARACTERS_MAX = 20  # of its name in a cursor
@@ -47,7 +52,8 @@ NARROWEST_FIRST = (
 class Asked:
     """A query string, read.
 
-    `filters`: name and value of each; all must hold. `of_list`: whose cursor it may have.
+    `filters`: name and value of each; all must hold. `judged`: likewise, those that the list itself judges. `of_list`: whose cursor it
+    may have.
     `sites`: only objects of these (a role that holds there only); None: of all.
     """
 
@@ -58,12 +64,25 @@ class Asked:
     filters: tuple[tuple[str, str], ...]
     sites: list[str] | None
     of_list: str
+    judged: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_query(of_list: str, known: Mapping[str, Any], query: Mapping[str, str], sites: list[str] | None) -> Asked:
+def keeping(holds: Callable[[Document], bool]) -> Keep:
+    """Of what can be told from the document alone."""
+
+    async def keep(documents: list[Document]) -> list[Document]:
+        return [document for document in documents if holds(document)]
+
+    return keep
+
+
+def read_query(
+    of_list: str, known: Mapping[str, Any], query: Mapping[str, str], sites: list[str] | None, judged: Sequence[str] = ()
+) -> Asked:
     """`known`: what the operation takes, names and types (`Operation.query`): whatever isn't about the page is a filter.
 
-    `of_list`: the name of the list; the cursor of another is refused. The first of the type of `sort` is the order where none is asked for.
+    `judged`: filters that the list judges itself. `of_list`: its name; the cursor of another is refused. The first of the type of `sort`
+    is the order where none is asked for.
 
     Raises Problem 400 `query_invalid` or `cursor_invalid`.
     """
@@ -80,7 +99,9 @@ def read_query(of_list: str, known: Mapping[str, Any], query: Mapping[str, str],
         raise Problem(400, "query_invalid", f"sort is {' or '.join(orders)}.")
     cursor = query.get("cursor")
     after = None if cursor is None else read_place(of_list, cursor, CURSOR_CHARACTERS_MAX)
-    return Asked(read_limit(query.get("limit")), after, sort.startswith("-"), query.get("name", ""), filters, sites, of_list)
+    indexed = tuple(one for one in filters if one[0] not in judged)
+    by_list = {name: value for name, value in filters if name in judged}
+    return Asked(read_limit(query.get("limit")), after, sort.startswith("-"), query.get("name", ""), indexed, sites, of_list, by_list)
 
 
 def _as_stored(name: str, value: str) -> str:
@@ -94,14 +115,17 @@ class ListObjects:
 
     mongo: Mongo
 
-    async def __call__(self, organization: str, kind: str, asked: Asked) -> tuple[list[Document], str | None]:
-        """A page, and the cursor of the next one. Raises Problem 404 for a filter that names nothing of this organization, 503."""
+    async def __call__(self, organization: str, kind: str, asked: Asked, keep: Keep | None = None) -> tuple[list[Document], str | None]:
+        """A page, and the cursor of the next one. `keep`: judges what is asked for beside the filters.
+
+        Raises Problem 404 for a filter that names nothing of this organization, 503.
+        """
         async with store_errors():
             await self._named(organization, asked)
             if kind == "site" and asked.sites is not None:
                 page, end = await self._sites(organization, asked), None
             else:
-                page, end = await self._page(organization, kind, asked)
+                page, end = await self._page(organization, kind, asked, keep)
             if len(page) > asked.limit:
                 page = page[: asked.limit]
                 end = _place(page[-1])
@@ -126,26 +150,29 @@ class ListObjects:
         wanted = [one for one in there if _is_kept(one, asked, []) and _shown(one, asked)]
         return sorted(wanted, key=_place, reverse=asked.descending)[: asked.limit + 1]
 
-    async def _page(self, organization: str, kind: str, asked: Asked) -> tuple[list[Document], str | None]:
+    async def _page(self, organization: str, kind: str, asked: Asked, keep: Keep | None) -> tuple[list[Document], str | None]:
         """One more than asked for, if there are so many. Else, where too many in between are not for the caller to see, how far it came."""
         live = await read_live(self.mongo, organization) if kind in STAGED_KINDS else 0
         wanted = _filter_keys(organization, kind, asked)
         keys = [key for _, key in wanted[:1]] or _site_keys(organization, asked)
-        at_once = asked.limit + 1 if len(wanted) < 2 else LOOKED_THROUGH_AT_ONCE
+        at_once = asked.limit + 1 if len(wanted) < 2 and keep is None else LOOKED_THROUGH_AT_ONCE
+        whole = keep is not None
         if asked.sites is not None and wanted and wanted[0][0] not in PLACES:
-            found, after = await self._read(organization, kind, asked, keys, None, LOOKED_THROUGH_AT_ONCE)
+            found, after = await self._read(organization, kind, asked, keys, None, LOOKED_THROUGH_AT_ONCE, whole=whole)
             if after is None:
                 there = [document for document in found if is_live(document, live) and _is_kept(document, asked, wanted)]
-                return [document for document in there if _shown(document, asked)], None
+                shown = [document for document in there if _shown(document, asked)]
+                return (shown if keep is None else await keep(shown)), None
             keys = [key for name, key in wanted if name in PLACES][:1] or _site_keys(organization, asked)
             at_once = LOOKED_THROUGH_AT_ONCE
         page: list[Document] = []
         after = None
         for _ in range(READS_MAX):
-            found, after = await self._read(organization, kind, asked, keys, after, at_once)
+            found, after = await self._read(organization, kind, asked, keys, after, at_once, whole=whole)
             there = [document for document in found if is_live(document, live) and _is_kept(document, asked, wanted)]
-            page += [document for document in there if _shown(document, asked)]
-            at_once = asked.limit + 1 if len(there) == len(found) else LOOKED_THROUGH_AT_ONCE
+            shown = [document for document in there if _shown(document, asked)]
+            page += shown if keep is None else await keep(shown)
+            at_once = asked.limit + 1 if len(there) == len(found) and keep is None else LOOKED_THROUGH_AT_ONCE
             if after is None or len(page) > asked.limit:
                 return page, None
         return page, after
@@ -162,15 +189,16 @@ class ListObjects:
         return [whole[document["_id"]] for document in page if document["_id"] in whole]
 
     async def _read(
-        self, organization: str, kind: str, asked: Asked, keys: Sequence[str | None], after: str | None, at_once: int
+        self, organization: str, kind: str, asked: Asked, keys: Sequence[str | None], after: str | None, at_once: int, *, whole: bool
     ) -> tuple[list[Document], str | None]:
         """What comes next by any of the keys, in order, without a gap; and the last place up to which that is so, None at the end.
 
-        By several keys, or past what doesn't show, it is what a place is judged by, since most of it is read in vain.
+        By several keys, or past what doesn't show, it is what a place is judged by, since most of it is read in vain, unless `whole`.
         """
         collection = self.mongo.database[OBJECT_COLLECTIONS[kind]]
         bounds = _bounds(organization, asked, after)
-        fields = None if len(keys) == 1 and at_once == asked.limit + 1 else dict.fromkeys(("by_name", "listed", "name", "staged"), 1)
+        whole = whole or (len(keys) == 1 and at_once == asked.limit + 1)
+        fields = None if whole else dict.fromkeys(("by_name", "listed", "name", "staged"), 1)
         merged: dict[str, Document] = {}
         ends: list[str] = []
         for key in keys:

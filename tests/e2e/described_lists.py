@@ -24,6 +24,7 @@ AT_SITES: dict[str, Callable[[Item, Known], Iterable[str | None]]] = {
 }
 # Where an item names what it is filtered by under another name than the filter's, or its plural.
 ELSEWHERE: dict[tuple[str, str], Callable[[Item, Known], Iterable[str | None]]] = {
+    ("/v1/api-keys", "active"): lambda item, known: [str(item["active"]).lower()],
     ("/v1/groups", "group"): lambda item, known: item["includes"],
     ("/v1/persons", "role"): lambda item, known: [held["role"] for held in item["roles"]],
     ("/v1/passes", "site"): lambda item, known: known.sites_named(item),

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from py_service.stores.mongo import now_ms
 from tests.e2e.conformance import conformance_of
 from tests.e2e.described import Asking, Described, Place, kind_made_by, made_objects, operations, resolved
 from tests.e2e.described_lists import AT_SITES, Item, Known, filters_of, folded, is_list
@@ -62,7 +63,7 @@ async def owner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Owner
 ONE_OF_ITS_KIND = {("/v1/devices", "kind")}  # all there are is locks: nothing is dropped
 SHOWS_MORE = {("/v1/me/passes", "pass")}  # than the list without it, what others passed on: tests/e2e/test_pass_trees.py
 VALUES_MAX = 6  # of a filter, that are asked for
-FILTERS = 46
+FILTERS = 50
 HOLDER = "a-employee"
 
 
@@ -182,6 +183,8 @@ async def test_filters_together_show_what_is_left_of_the_whole_list_by_each(owne
             page = {"limit": str(drawn.randint(1, 3)), "sort": sort}
             assert await listed(owner, described.path, None, **asked, **page) == kept, (described.path, asked)
             told[described.path] = told.get(described.path, 0) + (0 < len(kept) < len(items))
+            if described.path in OF_THE_ORGANIZATION:
+                continue
             if any([await beyond(owner, known, name, value) for name, value in asked.items()]):
                 answer = await owner.http.get(described.path, params=asked, headers=here)
                 assert answer.status_code == 404, (described.path, asked, answer.text)
@@ -189,7 +192,7 @@ async def test_filters_together_show_what_is_left_of_the_whole_list_by_each(owne
                 continue
             wanted = known.at(SITE, described.path, kept)
             assert await listed(owner, described.path, here, **asked, **page) == wanted, (described.path, asked)
-    assert len(told) == 10 and min(told.values()) and hidden >= 10, (told, hidden)
+    assert len(told) == 12 and min(told.values()) and hidden >= 10, (told, hidden)
 
 
 def orders_of(described: Described) -> list[str]:
@@ -199,7 +202,7 @@ def orders_of(described: Described) -> list[str]:
 
 
 OF_THE_ORGANIZATION = ("/v1/api-keys", "/v1/invitations")
-FILTERS_AT_A_SITE = 41
+FILTERS_AT_A_SITE = 42
 # What a filter that is no place keeps of several sites. Of one that is, but for what names two sites, all is at its own.
 NARROWED = {
     *(("/v1/grants", name) for name in ("person", "group", "schedule", "effect")),
@@ -243,8 +246,14 @@ async def differ(owner: Owner) -> None:
     group = await post(owner, "/v1/groups", {"name": "Zealots", "includes": ["everyone"]})
     schedule = await post(owner, "/v1/schedules", {"name": "Zenith", "windows": [{"days": ["mon"], "start": "06:00", "end": "12:00"}]})
     await post(owner, "/v1/calendars", {"name": "Zodiac", "dates": ["2027-12-25"]})
-    await post(owner, "/v1/api-keys", {"name": "Zapper", "scopes": ["persons.read"]})
+    for name, active in (("Zapper", True), ("Zapped", False)):
+        key = await post(owner, "/v1/api-keys", {"name": name, "scopes": ["persons.read"]})
+        assert (await owner.http.patch(f"/v1/api-keys/{key}", json={"active": active}, headers=owner.headers)).status_code == 200
     await post(owner, "/v1/invitations", {"name": "Zoltan", "email": "zoltan@nordlicht.example"})
+    for state in ({"expires_at": 1}, {"accepted_at": 1}):
+        name = next(iter(state))
+        made = await post(owner, "/v1/invitations", {"name": name, "email": f"{name}@nordlicht.example"})
+        await owner.service.database["invitations"].update_one({"id": made}, {"$set": state})
     for name, places in (("Zulu", {"doors": [door]}), ("Zero", {"areas": [area]}), ("Zest", {"sites": [site]})):
         await post(owner, "/v1/lockdown-plans", {"name": name, **places})
     await post(owner, "/v1/grants", {"person": HOLDER, "site": site, "effect": "deny"})
@@ -254,6 +263,15 @@ async def differ(owner: Owner) -> None:
     given = await passes.give(name="Zoo", schedule=schedule, passes_on_max=2)
     await passes.held(given, HOLDER)
     await passes.held(await passes.give(name="Attic"), HOLDER)
+    for name, collection, state in (
+        ("Used up", "states", {"used": 1}),
+        ("Over", "passes", {"valid_until": now_ms() - 60_000}),
+    ):
+        one = await passes.give(name=name, uses=1)
+        await passes.held(one, HOLDER)
+        identifier = f"{owner.service.demo.id}:{'pass.' if collection == 'states' else ''}{one['id']}"
+        await owner.service.database[collection].update_one({"_id": identifier}, {"$set": state}, upsert=collection == "states")
+        assert (await passes.read(one["id"]))["state"] == ("used_up" if collection == "states" else "expired")
     passed_on = await passes.give(HOLDER, f"/v1/passes/{given['id']}/pass-on", name="Zebra", passes_on_max=1)
     await passes.held(passed_on, "a-visitor")
     await passes.give("a-visitor", f"/v1/passes/{passed_on['id']}/pass-on", name="Zither")
