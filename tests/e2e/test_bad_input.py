@@ -49,6 +49,7 @@ METERED = {
     "POST /v1/password-reset/confirm",
 }  # fmt: skip
 OWN = {
+    "organization": "hafenblick",
     "person": STRANGER, "group": "everyone", "schedule": "night-shift", "grant": "g-0002", "calendar": "berlin-holidays",
     "lockdown_plan": "berlin-outer-doors", "pass": "visitors-of-clara", "import": "an-import", "part": "1",
     "api_key": "key_0123456789abcdef", "invitation": "invitation_0123456789abcdef",
@@ -106,7 +107,7 @@ def name(route: Route) -> str:
 async def asked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asked]:
     folder = tmp_path_factory.mktemp("bad-input")
     async with (
-        running_service(folder, locks=False, strangers=1, sign_ins_per_minute_max=1_000) as service,
+        running_service(folder, locks=False, strangers=1, sign_ins_per_minute_max=1_000, operator_organization="nordlicht") as service,
         service.client(hook=(await conformance_of(service)).hook) as http,
     ):
         attempt = (await http.post(f"/v1/doors/{DOOR}/unlock", headers=service.owner())).json()["id"]
