@@ -40,6 +40,12 @@ class RoleToHold(msgspec.Struct, forbid_unknown_fields=True):
     sites: Annotated[list[SiteId], msgspec.Meta(min_length=1, max_length=100)] | None
 
 
+class OrganizationPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What isn't sent isn't touched."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+
+
 class Fields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
     """Strict: an unknown field is a mistake of the caller's."""
 

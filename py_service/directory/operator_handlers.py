@@ -19,11 +19,11 @@ import msgspec
 from py_service._core_rs import PermissionIndex
 from py_service.directory import operator_messages as told
 from py_service.directory.document import values_of
+from py_service.directory.fields import OrganizationPatch
 from py_service.directory.operator_messages import (
     ManagedOrganization,
     ManagedOrganizationChanged,
     ManagedOrganizationPage,
-    ManagedOrganizationPatch,
     NewOrganization,
     OrganizationCreated,
 )
@@ -53,7 +53,7 @@ READ_AT_ONCE = 1_000  # of one page: with a filter it may have fewer items than 
 AFTER_ALL = "{"  # the character after z
 _CURSOR_CHARACTERS_MAX = -(-4 * (len(KIND) + 1 + IDENTIFIER_CHARACTERS_MAX) // 3)
 _NEW = msgspec.json.Decoder(NewOrganization)
-_PATCH = msgspec.json.Decoder(ManagedOrganizationPatch)
+_PATCH = msgspec.json.Decoder(OrganizationPatch)
 
 
 class Organizations(Protocol):
@@ -175,7 +175,7 @@ class OperatorHandlers:
     def _operators_person(self, request: Request, refusal: Problem) -> str:
         """The caller, an owner of the operator's organization. Raises `refusal` to everybody of another; Problem 403 `role_missing`."""
         claims = request.person()
-        if self._operator is None or claims.organization != self._operator:
+        if claims.organization != self._operator:
             raise refusal
         decision = self._organizations.index.check_role(claims.organization, claims.subject, OWNER_ROLE, None, now_ms())
         if not decision.allowed:

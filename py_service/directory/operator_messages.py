@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from py_service.directory.fields import Name
+from py_service.directory.fields import Name, OrganizationPatch
 from py_service.directory.organization import OrganizationState
 from py_service.exchange import Operation
 from py_service.identifiers import Moment, NewIdentifier
@@ -66,12 +66,6 @@ class ManagedOrganizationPage(msgspec.Struct):
     next_cursor: NextCursor
 
 
-class ManagedOrganizationPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What isn't sent isn't touched."""
-
-    name: Name | msgspec.UnsetType = msgspec.UNSET
-
-
 LIST = Operation(
     "List organizations", _TAG, {200: ManagedOrganizationPage}, api_keys=False, codes=("403 operator_needed", *_REFUSED),
     query={"limit": Limit, "cursor": Cursor, "sort": Literal["id", "-id"], "state": OrganizationState}, detail=_ANSWER,
@@ -86,7 +80,7 @@ READ = Operation(
     "Read an organization", _TAG, {200: ManagedOrganization}, api_keys=False, etag=True, codes=_REFUSED, detail=_OTHERS
 )  # fmt: skip
 CHANGE = Operation(
-    "Rename an organization", _TAG, {200: ManagedOrganizationChanged}, ManagedOrganizationPatch, headers=("If-Match",), api_keys=False,
+    "Rename an organization", _TAG, {200: ManagedOrganizationChanged}, OrganizationPatch, headers=("If-Match",), api_keys=False,
     etag=True, codes=(*_REFUSED, "409 organization_archived", "422 name_invalid"), detail=_OTHERS,
     example={"name": "Seehaus Coworking and Studios"},
 )  # fmt: skip

@@ -7,7 +7,7 @@ import msgspec
 from py_service import _core_rs
 from py_service._core_rs import PermissionIndex
 from py_service.directory.document import shown, values_of
-from py_service.directory.fields import Name, Role
+from py_service.directory.fields import OrganizationPatch, Role
 from py_service.directory.organization import READ, WRITE, ChangeOrganization
 from py_service.errors import Problem, unknown
 from py_service.exchange import Operation, Request, Response, Route, decoded, encoded
@@ -19,12 +19,6 @@ from py_service.permissions.store import read_object
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 
 READ_ROLES = "persons.read"
-
-
-class OrganizationPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What isn't sent isn't touched."""
-
-    name: Name | msgspec.UnsetType = msgspec.UNSET
 
 
 class Organization(msgspec.Struct, kw_only=True):

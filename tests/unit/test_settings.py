@@ -12,6 +12,7 @@ from py_service.supervise.environment import settings_environment
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("OPERATOR_ORGANIZATION", "Not:An:Id"), ("OPERATOR_ORGANIZATION", "a\n"), ("OPERATOR_ORGANIZATION", "a" * 65),
         ("LOG_LEVEL", "verbose"), ("LOG_LEVEL", ""), ("LOG_LEVEL", "notset"),
         ("API_PORT", "99999"), ("API_PORT", "-1"), ("GATEWAY_PORT", "65536"), ("API_PORT", "http"),
         ("COMMAND_SECONDS_MAX", "5"), ("NO_SUCH", "1"),
