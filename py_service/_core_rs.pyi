@@ -94,6 +94,18 @@ class DoorRecord:
     def lock(self) -> str | None: ...
 
 @final
+class Standing:
+    """How a door stands at a moment. `open_by`: why its bolt is to be held back, the schedule by which its mode is `unlocked`, or the door
+    when that is its own mode; None in a lockdown, and where persons are counted. `may_open`: it may come to that by its modes."""
+
+    @property
+    def open_by(self) -> str | None: ...
+    @property
+    def may_open(self) -> bool: ...
+    @property
+    def revision(self) -> int: ...
+
+@final
 class DeviceRecord:
     @property
     def id(self) -> str: ...
@@ -190,6 +202,10 @@ class PermissionIndex:
     def persons_at(self, organization: str, door: str, now_ms: int, after: str, limit: int) -> list[tuple[str, Decision]]:
         """Persons who may pass the door at that moment, by id, from after `after`. Looks at everybody, with the interpreter released."""
     def door(self, organization: str, door: str) -> DoorRecord | None: ...
+    def standing(self, organization: str, door: str, now_ms: int) -> Standing | None:
+        """How the door stands at that moment; None: there is no such door."""
+    def locks_that_may_hold(self, organization: str) -> list[str]:
+        """The locks of all doors one of whose modes is `unlocked`. Looks at every door, with the interpreter released."""
     def device(self, organization: str, device: str) -> DeviceRecord | None: ...
 
 def roles() -> list[tuple[str, list[str]]]:
@@ -326,7 +342,11 @@ class LockVerifier:
     def uncertainty_ms(self, monotonic_ms: int) -> int:
         """How much later than `now_ms` it may be. Raises LockRefusal(clock_unsure) before the first answer."""
     def verify(self, command: bytes, monotonic_ms: int) -> DoorCommand:
-        """Raises LockRefusal. An id is remembered before it is returned, until it expires."""
+        """Raises LockRefusal. An id is remembered before it is returned, until it expires; of a hold, what `holds` says is what counts."""
+    def holds(self, monotonic_ms: int) -> bool:
+        """Whether the bolt is to be kept back at this tick, by the latest hold."""
+    def release_hold(self) -> None:
+        """End the hold now; no lease of it that was taken before begins it again."""
 
 @final
 class DeviceKey:

@@ -26,6 +26,7 @@ from py_service.access.read import ListGrants, ReadGrant
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
 from py_service.devices.handlers import DeviceHandlers
+from py_service.devices.hold import HoldLeases
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.directory.create import plan_new_person
@@ -78,6 +79,7 @@ from py_service.permissions.change import Actor, Submitter
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.pin import Pins
+from py_service.permissions.standing import held_door
 from py_service.permissions.trial import CapturingLane, TryChanges
 from py_service.readiness import Readiness
 from py_service.settings import Settings, need, read_settings
@@ -89,6 +91,7 @@ from py_service.unlock.announcer import Announcer
 from py_service.unlock.attempt import Lanes
 from py_service.unlock.desk import Desk
 from py_service.unlock.handlers import UnlockHandlers
+from py_service.unlock.hold import Holds
 from py_service.unlock.listener import ReplyListener
 from py_service.unlock.metrics import UnlockMetrics
 from py_service.unlock.recall import RecallAttempt
@@ -209,7 +212,7 @@ class Process:
             *events.routes(),
             *identity,
             *self._passes(changes).routes(),
-            *self._devices().routes(),
+            *self._devices(unlock[2]).routes(),
         ]
 
     def _operator(self, changes: ChangeLane) -> OperatorHandlers:
@@ -234,7 +237,7 @@ class Process:
         ]
         return AccessPreview(index, TryChanges(self.mongo, index), proposed)
 
-    async def _unlock(self) -> tuple[UnlockHandlers, list[Log]]:
+    async def _unlock(self) -> tuple[UnlockHandlers, list[Log], Holds]:
         settings = self._settings
         log, settled_log = await Log.birth(self.mongo, "unlocks", self.name), await Log.birth(self.mongo, SETTLED_LANE, self.name)
         limits = GroupLimits(settings.group_events_max, settings.group_bytes_max, settings.queue_members_max)
@@ -255,7 +258,8 @@ class Process:
         self.metrics.registry.register(UnlockMetrics(self.name, {"unlocks": group.figures, "settled": settled.figures}, desk))
         lanes = Lanes(group.submit, settled.submit, partial(self.pins.is_right, self.follower.index), self.pins.mark)
         request = RequestUnlock(self.follower.index, lanes, self.follower.current, announcer, desk)
-        return UnlockHandlers(request, RecallAttempt(self.mongo, self.follower.index, desk)), [log, settled_log]
+        recall = RecallAttempt(self.mongo, self.follower.index, desk)
+        return UnlockHandlers(request, recall), [log, settled_log], Holds(self.mongo, self.follower.index, group.submit)
 
     def _identity(self, changes: ChangeLane) -> list[Route]:
         async def end_session(organization: str, person: str, session: str, because: str) -> None:
@@ -283,12 +287,13 @@ class Process:
             ).routes(),
         ]
 
-    def _devices(self) -> DeviceHandlers:
+    def _devices(self, holds: Holds) -> DeviceHandlers:
         return DeviceHandlers(
             proof=DeviceProof(self.follower, now_ms, fence=self._settings.edge_fence),
             tokens=DeviceTokens(self.ring, now_ms),
             time=LockTime(self.ring, self.keys.command_key, now_ms),
             configurations=Configurations(self.ring, self.keys.command_key),
+            holds=HoldLeases(holds, partial(held_door, self.follower.index), self.ring, self.keys.command_key, now_ms),
         )
 
     def _health(self) -> list[Route]:

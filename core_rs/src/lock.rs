@@ -90,6 +90,20 @@ impl LockVerifier {
         self.with(|lock| lock.verify(command, monotonic_ms))
             .map(DoorCommand)
     }
+
+    fn holds(&self, monotonic_ms: u64) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .holds(monotonic_ms)
+    }
+
+    fn release_hold(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .release_hold();
+    }
 }
 
 /// A device's own key.

@@ -129,6 +129,28 @@ impl DeviceRecord {
     }
 }
 
+/// How a door stands at a moment.
+#[pyclass(frozen, module = "py_service._core_rs")]
+struct Standing(core::Standing);
+
+#[pymethods]
+impl Standing {
+    #[getter]
+    fn open_by(&self) -> Option<&str> {
+        self.0.open_by.as_ref().map(core::Identifier::as_str)
+    }
+
+    #[getter]
+    fn may_open(&self) -> bool {
+        self.0.may_open
+    }
+
+    #[getter]
+    fn revision(&self) -> i64 {
+        self.0.revision
+    }
+}
+
 /// A decision settled with what the store knows, or what has to be read for it.
 #[pyclass(frozen, module = "py_service._core_rs")]
 struct Settlement {
@@ -551,6 +573,15 @@ impl PermissionIndex {
         self.0.door(organization, door).map(DoorRecord)
     }
 
+    fn standing(&self, organization: &str, door: &str, now_ms: i64) -> Option<Standing> {
+        self.0.standing(organization, door, now_ms).map(Standing)
+    }
+
+    fn locks_that_may_hold(&self, py: Python<'_>, organization: &str) -> Vec<String> {
+        let locks = py.detach(|| self.0.locks_that_may_hold(organization));
+        locks.iter().map(|lock| lock.as_str().to_owned()).collect()
+    }
+
     fn device(&self, organization: &str, device: &str) -> Option<DeviceRecord> {
         self.0.device(organization, device).map(DeviceRecord)
     }
@@ -570,6 +601,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Settlement>()?;
     module.add_class::<DoorRecord>()?;
     module.add_class::<DeviceRecord>()?;
+    module.add_class::<Standing>()?;
     module.add_class::<SnapshotLoad>()?;
     module.add_class::<PermissionIndex>()
 }

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
+from py_service.devices.hold import HoldLeases
 from py_service.devices.messages import (
+    HOLD_BODY,
     TIME_BODY,
     TOKEN_BODY,
     Configuration,
     GatewayToken,
+    HoldBody,
+    HoldLease,
     OrganizationId,
     SignedTime,
     TimeBody,
@@ -26,6 +30,10 @@ _BODY_BYTES_MAX = 8_192
 _REFUSED = ("401 assertion_refused", "403 organization_suspended")
 TOKEN = Operation("A token for the gateway", "Devices at work", {200: GatewayToken}, TokenBody, codes=_REFUSED)
 TIME = Operation("The time, signed for one lock", "Devices at work", {200: SignedTime}, TimeBody, codes=_REFUSED)
+HOLD = Operation(
+    "A lease to keep the door open, if its mode says so", "Devices at work", {200: HoldLease}, HoldBody,
+    codes=(*_REFUSED, "404 hold_unknown"),
+)  # fmt: skip
 CONFIGURATION = Operation(
     "What a lock pins at its enrolment", "Devices at work", {200: Configuration}, query={"organization": OrganizationId},
     needed=("organization",), headers=("X-Nexkey-Assertion",), codes=_REFUSED,
@@ -38,6 +46,7 @@ class DeviceHandlers:
     tokens: DeviceTokens
     time: LockTime
     configurations: Configurations
+    holds: HoldLeases
 
     def routes(self) -> list[Route]:
         return [
@@ -60,6 +69,15 @@ class DeviceHandlers:
                 about=TIME,
             ),
             Route(
+                "POST",
+                "/v1/devices/{device}/hold",
+                self.post_hold,
+                access="anyone",
+                fenced=False,
+                body_bytes_max=_BODY_BYTES_MAX,
+                about=HOLD,
+            ),
+            Route(
                 "GET",
                 "/v1/devices/{device}/configuration",
                 self.get_configuration,
@@ -80,6 +98,12 @@ class DeviceHandlers:
         nonce = nonce_of(body.nonce)
         device = await self.proof.prove(body.organization, request.parameters["device"], body.assertion)
         return encoded(200, await self.time.sign(body.organization, device.id, nonce))
+
+    async def post_hold(self, request: Request) -> Response:
+        body = decoded(HOLD_BODY, request.body)
+        arrived_ms = self.holds.now_ms()  # before the fence: what is signed is no older than the permissions that it is signed by
+        device = await self.proof.prove(body.organization, request.parameters["device"], body.assertion)
+        return encoded(200, await self.holds.lease(body.organization, device.id, body.hold, arrived_ms))
 
     async def get_configuration(self, request: Request) -> Response:
         organization = _organization(request)

@@ -34,6 +34,14 @@ class TimeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     nonce: Annotated[str, msgspec.Meta(min_length=22, max_length=43)]
 
 
+class HoldBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`hold`: the one that the lock keeps at the moment, to have it renewed."""
+
+    organization: OrganizationId
+    assertion: Assertion
+    hold: Annotated[str, msgspec.Meta(min_length=1, max_length=96)] | None = None
+
+
 class GatewayToken(msgspec.Struct, frozen=True):
     token: str
     expires_at: Moment
@@ -43,6 +51,14 @@ class SignedTime(msgspec.Struct, frozen=True):
     """`message` is COSE, base64url without padding."""
 
     message: str
+
+
+class HoldLease(msgspec.Struct, frozen=True):
+    """`message`: a door command `hold`, COSE in base64url without padding; null when the bolt is not to be kept back."""
+
+    hold: str | None
+    message: str | None
+    ask_again_in_ms: int
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -56,6 +72,7 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 TOKEN_BODY = msgspec.json.Decoder(TokenBody)
+HOLD_BODY = msgspec.json.Decoder(HoldBody)
 TIME_BODY = msgspec.json.Decoder(TimeBody)
 
 

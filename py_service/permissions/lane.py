@@ -24,12 +24,13 @@ from py_service.idempotency.keyed import Kept, Step, next_step
 from py_service.journal.commit import NothingWritten, commit_known
 from py_service.journal.event import COMMAND_LIFE_MS_MAX, LOCK_CLOCK_ERROR_MS_MAX, Cut, cut_of
 from py_service.journal.log import Log, LogTaken
+from py_service.permissions.ask_hold import asked_to_hold
 from py_service.permissions.change import Actor, Change, Changed, Plan, View, Write
 from py_service.permissions.follower import PermissionFollower
-from py_service.permissions.image import encode_images
+from py_service.permissions.image import Image, encode_images
 from py_service.permissions.listing import object_key, stored_object
 from py_service.permissions.store import change_id
-from py_service.stores.bus import BUS_ERRORS, Bus
+from py_service.stores.bus import BUS_ERRORS, Bus, BusAway, BusUnknown
 from py_service.stores.kinds import OBJECT_COLLECTIONS, PERMISSION_KINDS
 from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, is_conflict, now_ms
 
@@ -43,6 +44,7 @@ EVENTS_AT_ONCE_MAX = 1_000
 WRITES_AT_ONCE_MAX = 200  # of one call: 40 ms of the embedded server, and the driver gives up after `store_timeout_ms`
 TRY_SECONDS_MAX = 3.0
 CATCH_UP_SECONDS = 0.05
+ASKED_AT_ONCE_MAX = 256
 
 logger = structlog.get_logger(__name__)
 
@@ -304,7 +306,8 @@ class ChangeLane:
             if waiting.plan is not None and not waiting.future.done():
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
         events = [event for waiting in good if waiting.plan is not None for event in waiting.plan.events]
-        task = asyncio.create_task(self._tell(revisions, {cut for event in events if (cut := cut_of(event)) is not None}))
+        images = [(waiting.organization, waiting.plan.images) for waiting in good if waiting.plan is not None]
+        task = asyncio.create_task(self._tell(revisions, {cut for event in events if (cut := cut_of(event)) is not None}, images))
         self._after.add(task)
         task.add_done_callback(self._after.discard)
 
@@ -312,15 +315,18 @@ class ChangeLane:
         """Whoever ends after a change waits for this: every other process has heard of it, as far as the bus carries."""
         await asyncio.gather(*self._after)
 
-    async def _tell(self, revisions: dict[str, int], cuts: set[Cut]) -> None:
-        """After the answer is settled: our own memory, the other processes, the gateways. The fence doesn't need any of it."""
+    async def _tell(self, revisions: dict[str, int], cuts: set[Cut], images: list[tuple[str, list[Image]]]) -> None:
+        """After the answer is settled: our own memory, the other processes, the gateways, the locks. The fence needs none of it."""
         await self._follower.catch_up(revisions, CATCH_UP_SECONDS)
         try:
             for organization, revision in revisions.items():
                 await self._bus.nudge(organization, revision)
             for cut in cuts:
                 await self._bus.cut(*cut)
-        except BUS_ERRORS as error:
+            asked = [ask for organization, of_plan in images for ask in asked_to_hold(self._follower.index, organization, of_plan)]
+            for first in range(0, len(asked), ASKED_AT_ONCE_MAX):
+                await self._bus.publish(asked[first : first + ASKED_AT_ONCE_MAX], [])
+        except (*BUS_ERRORS, BusAway, BusUnknown) as error:
             logger.warning("nudge_failed", error=type(error).__name__)
 
     def _answer_others(self, group: list[_Waiting]) -> None:

@@ -15,6 +15,7 @@ from py_service.simulators.moves import MoveLog
 from py_service.simulators.reports import Pending, ReportBook
 
 ANSWERS_MAX = 256
+HOLD = "hold"
 COMMAND_ID_CHARACTERS_MAX = 128
 
 
@@ -22,6 +23,8 @@ class Verifier(Protocol):
     """`LockVerifier`, as far as answering needs it."""
 
     def verify(self, command: bytes, monotonic_ms: int) -> DoorCommand: ...
+    def holds(self, monotonic_ms: int) -> bool: ...
+    def release_hold(self) -> None: ...
     def now_ms(self, monotonic_ms: int) -> int: ...
 
 
@@ -43,12 +46,47 @@ class CommandAnswers:
             verified = self._verifier.verify(message, monotonic_ms)
         except LockRefusal as refusal:
             return self._refuse(command, refusal.code, monotonic_ms)
-        moved = self._door.unlock(monotonic_ms, verified.id)
+        if verified.action == HOLD:  # leases are asked for, and come with the answer: nobody sends one
+            self._verifier.release_hold()
+            return self._refuse(command, "command_action_unknown", monotonic_ms)
+        return self._moved(verified.id, self._door.unlock(monotonic_ms, verified.id), monotonic_ms)
+
+    def lease(self, message: bytes, monotonic_ms: int) -> bool:
+        """Keep the bolt back on a lease that was asked for, and report that when it begins. False when it doesn't stay back.
+
+        Raises LockRefusal.
+        """
+        verified = self._verifier.verify(message, monotonic_ms)
+        begins = not self._door.free
+        lapsed = begins and verified.id in self._answers  # its hold is over: the next one has an event of its own
+        if verified.action != HOLD or lapsed:
+            self._verifier.release_hold()
+            return False
+        until_ms = monotonic_ms + verified.expires_at_ms - self._verifier.now_ms(monotonic_ms)
+        held = self._door.hold(monotonic_ms, until_ms, verified.id)
+        if begins:
+            self._moved(verified.id, held, monotonic_ms)
+        return held
+
+    def release(self, monotonic_ms: int) -> None:
+        """No further lease: the bolt goes out."""
+        self._verifier.release_hold()
+        self._door.release(monotonic_ms)
+        self.report_door(monotonic_ms)
+
+    def keep_time(self, monotonic_ms: int) -> None:
+        """Let the door's time pass: a hold ends when its lease does, or when the lock isn't sure of the time any more."""
+        if self._door.free and not self._verifier.holds(monotonic_ms):
+            self._door.release(monotonic_ms)
+        self._door.tick(monotonic_ms)
+        self.report_door(monotonic_ms)
+
+    def _moved(self, identifier: str, moved: bool, monotonic_ms: int) -> Pending:
         self.report_door(monotonic_ms)
         result, reason = ("done", None) if moved else ("refused", "lock_jammed")
-        report = self._report(verified.id, result, reason, monotonic_ms)
+        report = self._report(identifier, result, reason, monotonic_ms)
         # INVARIANT: only a verified id is remembered, so nobody can put words in the lock's mouth for an id to come.
-        self._answers[verified.id] = (report.number, report.report)
+        self._answers[identifier] = (report.number, report.report)
         while len(self._answers) > ANSWERS_MAX:
             self._answers.popitem(last=False)
         return report

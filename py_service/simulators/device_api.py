@@ -34,6 +34,14 @@ class Configuration(msgspec.Struct):
     public_key: str
 
 
+class HoldLease(msgspec.Struct):
+    """`message` is COSE in base64url; None: the door isn't to be held open."""
+
+    hold: str | None
+    message: str | None
+    ask_again_in_ms: int
+
+
 class _Token(msgspec.Struct):
     token: str
     expires_at: datetime
@@ -88,6 +96,12 @@ class DeviceApi:
         answer = await self._http.post(f"/v1/devices/{self._device}/token", json=body)
         token = msgspec.json.decode(_success(answer), type=_Token)
         return GatewayToken(token.token, int(token.expires_at.timestamp() * 1_000))
+
+    async def hold(self, hold: str | None) -> HoldLease:
+        """A lease to keep the door open; `hold` is the one to renew. Raises DeviceRefused, httpx.HTTPError."""
+        body = {"organization": self._organization, "assertion": self._assertion(), "hold": hold}
+        answer = await self._http.post(f"/v1/devices/{self._device}/hold", json=body)
+        return msgspec.json.decode(_success(answer), type=HoldLease)
 
     async def time(self, nonce: bytes) -> bytes:
         """The signed time (COSE) that echoes `nonce`. Raises DeviceRefused, httpx.HTTPError."""

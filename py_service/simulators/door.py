@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-DoorState = Literal["NORMAL", "DOOR_OPEN_TOO_LONG", "FORCED_OPEN", "LOCK_FAULT"]
+DoorState = Literal["NORMAL", "DOOR_OPEN_TOO_LONG", "FORCED_OPEN", "LOCK_FAULT", "FREE_ACCESS"]
 MoveKind = Literal["unlocked", "held", "locked"]
 
 UNLOCK_MS = 5_000
@@ -41,6 +41,7 @@ class Door:
 
     The bolt stays back until `relock_at`; if the door stands open then, until it closes.
     A door that opens while the bolt is out was forced. A door that stands open longer than `held_open_ms` is held.
+    In free access the bolt stays back until the lease ends that was given last, and the door may stand open.
     """
 
     def __init__(self, *, unlock_ms: int = UNLOCK_MS, held_open_ms: int = HELD_OPEN_MS) -> None:
@@ -49,6 +50,7 @@ class Door:
         self._now_ms = 0
         self._relock_at_ms = 0
         self._held_at_ms: int | None = None
+        self._free_until_ms: int | None = None
         self._effects: list[Effect] = []
         self.locked = True
         self.open = False
@@ -68,6 +70,30 @@ class Door:
         self.locked = False
         return True
 
+    @property
+    def free(self) -> bool:
+        """Whether a hold keeps the bolt back."""
+        return self._free_until_ms is not None
+
+    def hold(self, now_ms: int, until_ms: int, hold: str) -> bool:
+        """Keep the bolt back until then. False when it is jammed: nothing moved then."""
+        self.tick(now_ms)
+        if self.jammed and self.locked:
+            self._become("LOCK_FAULT")
+            return False
+        if self._free_until_ms is None:
+            self._effects.append(Move(self._now_ms, "unlocked" if self.locked else "held", hold))
+            self.locked = False
+            self._held_at_ms = None
+            self._become("FREE_ACCESS")
+        self._free_until_ms = until_ms
+        return True
+
+    def release(self, now_ms: int) -> None:
+        """The hold is over: the bolt goes out, or does when the door closes."""
+        self.tick(now_ms)
+        self._end_hold()
+
     def request_to_exit(self, now_ms: int) -> None:
         """Somebody inside wants out (REX). A jam doesn't hold people in: egress is mechanical."""
         self.tick(now_ms)
@@ -84,7 +110,7 @@ class Door:
         self.open = True
         if self.locked:
             self._become("FORCED_OPEN")
-        else:
+        elif not self.free:
             self._held_at_ms = self._now_ms + self._held_open_ms
 
     def closed(self, now_ms: int) -> None:
@@ -95,12 +121,14 @@ class Door:
         self.open = False
         self._held_at_ms = None
         if self.state in ("FORCED_OPEN", "DOOR_OPEN_TOO_LONG"):
-            self._become("NORMAL")
+            self._become("FREE_ACCESS" if self.free else "NORMAL")
         self._relock_if_due()
 
     def tick(self, now_ms: int) -> None:
         """Let time pass. A tick that goes back is taken as standing still."""
         self._now_ms = max(self._now_ms, now_ms)
+        if self._free_until_ms is not None and self._now_ms >= self._free_until_ms:
+            self._end_hold()
         self._relock_if_due()
         if self._held_at_ms is not None and self._now_ms >= self._held_at_ms:
             self._held_at_ms = None
@@ -108,6 +136,8 @@ class Door:
 
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do next."""
+        if self._free_until_ms is not None:
+            return self._free_until_ms
         deadlines = [] if self.locked or self.open else [self._relock_at_ms]
         if self._held_at_ms is not None:
             deadlines.append(self._held_at_ms)
@@ -118,8 +148,18 @@ class Door:
         effects, self._effects = self._effects, []
         return effects
 
+    def _end_hold(self) -> None:
+        if self._free_until_ms is None:
+            return
+        self._free_until_ms = None
+        if self.state == "FREE_ACCESS":
+            self._become("NORMAL")
+        if self.open:
+            self._held_at_ms = self._now_ms + self._held_open_ms
+        self._relock_if_due()
+
     def _relock_if_due(self) -> None:
-        if not self.locked and not self.open and self._now_ms >= self._relock_at_ms:
+        if not self.locked and not self.free and not self.open and self._now_ms >= self._relock_at_ms:
             self.locked = True
             self._effects.append(Move(self._now_ms, "locked", None))
 

@@ -2,7 +2,8 @@
 
     enrol (pin the organization's key) -> time -> connect -> authenticate -> send what is pending -> commands until the line breaks
 
-What lives here: the connection's life. What doesn't: the door (`door.py`), answering commands (`command.py`), numbering (`reports.py`).
+What lives here: the connection's life. What doesn't: the door (`door.py`), answering commands (`command.py`), keeping it open (`hold.py`),
+numbering (`reports.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from py_service.simulators.command import ANSWERS_MAX, CommandAnswers
 from py_service.simulators.device_api import Configuration, DeviceApi, DeviceRefused, GatewayToken, decode_base64url, encode_base64url
 from py_service.simulators.door import Door
 from py_service.simulators.frames import FRAME_BYTES_MAX, SUBPROTOCOL, ServerFrame, decode_frame, encode_frame
+from py_service.simulators.hold import HoldKeeper
 from py_service.simulators.moves import MoveLog
 from py_service.simulators.reconnect import Reconnect
 from py_service.simulators.reports import Pending, ReportBook
@@ -79,6 +81,7 @@ class Lock:
         self.last_error = ""
         self._verifier: LockVerifier | None = None
         self._answers: CommandAnswers | None = None
+        self._keeper: HoldKeeper | None = None
         self._token: GatewayToken | None = None
         self._time_due_ms = 0
         self._token_due_ms = 0
@@ -86,7 +89,14 @@ class Lock:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._enrol()
+        self._keeper = await self._enrol()
+        keeping = asyncio.create_task(self._keeper.run())
+        try:
+            await self._stay_connected()
+        finally:
+            keeping.cancel()
+
+    async def _stay_connected(self) -> None:
         reconnect = Reconnect()
         while True:
             code, reason = None, ""
@@ -101,28 +111,29 @@ class Lock:
             except (OSError, TimeoutError, WebSocketException, httpx.HTTPError, DeviceRefused, LockRefusal, msgspec.MsgspecError) as error:
                 self._note(error)
             self.connected.clear()
+            self._ask_hold()  # its line may have been cut because it is to hold no door
             await asyncio.sleep(reconnect.pause_seconds(code, reason))
 
     def touch(self) -> None:
         """The door was moved from outside: look at it now."""
         self._wake.set()
 
-    async def _enrol(self) -> None:
+    async def _enrol(self) -> HoldKeeper:
         reconnect = Reconnect()
         while True:
             try:
                 async with self._environment.enrolling:
                     pinned = await self._api.configuration()
-                self._pin(pinned)
-                return
+                return self._pin(pinned)
             except (httpx.HTTPError, DeviceRefused, msgspec.MsgspecError) as error:
                 self._note(error)
                 await asyncio.sleep(reconnect.pause_seconds())
 
-    def _pin(self, pinned: Configuration) -> None:
+    def _pin(self, pinned: Configuration) -> HoldKeeper:
         lock = self.identity.lock
         self._verifier = LockVerifier(pinned.organization, lock, pinned.key_id, decode_base64url(pinned.public_key), ANSWERS_MAX)
         self._answers = CommandAnswers(lock, self._key, self._verifier, self.door, self.reports, self._environment.moves)
+        return HoldKeeper(self._api, self._answers, self.door, self._ask_time, monotonic_ms, self.touch)
 
     async def _converse(self, reconnect: Reconnect) -> None:
         """One connection, from connecting to its end."""
@@ -143,6 +154,7 @@ class Lock:
                 await self._authenticate(line)
             reconnect.worked()
             self.connected.set()
+            self._ask_hold()  # nobody could tell it meanwhile
             self.reports.unsent()
             upkeep = asyncio.create_task(self._upkeep(line))
             try:
@@ -183,8 +195,14 @@ class Lock:
             self._wake.set()
         elif frame.type == "stored":
             self.reports.stored(frame.number)
+        elif frame.type == "ask_hold":
+            self._ask_hold()
         elif frame.type == "error":
             self.last_error = f"{frame.code} {frame.detail}"
+
+    def _ask_hold(self) -> None:
+        if self._keeper is not None:
+            self._keeper.ask_now()
 
     async def _send(self, line: ClientConnection, pending: Pending) -> None:
         pending.sent_at_ms = monotonic_ms()

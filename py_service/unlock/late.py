@@ -17,8 +17,8 @@ from py_service.stores.bus import BUS_ERRORS, Bus, BusAway, BusUnknown
 from py_service.stores.mongo import Mongo, plain
 from py_service.unlock.announcer import Stored
 from py_service.unlock.give_back import GiveBack
-from py_service.unlock.messages import UNLOCKED
-from py_service.unlock.report import LockOff, ReportMember, ReportRefused, in_time, outcome_event, stayed_shut, verify
+from py_service.unlock.messages import HOLD_AUTHORIZED, HOLD_BEGUN, UNLOCKED
+from py_service.unlock.report import LockOff, ReportMember, ReportRefused, hold_event, in_time, outcome_event, stayed_shut, verify
 from py_service.unlock.store import NOT_COMMANDED, read_ends, read_event
 
 READ_MAX = 128
@@ -133,6 +133,8 @@ class LateReports:
         decided = None if lock_off else await self._attempt(organization, report)
         if decided is not None:
             undone = decided if decided.get("taken") is not None and stayed_shut(report) else None
+            if decided["kind"] == HOLD_AUTHORIZED:
+                return hold_event(organization, report, decided), None
             return outcome_event(organization, report, decided.get("door"), decided.get("person"), decided.get("sites")), undone
         said = {"command": report.command, "result": report.result, "lock_reason": report.reason, "lock_off": lock_off or None}
         detail |= {name: value for name, value in said.items() if value is not None}
@@ -140,19 +142,22 @@ class LateReports:
         return make_event(kind, organization, 0, door=door, lock=report.lock, sites=sites, detail=detail), None
 
     async def _attempt(self, organization: str, report: Report) -> Event | None:
-        """The grant that the report is the end of: for this lock, while its command was alive, and not ended yet (as far as projected).
+        """The grant that the report is the end of, or the hold that it is the beginning of: for this lock, while its command was alive, and
+        not told yet (as far as projected).
 
         So a grant explains one move of the bolt, however often a lock, or who has its key, says `done`.
         """
         identifier = report.command or ""
         name = parse_event_id(identifier)
         decided = None if name is None else await read_event(self._mongo, name)
-        if decided is None or decided["kind"] != "authorized" or (decided["org"], decided.get("lock")) != (organization, report.lock):
+        if decided is None or decided["kind"] not in ("authorized", HOLD_AUTHORIZED):
+            return None
+        if (decided["org"], decided.get("lock")) != (organization, report.lock):
             return None
         if not in_time(report, int(decided["at"]), command_expires_at_ms(int(decided["at"]), decided.get("wait"))):
             return None
         ends = await read_ends(self._mongo, organization, identifier)
-        return None if any(end["kind"] in (UNLOCKED, NOT_COMMANDED) for end in ends) else decided
+        return None if any(end["kind"] in (UNLOCKED, NOT_COMMANDED, HOLD_BEGUN) for end in ends) else decided
 
     def _done(self, entry: _Entry, member: ReportMember) -> None:
         self._stored.append((entry.identifier, Stored(member.organization, member.lock, member.number)))

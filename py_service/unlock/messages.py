@@ -13,6 +13,9 @@ UNLOCKED: Final = "unlocked"
 UNLOCKED_FAILED: Final = "unlocked.failed"
 UNCONFIRMED: Final = "unconfirmed"
 REFUSED: Final = "authorized.failed"
+HOLD_AUTHORIZED: Final = "hold.authorized"
+HOLD_BEGUN: Final = "hold.begun"
+HOLD_FAILED: Final = "hold.failed"
 State = Literal["commanded", "unlocked", "unlocked.failed", "unconfirmed", "authorized.failed"]
 # Why a door stays shut, in the order of `check` (docs/protocols/documents.md).
 REFUSALS = (

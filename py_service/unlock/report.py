@@ -12,7 +12,7 @@ from py_service.errors import Problem
 from py_service.journal.event import COMMAND_REPLAYED, LOCK_CLOCK_ERROR_MS_MAX, Event, make_event
 from py_service.stores.mongo import Document
 from py_service.unlock.attempt import Outcome
-from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED
+from py_service.unlock.messages import HOLD_BEGUN, HOLD_FAILED, UNLOCKED, UNLOCKED_FAILED
 
 LOCK_JAMMED = "lock_jammed"
 REPORT_BYTES_MAX = 1_024
@@ -85,22 +85,24 @@ def stayed_shut(report: Report) -> bool:
 
 def outcome_event(organization: str, report: Report, door: object, person: object, sites: object) -> Event:
     """The end of an attempt, by the lock's own signed word."""
+    return _told(organization, report, outcome_of(report), door, sites, person=person)
+
+
+def hold_event(organization: str, report: Report, hold: Event) -> Event:
+    """What the lock did with the first lease of a hold, by its own signed word."""
     outcome = outcome_of(report)
+    told = _told(organization, report, outcome, hold.get("door"), hold.get("sites"))
+    return {**told, "kind": HOLD_BEGUN if outcome.state == UNLOCKED else HOLD_FAILED}
+
+
+def _told(organization: str, report: Report, outcome: Outcome, door: object, sites: object, person: object = None) -> Event:
     detail: dict[str, object] = {"number": report.number, "lock_at": report.at_ms}
     if report.reason is not None:
         detail["lock_reason"] = report.reason
     return make_event(
-        outcome.state,
-        organization,
-        0,
-        attempt=report.command,
-        door=door,
-        person=person,
-        lock=report.lock,
-        sites=sites,
-        reason=outcome.reason,
-        detail=detail,
-    )
+        outcome.state, organization, 0, attempt=report.command, door=door, person=person, lock=report.lock, sites=sites,
+        reason=outcome.reason, detail=detail,
+    )  # fmt: skip
 
 
 class ReportMember:

@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -13,10 +14,12 @@ from py_service._core_rs import DeviceKey, LockVerifier, TokenError
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
 from py_service.devices.handlers import DeviceHandlers
+from py_service.devices.hold import HoldLeases
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.errors import Problem, stores_unavailable
 from py_service.exchange import Request, Response
+from py_service.permissions.standing import held_door
 from tests.unit.identity_support import NOW_MS, Clock, MadePermissions, images, make_ring
 
 KEY = DeviceKey.from_seed(bytes([7]) * 32)
@@ -32,12 +35,32 @@ def device(active: bool = True) -> dict[str, object]:
 
 
 @dataclass
+class MadeHolds:
+    """The unlock room's part: which holds began, and whose they are."""
+
+    clock: Clock
+    begins: bool = True
+    known: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    async def begin(self, organization: str, lock: str) -> tuple[str, int] | None:
+        if not self.begins:
+            return None
+        hold = f"log:{len(self.known):012d}:000"
+        self.known[hold] = (organization, lock)
+        return hold, self.clock() + 3  # the T of the group is later than the request
+
+    async def is_of(self, organization: str, lock: str, hold: str) -> bool:
+        return self.known.get(hold) == (organization, lock)
+
+
+@dataclass
 class Room:
     clock: Clock = field(default_factory=Clock)
     permissions: MadePermissions = field(default_factory=lambda: MadePermissions(images(device__lock1=device())))
 
     def __post_init__(self) -> None:
         self.ring = make_ring()
+        self.holds = MadeHolds(self.clock)
 
         async def command_key(organization: str) -> str:
             assert organization == "acme"
@@ -48,6 +71,7 @@ class Room:
             DeviceTokens(self.ring, self.clock),
             LockTime(self.ring, command_key, self.clock),
             Configurations(self.ring, command_key),
+            HoldLeases(self.holds, partial(held_door, self.permissions.index), self.ring, command_key, self.clock),
         )
 
     async def post_token(self, organization: str, lock: str, assertion: str) -> Response:

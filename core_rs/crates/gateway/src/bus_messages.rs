@@ -50,6 +50,10 @@ enum ForGateway {
         lock: String,
         number: u64,
     },
+    AskHold {
+        org: String,
+        lock: String,
+    },
     Replaced {
         org: String,
         lock: String,
@@ -128,6 +132,7 @@ fn for_gateway(shard: &Shard, message: ForGateway) {
             }
         }
         ForGateway::Stored { org, lock, number } => locks.stored(&key(&org, &lock), number),
+        ForGateway::AskHold { org, lock } => locks.ask_hold(&key(&org, &lock)),
         ForGateway::Replaced { org, lock } => locks.replaced(&key(&org, &lock)),
     }
 }

@@ -132,6 +132,13 @@ impl Locks {
         }
     }
 
+    /// Tells a lock to ask whether its door is to be held open. Only a hint: what holds it is signed.
+    pub fn ask_hold(&self, key: &SubjectKey) {
+        if let Some(entry) = self.lock().get(key) {
+            entry.outbox.frame(&ServerFrame::AskHold, Instant::now());
+        }
+    }
+
     /// The process that waits for this command of this lock.
     #[must_use]
     pub fn reply_to(&self, key: &SubjectKey, command: &str, now_ms: i64) -> Option<Arc<str>> {

@@ -199,6 +199,7 @@ pub enum ServerFrame<'a> {
     Stored {
         number: u64,
     },
+    AskHold,
     Pong,
     Error {
         code: &'a str,

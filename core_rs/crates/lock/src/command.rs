@@ -29,6 +29,8 @@ const DOOR: i64 = -70_002;
 pub enum Action {
     /// Let somebody in once.
     Unlock,
+    /// Keep the bolt back until the command expires: a lease, that is renewed by another. Its id is that of the hold, the same in each.
+    Hold,
 }
 
 impl Action {
@@ -37,13 +39,16 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unlock => "unlock",
+            Self::Hold => "hold",
         }
     }
 
     /// From the claim.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (text == Self::Unlock.as_str()).then_some(Self::Unlock)
+        [Self::Unlock, Self::Hold]
+            .into_iter()
+            .find(|action| action.as_str() == text)
     }
 }
 
@@ -58,7 +63,7 @@ pub struct Command {
     pub door: String,
     /// What to do; kept as text, because an unknown one has to be refused after the signature was found good.
     pub action: String,
-    /// The event that it comes from; a lock obeys it once.
+    /// The event that it comes from; a lock obeys it once, or, of a hold, for as long as it is renewed.
     pub id: String,
     /// Milliseconds since the Unix epoch.
     pub issued_at_ms: i64,

@@ -8,6 +8,7 @@ use crate::cbor::is_identifier;
 use crate::clock::Clock;
 use crate::command::{Action, Command};
 use crate::cose::{Envelope, Kind, Unopened};
+use crate::hold::Hold;
 use crate::memory::Memory;
 use crate::refusal::{ClaimsInvalid, Refusal};
 use crate::time::SignedTime;
@@ -23,6 +24,7 @@ pub struct LockVerifier {
     key: VerifyingKey,
     clock: Clock,
     memory: Memory,
+    hold: Hold,
 }
 
 impl LockVerifier {
@@ -54,6 +56,7 @@ impl LockVerifier {
             key,
             clock: Clock::default(),
             memory: Memory::new(memory_commands_max),
+            hold: Hold::default(),
         })
     }
 
@@ -100,7 +103,7 @@ impl LockVerifier {
             .map(|reading| reading.uncertainty_ms)
     }
 
-    /// The command, when it is to be obeyed now. Its id is remembered before it is returned.
+    /// The command, when it is to be obeyed now. Its id is remembered before it is returned. A hold lasts for as long as [`Self::holds`] says so.
     ///
     /// # Errors
     /// The refusals named `Command...`, [`Refusal::ClockUnsure`] and [`Refusal::MemoryFull`].
@@ -109,9 +112,7 @@ impl LockVerifier {
         if command.organization != self.organization || command.lock != self.lock {
             return Err(Refusal::CommandWrongLock);
         }
-        if Action::parse(&command.action).is_none() {
-            return Err(Refusal::CommandActionUnknown);
-        }
+        let action = Action::parse(&command.action).ok_or(Refusal::CommandActionUnknown)?;
         let (reading, first_ms) = self.clock.read_surely(monotonic_ms)?;
         if command.issued_at_ms < first_ms {
             return Err(Refusal::CommandBeforeStart);
@@ -129,9 +130,28 @@ impl LockVerifier {
         if !command.lives_briefly() {
             return Err(Refusal::CommandLifetime);
         }
-        self.memory
-            .remember(&command.id, command.expires_at_ms, &reading)?;
+        match action {
+            Action::Unlock => {
+                self.memory
+                    .remember(&command.id, command.expires_at_ms, &reading)?;
+            }
+            Action::Hold => self
+                .hold
+                .renew(command.issued_at_ms, command.expires_at_ms)?,
+        }
         Ok(command)
+    }
+
+    /// Whether the bolt is to be kept back at this tick: the latest hold is not over, was not released, and the lock is sure of the time.
+    pub fn holds(&mut self, monotonic_ms: u64) -> bool {
+        self.clock
+            .read_surely(monotonic_ms)
+            .is_ok_and(|(reading, _)| self.hold.stands_at(reading.now_ms))
+    }
+
+    /// Ends the hold now: the service gave no further lease. No lease that was taken before begins it again.
+    pub const fn release_hold(&mut self) {
+        self.hold.release();
     }
 
     /// The claims of a message that the pinned key has signed; they are not read before that is known.

@@ -5,11 +5,10 @@ use crate::decision::{Choice, Decision, Needs, Reason};
 use crate::documents::DoorMode;
 use crate::grant::{Grant, GrantLink, GroupRule};
 use crate::identifier::Identifier;
-use crate::model::{Door, DoorTerms, Place, State};
+use crate::model::{Door, Place, State};
 use crate::person::Person;
 use crate::zone::WallClock;
 use std::cell::{Cell, OnceCell};
-use std::sync::Arc;
 
 /// The step that only the store can take; memory says what for.
 pub const SETTLED: &str = "settled_with_the_store";
@@ -162,16 +161,6 @@ fn outcome_of(
     Ok(outcome)
 }
 
-/// Whether a door is open to every valid person at `now_ms` by its mode.
-pub fn is_unlocked(state: &State, door: &Door, now_ms: i64) -> bool {
-    let by_schedule = |terms: &Arc<DoorTerms>| {
-        let mut modes = terms.modes.iter();
-        modes.any(|(_, mode)| *mode == DoorMode::Unlocked)
-    };
-    (door.mode == DoorMode::Unlocked || door.terms.as_ref().is_some_and(by_schedule))
-        && Hearing::new(state, door, now_ms).mode() == DoorMode::Unlocked
-}
-
 const fn mode_detail(mode: DoorMode) -> &'static str {
     match mode {
         DoorMode::Locked => "locked: a grant is needed",
@@ -206,7 +195,8 @@ fn active_person<'a>(
     person.ok_or((Reason::UnknownCredential, None))
 }
 
-fn not_locked_down<'a>(
+/// The step of the lockdown: of the door, of its area and the area that it enters, of its site.
+pub fn not_locked_down<'a>(
     state: &'a State,
     door: &'a Door,
     listener: &mut impl Listener,
@@ -497,7 +487,12 @@ impl<'a> Hearing<'a> {
     }
 
     /// The mode that holds now. Nobody can say of a schedule that isn't whole: then only a mode that asks for more holds.
-    fn mode(&self) -> DoorMode {
+    pub fn mode(&self) -> DoorMode {
+        self.mode_and_schedule().0
+    }
+
+    /// The same, with the schedule by which it holds; none when it is the door's own.
+    pub fn mode_and_schedule(&self) -> (DoorMode, Option<u32>) {
         let modes = self.door.terms.as_ref().map(|terms| &*terms.modes);
         let holding = modes.unwrap_or_default().iter().find(|(schedule, mode)| {
             let opens = matches!(mode, DoorMode::Unlocked | DoorMode::FirstPersonIn);
@@ -507,7 +502,9 @@ impl<'a> Hearing<'a> {
                 Schedule::Holiday | Schedule::Closed => false,
             }
         });
-        holding.map_or(self.door.mode, |(_, mode)| *mode)
+        holding.map_or((self.door.mode, None), |(schedule, mode)| {
+            (*mode, Some(*schedule))
+        })
     }
 
     /// What memory can't know. A refusal needs nothing, unless a first person may have opened the door for everybody.

@@ -1,7 +1,5 @@
 //! A decision in all its steps, for people: `explain`, and the doors a person holds rules on.
-use crate::check::{
-    Hearing, Listener, SETTLED, Silent, decide, decide_found, for_each_rule, is_unlocked,
-};
+use crate::check::{Hearing, Listener, SETTLED, Silent, decide, decide_found, for_each_rule};
 use crate::decision::{Decision, Reason};
 use crate::explain_state::{StatefulRule, rules_now, unknown_rules};
 use crate::grant::Grant;
@@ -9,6 +7,7 @@ use crate::identifier::Identifier;
 use crate::model::{Door, DoorRecord, State};
 use crate::person::Person;
 use crate::settle::{Asking, Settled, settle};
+use crate::standing::is_unlocked;
 use crate::states::Records;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

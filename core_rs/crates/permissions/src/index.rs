@@ -18,6 +18,7 @@ use crate::preview::{Preview, Question, compare};
 use crate::roles::{authenticate, check_role, reach};
 use crate::settle::{Asking, Settled, settle};
 use crate::snapshot_error::SnapshotError;
+use crate::standing::{Standing, locks_that_may_hold, standing};
 use crate::states::{Records, Taken};
 use crate::trial::trial;
 use crate::zone::Zones;
@@ -428,6 +429,23 @@ impl PermissionIndex {
         self.read(organization, |state| {
             let state = state?;
             state.record_of(state.doors.get(door)?)
+        })
+    }
+
+    /// Whether a door stands open at `now_ms`, so that its lock is to be held; `None`: there is no such door.
+    #[must_use]
+    pub fn standing(&self, organization: &str, door: &str, now_ms: i64) -> Option<Standing> {
+        self.read(organization, |state| {
+            let state = state?;
+            Some(standing(state, state.doors.get(door)?, now_ms))
+        })
+    }
+
+    /// The locks of all doors one of whose modes is `unlocked`. Looks at every door.
+    #[must_use]
+    pub fn locks_that_may_hold(&self, organization: &str) -> Vec<Identifier> {
+        self.read(organization, |state| {
+            state.map_or_else(Vec::new, locks_that_may_hold)
         })
     }
 

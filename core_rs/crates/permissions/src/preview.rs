@@ -4,12 +4,12 @@
 //! all persons of the doors that it touches. A pair without an allow rule, at a door that is never unlocked, is refused either way.
 use crate::check::{Silent, decide};
 use crate::decision::Decision;
-use crate::documents::DoorMode;
 use crate::explain::doors_with_allow_rule;
 use crate::grant::{Grant, GrantLink};
 use crate::identifier::Identifier;
 use crate::model::{Door, State};
 use crate::person::Person;
+use crate::standing::may_be_unlocked;
 use crate::trial::Touch;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -386,14 +386,6 @@ fn is_under(schedule: Option<u32>, schedules: &BTreeSet<u32>) -> bool {
 
 fn giver_of(grant: &Grant) -> Option<&Identifier> {
     grant.pass.as_ref()?.given_by.as_ref()
-}
-
-fn may_be_unlocked(door: &Door) -> bool {
-    let scheduled = door.terms.iter().flat_map(|terms| &terms.modes);
-    door.mode == DoorMode::Unlocked
-        || scheduled
-            .into_iter()
-            .any(|(_, mode)| *mode == DoorMode::Unlocked)
 }
 
 /// The door at this place, or the doors in it.
