@@ -187,16 +187,37 @@ class Organization:
         return judged
 
     def mode(self, door: Document, now_ms: int) -> str:
+        return self.mode_and_schedule(door, now_ms)[0]
+
+    def open_by(self, door_id: str, now_ms: int) -> str | None:
+        """Why the bolt of this door is to be held back: the schedule by which nobody has to ask, or the door when that is its own mode."""
+        door = self.bag["door"][door_id]
+        if not any(organization["active"] for organization in self.bag["organization"].values()):
+            return None
+        mode, schedule = self.mode_and_schedule(door, now_ms)
+        if mode != "unlocked":
+            return None
+        for reason, hinders in (
+            ("held: locked down", any(holder["locked_down"] for _, holder, _ in self.lockdown_places(door_id, door))),
+            ("held: persons are counted", any(self.counted_area(door, field) is not None for field in ("enters", "leaves"))),
+        ):
+            if hinders:
+                self.met[reason] += 1
+                return None
+        self.met["held by a schedule" if schedule is not None else "held by the door's own mode"] += 1
+        return schedule or door_id
+
+    def mode_and_schedule(self, door: Document, now_ms: int) -> tuple[str, str | None]:
         for scheduled in documents(door, "modes"):
             mode = text(scheduled, "mode") or ""
             if self.schedule_is_open(scheduled, door, now_ms):
                 self.met[f"{mode} by schedule"] += 1
-                return mode
+                return mode, text(scheduled, "schedule")
             if not self.schedule_is_known(scheduled, door, now_ms):
                 self.met[f"{mode} by a schedule that isn't whole"] += 1
                 if mode in STRICT_MODES:
-                    return mode
-        return text(door, "mode") or ""
+                    return mode, text(scheduled, "schedule")
+        return text(door, "mode") or "", None
 
     def is_stateful(self, judged: Judged, door_id: str) -> bool:
         """Whether any of the stateful rules has a say."""

@@ -7,6 +7,7 @@ Held at every acceptance:
 - no id opens twice in one power cycle;
 - nothing is accepted at a true time >= exp + the uncertainty that the lock states;
 - nothing is accepted whose iat lies before the first time that it was told since its start;
+- no lease keeps the bolt back at a true time >= its exp + that uncertainty, and none that is over, or older, begins again;
 - nothing is accepted while the stated uncertainty is above 1,000 ms, and the truth is inside of what the lock states.
 """
 
@@ -35,6 +36,7 @@ class Command:
     issued_ms: int
     expires_ms: int
     message: bytes
+    holds: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Model:
     fix: tuple[int, int, int] | None = None  # tick, now, uncertainty
     first_ms: int | None = None
     remembered: dict[str, int] = field(default_factory=dict)
+    lease: tuple[int, int] | None = None  # issued, expires
+    released: bool = False
 
     def reading(self, tick: int) -> tuple[int, int, int] | None:
         """Now, uncertainty, drift."""
@@ -88,16 +92,28 @@ class Model:
             (command.issued_ms < self.first_ms, "command_before_start"),
             (command.issued_ms > now + uncertainty, "command_not_yet_valid"),
             (now >= command.expires_ms, "command_expired"),
+            (command.holds and self.lease is not None and command.issued_ms < self.lease[0] + self.released, "command_replayed"),
             (command.identifier in self.remembered, "command_replayed"),
         )
         for refused, code in refusals:
             if refused:
                 return code
+        if command.holds:
+            self.lease, self.released = (command.issued_ms, command.expires_ms), False
+            return None
         self.remembered = {name: expires for name, expires in self.remembered.items() if now < expires + uncertainty}
         if len(self.remembered) >= MEMORY_MAX:
             return "memory_full"
         self.remembered[command.identifier] = command.expires_ms
         return None
+
+    def holds(self, tick: int) -> bool:
+        """Whether a lease keeps the bolt back; once it doesn't, only a newer one does again."""
+        reading = self.reading(tick)
+        sure = reading is not None and reading[1] <= UNCERTAINTY_MAX_MS
+        stands = sure and self.lease is not None and not self.released and reading is not None and reading[0] < self.lease[1]
+        self.released = self.released or not stands
+        return stands
 
 
 class LockWorld(RuleBasedStateMachine):
@@ -194,6 +210,20 @@ class LockWorld(RuleBasedStateMachine):
         self.sequence += 1
         self.issue(f"id-{self.sequence}", life_ms)
 
+    @rule(life_ms=st.one_of(st.just(5_000), st.integers(1, 5_000)), on_the_way_ms=st.one_of(st.none(), st.integers(0, 40)))
+    def organization_leases(self, life_ms: int, on_the_way_ms: int | None) -> None:
+        """A lease of the one hold there is; it comes through, or arrives some time, or never."""
+        self.issue("hold", life_ms, holds=True)
+        if on_the_way_ms is not None:
+            self.wait(on_the_way_ms)
+            self.deliver(self.commands[-1])
+
+    @rule()
+    def release(self) -> None:
+        """The service gave no further lease."""
+        self.lock.release_hold()
+        self.model.released = True
+
     @rule(life_ms=st.one_of(st.just(5_000), st.integers(1, 5_000)), on_the_way_ms=st.integers(0, 40))
     def unlock(self, life_ms: int, on_the_way_ms: int) -> None:
         """A command that comes through."""
@@ -207,12 +237,13 @@ class LockWorld(RuleBasedStateMachine):
         """The same id in another message, within the life of the first: the lock must know it by its id, not by its bytes."""
         first = data.draw(st.sampled_from(self.commands[-2:]))
         if self.true_ms < first.expires_ms:
-            self.issue(first.identifier, first.expires_ms - self.true_ms)
+            self.issue(first.identifier, first.expires_ms - self.true_ms, holds=first.holds)
 
-    def issue(self, identifier: str, life_ms: int) -> None:
+    def issue(self, identifier: str, life_ms: int, *, holds: bool = False) -> None:
         expires_ms = self.true_ms + life_ms
-        message = RING.sign_command(ORGANIZATION, LOCK, DOOR, "unlock", identifier, self.true_ms, expires_ms)
-        self.commands.append(Command(identifier, self.true_ms, expires_ms, message))
+        action = "hold" if holds else "unlock"
+        message = RING.sign_command(ORGANIZATION, LOCK, DOOR, action, identifier, self.true_ms, expires_ms)
+        self.commands.append(Command(identifier, self.true_ms, expires_ms, message, holds))
 
     @precondition(lambda self: self.commands)
     @rule(data=st.data())
@@ -238,11 +269,19 @@ class LockWorld(RuleBasedStateMachine):
 
     def check_accepted(self, command: Command) -> None:
         uncertainty_ms = self.lock.uncertainty_ms(self.tick)
-        assert command.identifier not in self.opened, "opened twice"
+        assert command.holds or command.identifier not in self.opened, "opened twice"
         assert self.true_us < (command.expires_ms + uncertainty_ms) * 1_000, "opened too late"
         assert self.model.first_ms is not None and command.issued_ms >= self.model.first_ms, "from before the start"
         assert uncertainty_ms <= UNCERTAINTY_MAX_MS
         self.opened.add(command.identifier)
+
+    @invariant()
+    def the_bolt_is_kept_back_by_a_lease_that_lives(self) -> None:
+        stood = self.model.holds(self.tick)
+        assert self.lock.holds(self.tick) == stood
+        if stood:
+            assert self.model.lease is not None
+            assert self.true_us < (self.model.lease[1] + self.lock.uncertainty_ms(self.tick)) * 1_000, "held too long"
 
     @invariant()
     def truth_is_inside_of_what_the_lock_states(self) -> None:

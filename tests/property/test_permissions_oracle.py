@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from py_service._core_rs import PermissionIndex
-from tests.property.oracle import Answer, Document, Organization, tz_database_version
+from tests.property.oracle import Answer, Document, Organization, documents, tz_database_version
 from tests.property.organizations import DOORS, INSTANTS, MODES, PERSONS, RECORD, SITES, SNAPSHOT
 
 ORGANIZATION = "acme"
@@ -52,6 +52,10 @@ DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
     "a deny of the area that is entered",
     "only limited grants hold",
     "open by its mode alone",
+    "held by a schedule",
+    "held by the door's own mode",
+    "held: locked down",
+    "held: persons are counted",
     "staged",
     "staged and live",
     "an unlimited grant before a smaller one",
@@ -110,6 +114,23 @@ def compare_open_doors(index: PermissionIndex, twin: Organization, now_ms: int) 
         twin.met["open by its mode alone"] += len(expected) - len(twin.doors_of(person))
 
 
+def compare_standing(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
+    """Which doors are held open, and whose locks would be told that it may be so."""
+    for door in DOORS:
+        standing = index.standing(ORGANIZATION, door, now_ms)
+        assert (standing is not None) == (door in twin.bag["door"])
+        if standing is not None:
+            expected = twin.open_by(door, now_ms)
+            assert standing.open_by == expected, (door, now_ms)
+            assert standing.may_open or expected is None
+            document = twin.bag["door"][door]
+            unlocks = "unlocked" in [document["mode"], *(scheduled["mode"] for scheduled in documents(document, "modes"))]
+            counts = any(twin.counted_area(document, field) is not None for field in ("enters", "leaves"))
+            assert standing.may_open == (unlocks and not counts)
+            assert standing.revision == index.revision(ORGANIZATION)
+    assert index.standing(ORGANIZATION, "nowhere", now_ms) is None and index.standing("other", DOORS[0], now_ms) is None
+
+
 def compare_explanation(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
     for person, door in PAIRS:
         decision = index.check(ORGANIZATION, person, door, now_ms)
@@ -151,6 +172,7 @@ def test_the_index_agrees_with_its_twin() -> None:
         compare_doors(index, twin, instants[0])
         for instant in instants:
             compare_explanation(index, twin, instant)
+            compare_standing(index, twin, instant)
             compare_open_doors(index, twin, instant)
         # A process that loads the end instead of following the changes answers the same, and so does one that loaded the beginning.
         loaded = PermissionIndex()

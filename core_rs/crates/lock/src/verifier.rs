@@ -142,11 +142,16 @@ impl LockVerifier {
         Ok(command)
     }
 
-    /// Whether the bolt is to be kept back at this tick: the latest hold is not over, was not released, and the lock is sure of the time.
+    /// Whether the bolt is to be kept back at this tick: the latest lease is not over, was not released, and the lock is sure of the time.
+    ///
+    /// INVARIANT: what was found over stays over, also when the next time answer puts the clock back a little: only a newer lease begins it again.
     pub fn holds(&mut self, monotonic_ms: u64) -> bool {
-        self.clock
-            .read_surely(monotonic_ms)
-            .is_ok_and(|(reading, _)| self.hold.stands_at(reading.now_ms))
+        let reading = self.clock.read_surely(monotonic_ms);
+        let stands = reading.is_ok_and(|(reading, _)| self.hold.stands_at(reading.now_ms));
+        if !stands {
+            self.hold.release();
+        }
+        stands
     }
 
     /// Ends the hold now: the service gave no further lease. No lease that was taken before begins it again.

@@ -208,11 +208,17 @@ fn scripts(name: &str) {
                     json!({"id": command.id, "door": command.door, "action": command.action,
                            "issued_at_ms": command.issued_at_ms, "expires_at_ms": command.expires_at_ms})
                 }),
+                "holds" => Ok(json!(lock.holds(tick))),
+                "release_hold" => {
+                    lock.release_hold();
+                    Ok(Value::Null)
+                }
                 other => panic!("unknown step {other}"),
             };
             let expected = match (step["code"].as_str(), text(step, "do")) {
                 (Some(code), _) => Err(code),
-                (None, "begin_time") => Ok(Value::Null),
+                (None, "begin_time" | "release_hold") => Ok(Value::Null),
+                (None, "holds") => Ok(step["holds"].clone()),
                 (None, "accept_time") => Ok(step["uncertainty_ms"].clone()),
                 (None, _) => Ok(step["command"].clone()),
             };

@@ -48,6 +48,7 @@ pub fn told() -> Vec<Value> {
 pub fn document() -> Value {
     let mut cases = valid();
     cases.extend(law());
+    cases.extend(holds());
     cases.extend(envelopes());
     json!({
         "what": "door commands (docs/protocols/tokens.md) for lock-1 of acme, as scripts for a fresh lock; code null: accepted",
@@ -219,6 +220,108 @@ fn law() -> Vec<Value> {
             vec![obey(&sign(&third), TICK + 5_300, &third)],
         ),
     ]
+}
+
+/// Leases of a hold: what keeps the bolt back, until when, and what doesn't.
+fn holds() -> Vec<Value> {
+    let hold = |issued_after_ms: i64| Command {
+        action: "hold".into(),
+        id: "log-1:000000000009:000".into(),
+        issued_at_ms: NOW_MS + issued_after_ms,
+        expires_at_ms: NOW_MS + issued_after_ms + 5_000,
+        ..command()
+    };
+    let take = |issued_after_ms: i64, tick: u64| {
+        let lease = hold(issued_after_ms);
+        obey(&sign_now(&lease), tick, &lease)
+    };
+    let refused = |issued_after_ms: i64, tick: u64| {
+        verify(&sign_now(&hold(issued_after_ms)), tick, "command_replayed")
+    };
+    let holds = |tick: u64, expected: bool| json!({"do": "holds", "tick": tick, "code": null, "holds": expected});
+    let release = |tick: u64| json!({"do": "release_hold", "tick": tick, "code": null});
+    let one = |name: &str, steps: Vec<Value>| script(name, told(), steps);
+    let (unlock, second) = (
+        command(),
+        Command {
+            id: "second".into(),
+            ..command()
+        },
+    );
+    vec![
+        one("hold_none", vec![holds(TICK + 1, false)]),
+        one(
+            "hold_until_it_expires",
+            vec![
+                take(100, TICK + 130),
+                holds(TICK + 130, true),
+                holds(TICK + 5_099, true),
+                holds(TICK + 5_100, false),
+            ],
+        ),
+        one(
+            "hold_renewed",
+            vec![
+                take(100, TICK + 130),
+                take(2_100, TICK + 2_130),
+                holds(TICK + 7_099, true),
+                holds(TICK + 7_100, false),
+            ],
+        ),
+        one(
+            "hold_the_same_lease_again",
+            vec![
+                take(100, TICK + 130),
+                take(100, TICK + 131),
+                holds(TICK + 5_100, false),
+            ],
+        ),
+        one(
+            "hold_an_older_lease",
+            vec![
+                take(2_100, TICK + 2_130),
+                refused(100, TICK + 2_131),
+                holds(TICK + 2_132, true),
+            ],
+        ),
+        one(
+            "hold_released",
+            vec![
+                take(100, TICK + 130),
+                release(TICK + 140),
+                holds(TICK + 141, false),
+                refused(100, TICK + 142),
+                holds(TICK + 143, false),
+                take(101, TICK + 144),
+                holds(TICK + 145, true),
+            ],
+        ),
+        one(
+            "hold_of_an_unsure_lock",
+            vec![take(100, TICK + 130), holds(TICK - 1, false)],
+        ),
+        one(
+            "hold_takes_no_memory",
+            vec![
+                take(100, TICK + 130),
+                obey(&sign_now(&unlock), TICK + 131, &unlock),
+                obey(&sign_now(&second), TICK + 132, &second),
+                take(133, TICK + 134),
+            ],
+        ),
+        one(
+            "hold_that_is_over_is_refused",
+            vec![verify(
+                &sign_now(&hold(100)),
+                TICK + 5_100,
+                "command_expired",
+            )],
+        ),
+    ]
+}
+
+fn sign_now(command: &Command) -> String {
+    hex(&command.sign(KEY_ID, &signing(COMMAND_SEED)).unwrap())
 }
 
 fn envelopes() -> Vec<Value> {
