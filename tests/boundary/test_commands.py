@@ -80,6 +80,7 @@ WITHOUT_A_VERB = {
     "PUT /v1/imports/{import}/parts/{part}": "nexkey import add", "POST /v1/imports/{import}/start": "nexkey import add",
     "POST /v1/access/preview": "takes a list of changes: a program's",
     "GET /v1/devices/{device}/configuration": "a lock's", "POST /v1/devices/{device}/time": "a lock's",
+    "POST /v1/devices/{device}/hold": "a lock's",
     "POST /v1/devices/{device}/token": "a lock's",
     **dict.fromkeys((
         "GET /v1/operator/organizations", "POST /v1/operator/organizations", "GET /v1/operator/organizations/{organization}",

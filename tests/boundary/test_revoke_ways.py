@@ -51,7 +51,7 @@ TAKES_NONE = {
     "POST /v1/imports", "PUT /v1/imports/{import}/parts/{part}", "POST /v1/imports/{import}/stop", "POST /v1/sign-in",
     "POST /v1/me/realtime-token", "POST /v1/api-keys", "POST /v1/password-reset", "POST /v1/invitations", "POST /v1/invitations/accept",
     "POST /v1/invitations/{invitation}/resend", "POST /v1/passes", "POST /v1/passes/accept", "POST /v1/passes/{pass}/pass-on",
-    "POST /v1/me/passes", "POST /v1/devices/{device}/token", "POST /v1/devices/{device}/time",
+    "POST /v1/me/passes", "POST /v1/devices/{device}/token", "POST /v1/devices/{device}/time", "POST /v1/devices/{device}/hold",
     # What is still named can't be deleted (409 `in_use`), nor a plan that is engaged: nobody has anything by what is left. A site may be
     # named by a role or a key, and has nothing any more that they could be for.
     "DELETE /v1/lockdown-plans/{lockdown_plan}", "DELETE /v1/sites/{site}", "DELETE /v1/floors/{floor}", "DELETE /v1/areas/{area}",

@@ -240,6 +240,7 @@ async def test_a_device_proves_itself_for_its_own_organization_only(asked: Asked
         answers = [
             await asked.ask("POST", f"/v1/devices/{device}/token", json={"organization": of, "assertion": proof}),
             await asked.ask("POST", f"/v1/devices/{device}/time", json={"organization": of, "assertion": proof, "nonce": nonce}),
+            await asked.ask("POST", f"/v1/devices/{device}/hold", json={"organization": of, "assertion": proof}),
             await asked.ask(
                 "GET", f"/v1/devices/{device}/configuration", params={"organization": of}, headers={"X-Nexkey-Assertion": proof}
             ),

@@ -391,7 +391,7 @@ async def test_an_etag_of_another_state_stops_every_change_that_takes_one(owner:
 # Below an object that has an ETag, and nothing of that object is changed: attempts, sessions, who is inside, another pass.
 BESIDE_THE_ETAG = {
     "POST /v1/doors/{door}/unlock", "DELETE /v1/persons/{person}/sessions", "POST /v1/areas/{area}/occupancy/reset",
-    "POST /v1/passes/{pass}/pass-on", "POST /v1/devices/{device}/token", "POST /v1/devices/{device}/time",
+    "POST /v1/passes/{pass}/pass-on", "POST /v1/devices/{device}/token", "POST /v1/devices/{device}/time", "POST /v1/devices/{device}/hold",
 }  # fmt: skip
 
 

@@ -48,7 +48,8 @@ OF_A_LIST = {
     ("device", "kind"): "lock", ("person", "kind"): "guest", ("person", "state"): "active", ("person", "role"): "auditor",
 }  # fmt: skip
 CALLED_BY_LOCKS = {
-    ("POST", "/v1/devices/{device}/token"), ("POST", "/v1/devices/{device}/time"), ("GET", "/v1/devices/{device}/configuration"),
+    ("POST", "/v1/devices/{device}/token"), ("POST", "/v1/devices/{device}/time"), ("POST", "/v1/devices/{device}/hold"),
+    ("GET", "/v1/devices/{device}/configuration"),
 }  # fmt: skip
 
 

@@ -49,6 +49,7 @@ LEFT_OUT: list[Any] = [positive_data_acceptance]
 WITHOUT_SUCCESS = {
     "GET /v1/devices/{device}/configuration": "a lock signs it: tests/e2e/test_lock_line.py",
     "POST /v1/devices/{device}/time": "a lock signs it: tests/e2e/test_lock_line.py",
+    "POST /v1/devices/{device}/hold": "a lock signs it: tests/e2e/test_hold.py",
     "POST /v1/devices/{device}/token": "a lock signs it: tests/e2e/test_lock_line.py",
 }
 TAKEN = {"POST /v1/invitations", "POST /v1/persons"}  # twice with the example's address

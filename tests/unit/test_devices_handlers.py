@@ -8,17 +8,21 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
 import pytest
 
-from py_service._core_rs import DeviceKey, LockVerifier, TokenError
+from py_service._core_rs import DeviceKey, DoorCommand, LockVerifier, TokenError
 from py_service.devices.assertion import DeviceProof
 from py_service.devices.configuration import Configurations
 from py_service.devices.handlers import DeviceHandlers
 from py_service.devices.hold import HoldLeases
+from py_service.devices.messages import HoldLease
 from py_service.devices.time import LockTime
 from py_service.devices.token import DeviceTokens
 from py_service.errors import Problem, stores_unavailable
 from py_service.exchange import Request, Response
+from py_service.permissions.ask_hold import asked_to_hold
+from py_service.permissions.image import Image
 from py_service.permissions.standing import held_door
 from tests.unit.identity_support import NOW_MS, Clock, MadePermissions, images, make_ring
 
@@ -202,3 +206,115 @@ async def test_bad_nonce(nonce: object) -> None:
     with pytest.raises(Problem) as caught:
         await Room().handlers.post_time(request("lock1", body))
     assert (caught.value.status, caught.value.code) == (400, "field_invalid")
+
+
+# --- a door that is held open ----------------------------------------------------------------
+
+
+def door(mode: str = "unlocked", **changed: object) -> dict[str, object]:
+    plain = {"site": "hq", "area": None, "name": "Front", "lock": "lock1", "mode": mode, "locked_down": False}
+    return {**plain, "modes": [], "enters": None, "leaves": None, "two_persons_seconds": None, **changed}
+
+
+def held_room(**changed: object) -> Room:
+    return Room(permissions=MadePermissions(images(device__lock1=device(), door__front=door(**changed))))  # type: ignore[arg-type]
+
+
+async def ask_hold(room: Room, hold: str | None = None, **shown: str) -> HoldLease:
+    body = json.dumps({"organization": "acme", "assertion": shown.get("assertion") or assertion(), "hold": hold}).encode()
+    return msgspec.json.decode((await room.handlers.post_hold(request("lock1", body))).body, type=HoldLease)
+
+
+def lease_of(room: Room, lease: HoldLease) -> DoorCommand:
+    """What a lock makes of it: one that was told the time a second before the service's clock."""
+    verifier = LockVerifier("acme", "lock1", "acme.1", room.ring.public_key("command", "acme", "acme.1"), 8)
+    verifier.begin_time(bytes(16), 0)
+    verifier.accept_time(room.ring.sign_time("acme", "lock1", bytes(16), NOW_MS - 1_000), 0)
+    message = lease.message or ""
+    return verifier.verify(base64.urlsafe_b64decode(message + "=" * (-len(message) % 4)), 1_010)
+
+
+async def test_a_hold_begins_and_its_leases_live_five_seconds() -> None:
+    room = held_room()
+    first = await ask_hold(room)
+    assert first.hold is not None and room.holds.known == {first.hold: ("acme", "lock1")}
+    command = lease_of(room, first)
+    expected = ("hold", first.hold, "front", NOW_MS + 3, NOW_MS + 5_003)  # from the T of the group that recorded it
+    assert (command.action, command.id, command.door, command.issued_at_ms, command.expires_at_ms) == expected
+    again = await ask_hold(room, first.hold)
+    command = lease_of(room, again)
+    assert (again.hold, command.id, command.issued_at_ms, command.expires_at_ms) == (first.hold, first.hold, NOW_MS, NOW_MS + 5_000)
+    assert (first.ask_again_in_ms, again.ask_again_in_ms) == (2_000, 2_000) and len(room.holds.known) == 1
+
+
+async def test_a_lease_counts_from_before_the_permissions_that_it_was_signed_by() -> None:
+    """The store is asked for a second: whatever took the hold away meanwhile is seen, and what was signed ends before `effective_by`."""
+    room = held_room()
+    hold = (await ask_hold(room)).hold
+    current = room.permissions.current
+
+    async def slow(organization: str, /) -> int:
+        room.clock.now_ms += 1_000
+        return await current(organization)
+
+    room.permissions.current = slow  # type: ignore[method-assign]
+    assert lease_of(room, await ask_hold(room, hold)).issued_at_ms == NOW_MS
+
+
+@pytest.mark.parametrize(
+    ("changed", "again_in_ms"),
+    [
+        ({"mode": "locked"}, 30_000),
+        ({"mode": "first_person_in"}, 30_000),
+        ({"locked_down": True}, 5_000),
+        ({"mode": "locked", "modes": [{"schedule": "unknown", "mode": "unlocked"}]}, 5_000),
+        ({"lock": "lock2"}, 30_000),
+    ],
+)
+async def test_no_lease_by_current_permissions(changed: dict[str, object], again_in_ms: int) -> None:
+    room = held_room()
+    hold = (await ask_hold(room)).hold
+    room.permissions.following = images(device__lock1=device(), door__front=door(**changed))  # type: ignore[arg-type]
+    for asked in (hold, None):
+        assert await ask_hold(room, asked) == HoldLease(None, None, again_in_ms)
+
+
+async def test_a_hold_that_ends_while_it_begins_is_none() -> None:
+    room = held_room()
+    room.holds.begins = False
+    assert await ask_hold(room) == HoldLease(None, None, 5_000)
+
+
+@pytest.mark.parametrize("hold", ["log:000000000009:000", "garbage", "x" * 96])
+async def test_a_hold_of_nobody_or_of_another_lock_is_unknown(hold: str) -> None:
+    room = held_room()
+    room.holds.known["log:000000000009:000"] = ("acme", "lock2")
+    with pytest.raises(Problem) as caught:
+        await ask_hold(room, hold)
+    assert (caught.value.status, caught.value.code) == (404, "hold_unknown")
+
+
+async def test_who_does_not_prove_themselves_gets_no_lease() -> None:
+    room = held_room()
+    with pytest.raises(Problem) as caught:
+        await ask_hold(room, assertion=assertion(STRANGER))
+    assert caught.value.code == "assertion_refused" and not room.holds.known
+
+
+# --- which locks are told to ask -------------------------------------------------------------
+
+
+def told(permissions: MadePermissions, *changed: Image) -> list[str]:
+    return [delivery.lock for delivery in asked_to_hold(permissions.index, "acme", changed)]
+
+
+def test_whose_door_may_open_or_shut_is_told() -> None:
+    many = images(device__lock1=device(), door__front=door("locked", lock="lock1"), door__back=door(lock="lock2"), device__lock2=device())
+    permissions = MadePermissions(many)
+    assert told(permissions, {"kind": "door", "id": "front", "document": door("locked")}) == ["lock1"]
+    assert told(permissions, {"kind": "device", "id": "lock9", "document": None}) == ["lock9"]
+    assert told(permissions, {"kind": "door", "id": "front", "document": None}) == []
+    for kind in ("organization", "site", "area", "schedule", "calendar"):
+        assert told(permissions, {"kind": kind, "id": "any", "document": None}) == ["lock2"], kind  # the one door with the mode `unlocked`
+    for kind in ("person", "group", "grant", "session", "api_key"):
+        assert told(permissions, {"kind": kind, "id": "any", "document": None}) == [], kind

@@ -136,6 +136,86 @@ def test_the_signed_id_counts_and_not_the_frames(bench: Bench) -> None:
     assert bench.moved() == ["c1"]
 
 
+def locked(bench: Bench) -> bool:
+    return bench.door.locked
+
+
+def state(bench: Bench) -> str:
+    return bench.door.state
+
+
+def lease(bench: Bench, after_ms: int = 10, hold: str = "h1") -> bytes:
+    return bench.ring.sign_command(ORGANIZATION, LOCK, DOOR, "hold", hold, NOW + after_ms, NOW + after_ms + 5_000)
+
+
+def reports_of(bench: Bench) -> list[tuple[str, str | None]]:
+    said = [verify_report(bench.key.public_key, pending.report, LOCK) for pending in bench.reports.due(10**15)]
+    return [(report.result, report.command) for report in said]
+
+
+def test_a_lease_keeps_the_bolt_back_until_it_ends_and_is_told_once(bench: Bench) -> None:
+    assert bench.answers.lease(lease(bench), TICK + 20)
+    bench.answers.keep_time(TICK + 2_000)
+    assert bench.answers.lease(lease(bench, 2_010), TICK + 2_030)
+    bench.answers.keep_time(TICK + 7_015)
+    assert not locked(bench) and bench.moved() == ["h1"]
+    assert reports_of(bench) == [("FREE_ACCESS", None), ("done", "h1")]
+    bench.answers.keep_time(TICK + 7_020)  # told NOW at tick + 10: the lease ends at NOW + 7,010
+    assert locked(bench)
+    assert reports_of(bench)[2:] == [("NORMAL", None)]
+    assert [line.what for line in read_moves(bench.moves_file)] == ["unlocked", "locked"]
+
+
+def test_a_hold_that_is_over_begins_again_under_another_id_only(bench: Bench) -> None:
+    assert bench.answers.lease(lease(bench), TICK + 20)
+    bench.answers.release(TICK + 100)
+    assert locked(bench)
+    assert not bench.answers.lease(lease(bench, 200), TICK + 300)  # renewed too late: its event told of the first time
+    assert locked(bench) and not bench.verifier.holds(TICK + 301)
+    assert bench.answers.lease(lease(bench, 400, "h2"), TICK + 500)
+    assert bench.moved() == ["h1", "h2"]
+
+
+def test_a_lease_that_comes_as_a_command_holds_nothing(bench: Bench) -> None:
+    assert bench.answer("h1", lease(bench)) == ("refused", "command_action_unknown", "h1")
+    bench.answers.keep_time(TICK + 30)
+    assert locked(bench) and bench.moved() == [] and not bench.verifier.holds(TICK + 30)
+
+
+def test_a_command_that_comes_as_a_lease_moves_nothing(bench: Bench) -> None:
+    assert not bench.answers.lease(bench.command("c1"), TICK + 20)
+    assert locked(bench) and bench.moved() == []
+
+
+def test_a_jammed_bolt_is_not_held(bench: Bench) -> None:
+    bench.door.jammed = True
+    assert not bench.answers.lease(lease(bench), TICK + 20)
+    assert reports_of(bench) == [("LOCK_FAULT", None), ("refused", "h1")]
+    assert bench.moved() == [] and not bench.door.free
+
+
+def test_a_door_that_stands_open_when_its_hold_ends_is_shut_by_who_shuts_it(bench: Bench) -> None:
+    bench.answers.lease(lease(bench), TICK + 20)
+    bench.door.opened(TICK + 30)
+    bench.answers.keep_time(TICK + 4_000)
+    bench.answers.release(TICK + 4_100)
+    assert not locked(bench) and state(bench) == "NORMAL"
+    bench.answers.keep_time(TICK + 34_100)
+    assert state(bench) == "DOOR_OPEN_TOO_LONG"  # counted from the end of the hold
+    bench.door.closed(TICK + 34_200)
+    assert locked(bench) and state(bench) == "NORMAL"
+
+
+def test_who_asks_at_a_held_door_is_let_in_and_keeps_the_bolt_back_for_as_long_as_ever(bench: Bench) -> None:
+    bench.answers.lease(lease(bench), TICK + 20)
+    assert bench.answer("c1", bench.command("c1"), TICK + 100) == ("done", None, "c1")
+    bench.answers.release(TICK + 200)
+    bench.answers.keep_time(TICK + 5_099)
+    assert not locked(bench)
+    bench.answers.keep_time(TICK + 5_100)
+    assert locked(bench)
+
+
 def test_door_states_are_reported_signed_and_numbered(bench: Bench) -> None:
     bench.door.opened(TICK + 100)
     bench.answers.report_door(TICK + 100)

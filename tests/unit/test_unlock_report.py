@@ -249,6 +249,36 @@ async def test_acted_on_nothing_is_an_alarm_and_a_refusal_of_the_same_is_not(tex
         assert calm["detail"]["lock_reason"] == "command_signature"
 
 
+def hold(**changed: object) -> Event:
+    event = {name: value for name, value in authorized(kind="hold.authorized").items() if name != "person"}
+    return event | changed
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "kind", "said"),
+    [("done", None, "hold.begun", None), ("refused", "lock_jammed", "hold.failed", "lock_jammed")],
+)
+async def test_what_became_of_a_hold(result: str, reason: str | None, kind: str, said: str | None) -> None:
+    found = await taken(report(result, reason=reason), event=hold())
+    assert found is not None
+    assert (found["kind"], found.get("reason"), found["attempt"], found["door"], "person" in found) == (kind, said, COMMAND, "front", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "event", "ends"),
+    [
+        (report(), hold(), ["hold.begun"]),
+        (report(at_ms=EXPIRES_MS + 1_001), hold(), []),
+        (report(), hold(lock="lock2"), []),
+        (report(), hold(org="other"), []),
+    ],
+    ids=["begun before", "long after the first lease", "another lock's", "another organization's"],
+)
+async def test_a_hold_explains_one_move_of_one_lock(text: str, event: Event, ends: list[str]) -> None:
+    found = await taken(text, event=event, ends=ends)
+    assert found is not None and found["kind"] == "report.unmatched"
+
+
 @pytest.mark.parametrize("text", [report(), report("refused"), report("FORCED_OPEN", kind="door", command=None)])
 async def test_a_switched_off_lock_ends_nothing_and_is_an_alarm(text: str) -> None:
     found = await taken(text, active=False)
