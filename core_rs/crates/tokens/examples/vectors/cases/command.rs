@@ -8,7 +8,9 @@ use super::NOW_MS;
 use super::forge::{
     COMMAND_SEED, Cose, broken_envelopes, broken_payloads, hex, public_key, signing,
 };
-use super::lock_script::{COMMAND_TYPE, KEY_ID, TICK, TIME_TYPE, script, told_after};
+use super::lock_script::{
+    COMMAND_TYPE, KEY_ID, TICK, TIME_TYPE, answer, ask, script, take as told_now, told_after,
+};
 
 pub fn command() -> Command {
     Command {
@@ -307,6 +309,17 @@ fn holds() -> Vec<Value> {
                 obey(&sign_now(&unlock), TICK + 131, &unlock),
                 obey(&sign_now(&second), TICK + 132, &second),
                 take(133, TICK + 134),
+            ],
+        ),
+        one(
+            "hold_found_over_stays_over",
+            vec![
+                take(100, TICK + 130),
+                holds(TICK + 5_100, false),
+                // The next answer puts the clock back by the drift, to a millisecond at which the lease would stand.
+                ask(&[0x0b; 16], TICK + 5_100),
+                told_now(&answer(NOW_MS + 5_099, &[0x0b; 16]), TICK + 5_100, 2),
+                holds(TICK + 5_100, false),
             ],
         ),
         one(
