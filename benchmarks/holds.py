@@ -107,7 +107,7 @@ async def load(
 def lease_is_good(held: Held, body: bytes) -> None:
     answer = msgspec.json.decode(body, type=HoldLease)
     assert answer.message is not None and answer.hold == held.hold, answer
-    command = held.verifier.verify(decode_base64url(answer.message), monotonic_ms())
+    command = held.verifier.take_lease(decode_base64url(answer.message), monotonic_ms())
     assert (command.action, command.id) == ("hold", held.hold)
 
 

@@ -204,7 +204,7 @@ class PermissionIndex:
     def door(self, organization: str, door: str) -> DoorRecord | None: ...
     def standing(self, organization: str, door: str, now_ms: int) -> Standing | None:
         """How the door stands at that moment; None: there is no such door."""
-    def locks_that_may_hold(self, organization: str) -> list[str]:
+    def locks_with_mode_unlocked(self, organization: str) -> list[str]:
         """The locks of all doors one of whose modes is `unlocked`. Looks at every door, with the interpreter released."""
     def device(self, organization: str, device: str) -> DeviceRecord | None: ...
 
@@ -342,11 +342,13 @@ class LockVerifier:
     def uncertainty_ms(self, monotonic_ms: int) -> int:
         """How much later than `now_ms` it may be. Raises LockRefusal(clock_unsure) before the first answer."""
     def verify(self, command: bytes, monotonic_ms: int) -> DoorCommand:
-        """Raises LockRefusal. An id is remembered before it is returned, until it expires; of a hold, what `holds` says is what counts."""
+        """A command to let somebody in. Raises LockRefusal. Its id is remembered before it is returned, until it expires."""
+    def take_lease(self, lease: bytes, monotonic_ms: int) -> DoorCommand:
+        """A lease that was asked for, to keep the bolt back while `holds` says so; its id is that of the hold. Raises LockRefusal."""
     def holds(self, monotonic_ms: int) -> bool:
         """Whether the bolt is to be kept back at this tick, by the latest hold."""
     def release_hold(self) -> None:
-        """End the hold now; no lease of it that was taken before begins it again."""
+        """End the hold now: no lease of it begins it again."""
 
 @final
 class DeviceKey:

@@ -79,7 +79,7 @@ from py_service.permissions.change import Actor, Submitter
 from py_service.permissions.follower import PermissionFollower
 from py_service.permissions.lane import CHANGES_LANE, ChangeLane
 from py_service.permissions.pin import Pins
-from py_service.permissions.standing import held_door
+from py_service.permissions.standing import door_of_lock
 from py_service.permissions.trial import CapturingLane, TryChanges
 from py_service.readiness import Readiness
 from py_service.settings import Settings, need, read_settings
@@ -293,7 +293,7 @@ class Process:
             tokens=DeviceTokens(self.ring, now_ms),
             time=LockTime(self.ring, self.keys.command_key, now_ms),
             configurations=Configurations(self.ring, self.keys.command_key),
-            holds=HoldLeases(holds, partial(held_door, self.follower.index), self.ring, self.keys.command_key, now_ms),
+            holds=HoldLeases(holds, partial(door_of_lock, self.follower.index), self.ring, self.keys.command_key, now_ms),
         )
 
     def _health(self) -> list[Route]:

@@ -91,6 +91,11 @@ impl LockVerifier {
             .map(DoorCommand)
     }
 
+    fn take_lease(&self, lease: &[u8], monotonic_ms: u64) -> PyResult<DoorCommand> {
+        self.with(|lock| lock.take_lease(lease, monotonic_ms))
+            .map(DoorCommand)
+    }
+
     fn holds(&self, monotonic_ms: u64) -> bool {
         self.0
             .lock()

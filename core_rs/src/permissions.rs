@@ -577,8 +577,8 @@ impl PermissionIndex {
         self.0.standing(organization, door, now_ms).map(Standing)
     }
 
-    fn locks_that_may_hold(&self, py: Python<'_>, organization: &str) -> Vec<String> {
-        let locks = py.detach(|| self.0.locks_that_may_hold(organization));
+    fn locks_with_mode_unlocked(&self, py: Python<'_>, organization: &str) -> Vec<String> {
+        let locks = py.detach(|| self.0.locks_with_mode_unlocked(organization));
         locks.iter().map(|lock| lock.as_str().to_owned()).collect()
     }
 

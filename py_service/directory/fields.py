@@ -74,9 +74,10 @@ class AreaFields(Fields):
 DoorMode = Annotated[
     Literal["locked", "unlocked", "first_person_in", "card_and_pin"],
     msgspec.Meta(
-        description="Whom a door lets in when they ask; it draws no bolt back by itself. `locked`: who has a grant. `unlocked`: every "
-        "valid person who asks with a token. `first_person_in`: as `locked`, and from the first of a day who came by a grant as "
-        "`unlocked`. `card_and_pin`: who has a grant, with the phone's token and a PIN; there is no card."
+        description="Whom a door lets in when they ask. `locked`: who has a grant. `unlocked`: every valid person who asks with a token; "
+        "and its lock holds it open, so that nobody has to ask, but where persons are counted. `first_person_in`: as `locked`, and from "
+        "the first of a day who came by a grant everybody who asks and isn't denied; its bolt stays out. `card_and_pin`: who has a grant, "
+        "with the phone's token and a PIN; there is no card."
     ),
 ]
 

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from py_service._core_rs import PermissionIndex
 from py_service.permissions.image import Image
-from py_service.stores.bus import Delivery
 
 # Of these any number of doors may come to stand open, or to be shut.
 REACHING_KINDS = frozenset({"organization", "site", "area", "schedule", "calendar"})
 
 
-def asked_to_hold(index: PermissionIndex, organization: str, images: Iterable[Image]) -> list[Delivery]:
-    """By permissions in memory, which have taken the change in, as far as they could."""
+def asked_to_hold(index: PermissionIndex, organization: str, images: Iterable[Image]) -> list[str]:
+    """Locks, by permissions in memory, which have taken the change in, as far as they could. All images of one organization at once."""
     locks: set[str] = set()
     reaching = False
     for image in images:
@@ -29,9 +26,5 @@ def asked_to_hold(index: PermissionIndex, organization: str, images: Iterable[Im
         elif kind == "door" and image["document"] and image["document"].get("lock"):
             locks.add(str(image["document"]["lock"]))
     if reaching:
-        locks.update(index.locks_that_may_hold(organization))
-    return [Delivery(organization, lock, _word(organization, lock)) for lock in sorted(locks)]
-
-
-def _word(organization: str, lock: str) -> bytes:
-    return msgspec.json.encode({"type": "ask_hold", "org": organization, "lock": lock})
+        locks.update(index.locks_with_mode_unlocked(organization))
+    return sorted(locks)

@@ -44,7 +44,6 @@ EVENTS_AT_ONCE_MAX = 1_000
 WRITES_AT_ONCE_MAX = 200  # of one call: 40 ms of the embedded server, and the driver gives up after `store_timeout_ms`
 TRY_SECONDS_MAX = 3.0
 CATCH_UP_SECONDS = 0.05
-ASKED_AT_ONCE_MAX = 256
 
 logger = structlog.get_logger(__name__)
 
@@ -306,7 +305,9 @@ class ChangeLane:
             if waiting.plan is not None and not waiting.future.done():
                 waiting.future.set_result(Changed(revisions[waiting.organization], effective_by_ms, waiting.plan.result))
         events = [event for waiting in good if waiting.plan is not None for event in waiting.plan.events]
-        images = [(waiting.organization, waiting.plan.images) for waiting in good if waiting.plan is not None]
+        images: dict[str, list[Image]] = {}
+        for waiting in good:
+            images.setdefault(waiting.organization, []).extend([] if waiting.plan is None else waiting.plan.images)
         task = asyncio.create_task(self._tell(revisions, {cut for event in events if (cut := cut_of(event)) is not None}, images))
         self._after.add(task)
         task.add_done_callback(self._after.discard)
@@ -315,7 +316,7 @@ class ChangeLane:
         """Whoever ends after a change waits for this: every other process has heard of it, as far as the bus carries."""
         await asyncio.gather(*self._after)
 
-    async def _tell(self, revisions: dict[str, int], cuts: set[Cut], images: list[tuple[str, list[Image]]]) -> None:
+    async def _tell(self, revisions: dict[str, int], cuts: set[Cut], images: dict[str, list[Image]]) -> None:
         """After the answer is settled: our own memory, the other processes, the gateways, the locks. The fence needs none of it."""
         await self._follower.catch_up(revisions, CATCH_UP_SECONDS)
         try:
@@ -323,11 +324,10 @@ class ChangeLane:
                 await self._bus.nudge(organization, revision)
             for cut in cuts:
                 await self._bus.cut(*cut)
-            asked = [ask for organization, of_plan in images for ask in asked_to_hold(self._follower.index, organization, of_plan)]
-            for first in range(0, len(asked), ASKED_AT_ONCE_MAX):
-                await self._bus.publish(asked[first : first + ASKED_AT_ONCE_MAX], [])
+            for organization, changed in images.items():
+                await self._bus.ask_hold(organization, asked_to_hold(self._follower.index, organization, changed))
         except (*BUS_ERRORS, BusAway, BusUnknown) as error:
-            logger.warning("nudge_failed", error=type(error).__name__)
+            logger.warning("not_told", error=type(error).__name__)
 
     def _answer_others(self, group: list[_Waiting]) -> None:
         """Whose change was refused, and whose took effect before; who found no room is first in the next group."""

@@ -8,7 +8,7 @@ from py_service._core_rs import PermissionIndex
 
 
 @dataclass(frozen=True, slots=True)
-class HeldDoor:
+class DoorOfLock:
     """A lock and the door that it moves. `open_by`: the schedule, or the door, by whose mode the bolt is to be held back; None: it isn't.
 
     `may_open`: it may come to that by the door's modes. `revision`: of the permissions that say so.
@@ -21,7 +21,7 @@ class HeldDoor:
     revision: int
 
 
-def held_door(index: PermissionIndex, organization: str, lock: str, at_ms: int) -> HeldDoor | None:
+def door_of_lock(index: PermissionIndex, organization: str, lock: str, at_ms: int) -> DoorOfLock | None:
     """None when the lock is switched off, or moves no door: the door has to name it, and it the door.
 
     INVARIANT: all of one revision, as for an attempt to unlock: a change may be put in by another thread between two of these questions.
@@ -35,4 +35,4 @@ def held_door(index: PermissionIndex, organization: str, lock: str, at_ms: int) 
             break
     if device is None or not device.active or door is None or door.lock != lock or standing is None:
         return None
-    return HeldDoor(door.id, door.site, standing.open_by, standing.may_open, standing.revision)
+    return DoorOfLock(door.id, door.site, standing.open_by, standing.may_open, standing.revision)

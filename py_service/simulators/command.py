@@ -15,7 +15,8 @@ from py_service.simulators.moves import MoveLog
 from py_service.simulators.reports import Pending, ReportBook
 
 ANSWERS_MAX = 256
-HOLD = "hold"
+LOCK_JAMMED = "lock_jammed"
+UNCERTAINTY_MS_MAX = 1_000  # the verifier's own limit
 COMMAND_ID_CHARACTERS_MAX = 128
 
 
@@ -23,9 +24,11 @@ class Verifier(Protocol):
     """`LockVerifier`, as far as answering needs it."""
 
     def verify(self, command: bytes, monotonic_ms: int) -> DoorCommand: ...
+    def take_lease(self, lease: bytes, monotonic_ms: int) -> DoorCommand: ...
     def holds(self, monotonic_ms: int) -> bool: ...
     def release_hold(self) -> None: ...
     def now_ms(self, monotonic_ms: int) -> int: ...
+    def uncertainty_ms(self, monotonic_ms: int) -> int: ...
 
 
 class CommandAnswers:
@@ -46,33 +49,39 @@ class CommandAnswers:
             verified = self._verifier.verify(message, monotonic_ms)
         except LockRefusal as refusal:
             return self._refuse(command, refusal.code, monotonic_ms)
-        if verified.action == HOLD:  # leases are asked for, and come with the answer: nobody sends one
-            self._verifier.release_hold()
-            return self._refuse(command, "command_action_unknown", monotonic_ms)
         return self._moved(verified.id, self._door.unlock(monotonic_ms, verified.id), monotonic_ms)
 
-    def lease(self, message: bytes, monotonic_ms: int) -> bool:
-        """Keep the bolt back on a lease that was asked for, and report that when it begins. False when it doesn't stay back.
-
-        Raises LockRefusal.
-        """
-        verified = self._verifier.verify(message, monotonic_ms)
+    def lease(self, hold: str, message: bytes, monotonic_ms: int) -> str | None:
+        """Keep the bolt back on a lease that was asked for. Why it doesn't stay back, else None. How a hold begins is reported."""
+        self.keep_time(monotonic_ms)
         begins = not self._door.free
-        lapsed = begins and verified.id in self._answers  # its hold is over: the next one has an event of its own
-        if verified.action != HOLD or lapsed:
-            self._verifier.release_hold()
-            return False
-        until_ms = monotonic_ms + verified.expires_at_ms - self._verifier.now_ms(monotonic_ms)
-        held = self._door.hold(monotonic_ms, until_ms, verified.id)
+        try:
+            lease = self._verifier.take_lease(message, monotonic_ms)
+        except LockRefusal as refusal:
+            if not begins:
+                return None  # the lease before it lives on
+            self._refuse(hold, refusal.code, monotonic_ms)
+            return refusal.code
+        held = self._door.hold(monotonic_ms, lease.id)
         if begins:
-            self._moved(verified.id, held, monotonic_ms)
-        return held
+            self._moved(lease.id, held, monotonic_ms)
+        if held:
+            return None
+        self._verifier.release_hold()
+        return LOCK_JAMMED
 
     def release(self, monotonic_ms: int) -> None:
         """No further lease: the bolt goes out."""
         self._verifier.release_hold()
         self._door.release(monotonic_ms)
         self.report_door(monotonic_ms)
+
+    def knows_the_time(self, monotonic_ms: int) -> bool:
+        """Whether any lease could be taken."""
+        try:
+            return self._verifier.uncertainty_ms(monotonic_ms) <= UNCERTAINTY_MS_MAX
+        except LockRefusal:
+            return False
 
     def keep_time(self, monotonic_ms: int) -> None:
         """Let the door's time pass: a hold ends when its lease does, or when the lock isn't sure of the time any more."""
@@ -83,7 +92,7 @@ class CommandAnswers:
 
     def _moved(self, identifier: str, moved: bool, monotonic_ms: int) -> Pending:
         self.report_door(monotonic_ms)
-        result, reason = ("done", None) if moved else ("refused", "lock_jammed")
+        result, reason = ("done", None) if moved else ("refused", LOCK_JAMMED)
         report = self._report(identifier, result, reason, monotonic_ms)
         # INVARIANT: only a verified id is remembered, so nobody can put words in the lock's mouth for an id to come.
         self._answers[identifier] = (report.number, report.report)

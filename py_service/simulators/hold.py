@@ -12,13 +12,15 @@ from collections.abc import Awaitable, Callable
 import httpx
 import msgspec
 
-from py_service._core_rs import LockRefusal
-from py_service.simulators.command import CommandAnswers
+from py_service.simulators.command import LOCK_JAMMED, CommandAnswers
 from py_service.simulators.device_api import DeviceApi, DeviceRefused, HoldLease, decode_base64url
 from py_service.simulators.door import Door
 
 RETRY_MS = 1_000
-FAILED_MS = 30_000  # a bolt that is jammed isn't tried all the time
+REFUSED_MS = 10_000  # each try is an event
+FAILED_MS = 30_000
+HINTED_MS = 250  # however often it is told to ask
+ANSWER_SECONDS_MAX = 1.2  # two questions fit into what is left of a lease
 TICK_SECONDS = 0.1
 
 
@@ -41,21 +43,29 @@ class HoldKeeper:
         self.last_error = ""
 
     async def run(self) -> None:
-        """Until cancelled."""
-        clock = asyncio.create_task(self._keep_time())
+        """Until cancelled. However it ends, the bolt goes out."""
         try:
-            while True:
-                self._wake.clear()
-                await self._ask()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(self._ask_at_ms - self._tick_ms(), 1) / 1_000):
-                        await self._wake.wait()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_time())
+                tasks.create_task(self._keep_asking())
         finally:
-            clock.cancel()
+            self._let_go()
 
     def ask_now(self) -> None:
         """Something changed, so it was said: nobody's proof, and no harm."""
         self._wake.set()
+
+    async def _keep_asking(self) -> None:
+        while True:
+            self._wake.clear()
+            if self._answers.knows_the_time(self._tick_ms()):
+                await self._ask()
+            else:
+                self._ask_at_ms = self._tick_ms() + HINTED_MS  # whoever connects asks for it
+            await asyncio.sleep(HINTED_MS / 1_000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(self._ask_at_ms - self._tick_ms(), 0) / 1_000):
+                    await self._wake.wait()
 
     async def _keep_time(self) -> None:
         """The bolt goes out at the end of a lease, also while a question is under way."""
@@ -68,30 +78,39 @@ class HoldKeeper:
 
     async def _ask(self) -> None:
         self._ask_at_ms = self._tick_ms() + RETRY_MS
-        asked = self._hold if self._door.free else None
         try:
-            self._take(await self._api.hold(asked))
-        except LockRefusal as refusal:
-            self.last_error = refusal.code
-            if refusal.code == "clock_unsure":
-                await self._ask_time()
-        except (DeviceRefused, httpx.HTTPError, msgspec.MsgspecError, ValueError) as error:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                lease = await self._api.hold(self._hold if self._door.free else None)
+            await self._take(lease)
+        except (DeviceRefused, httpx.HTTPError, msgspec.MsgspecError, TimeoutError, ValueError) as error:
             self.last_error = f"{type(error).__name__}: {error}"
             if isinstance(error, DeviceRefused) and error.status in (401, 403, 404):
                 self._let_go()  # it isn't told to keep it, whoever it is now
+                self._ask_at_ms = self._tick_ms() + (RETRY_MS if error.status == 404 else FAILED_MS)
 
-    def _take(self, lease: HoldLease) -> None:
+    async def _take(self, lease: HoldLease) -> None:
         now_ms = self._tick_ms()
-        if lease.message is None:
+        if lease.message is None or lease.hold is None:
             self._let_go()
-        elif self._answers.lease(decode_base64url(lease.message), now_ms):
-            self._hold = lease.hold
         else:
-            self._let_go()
-            self._ask_at_ms = now_ms + (FAILED_MS if self._door.jammed else RETRY_MS)
-            return
+            refused = self._answers.lease(lease.hold, decode_base64url(lease.message), now_ms)
+            if refused is not None:
+                await self._refused(refused)
+                return
+            self._hold = lease.hold
         self._ask_at_ms = now_ms + lease.ask_again_in_ms
         self._moved()
+
+    async def _refused(self, code: str) -> None:
+        self._let_go()
+        self._moved()
+        if code == "command_replayed":  # the hold ended while its renewal was under way: another one begins
+            self._ask_at_ms = self._tick_ms()
+        elif code == LOCK_JAMMED:
+            self._ask_at_ms = self._tick_ms() + FAILED_MS
+        else:
+            self._ask_at_ms = self._tick_ms() + REFUSED_MS
+            await self._ask_time()
 
     def _let_go(self) -> None:
         self._hold = None

@@ -23,6 +23,7 @@ from py_service.stores.mongo import now_ms
 BUS_ERRORS = (RedisError, OSError, TimeoutError)
 PUBLISH_CONNECTIONS_MAX = 16
 REPORTS_MAX = 100_000
+ASKED_AT_ONCE_MAX = 256
 CUTS_KEPT_MS = 330_000  # no token for the gateway lives longer, with room for clocks
 
 
@@ -119,6 +120,12 @@ class Bus:
             pipeline.pexpire("nk:cuts", CUTS_KEPT_MS)
             pipeline.publish("nk:control", word)
             await pipeline.execute()
+
+    async def ask_hold(self, organization: str, locks: Sequence[str]) -> None:
+        """Have these locks ask whether their doors are held open. Only a hint. Raises BusAway, BusUnknown."""
+        words = [(lock, msgspec.json.encode({"type": "ask_hold", "org": organization, "lock": lock})) for lock in locks]
+        for first in range(0, len(words), ASKED_AT_ONCE_MAX):
+            await self.publish([Delivery(organization, *word) for word in words[first : first + ASKED_AT_ONCE_MAX]], [])
 
     async def leave_report(self, organization: str, lock: str, report: str) -> None:
         """For the worker: no process here waits for it."""

@@ -9,18 +9,27 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 from py_service._core_rs import PermissionIndex
 from py_service.errors import Problem, stores_unavailable
 from py_service.journal.event import Event, make_event, parse_event_id
 from py_service.journal.member import Member
-from py_service.permissions.standing import HeldDoor, held_door
+from py_service.permissions.standing import DoorOfLock, door_of_lock
 from py_service.stores.mongo import Document, Mongo, now_ms, store_errors
 from py_service.unlock.messages import HOLD_AUTHORIZED
 from py_service.unlock.store import read_event
 
 KNOWN_MAX = 20_000
 DECIDE_SECONDS_MAX = 3.0
+
+
+class Begun(NamedTuple):
+    """A hold that is in the journal: its id, the T of its group, and the door that it is of."""
+
+    hold: str
+    at_ms: int
+    door: str
 
 
 class HoldMember:
@@ -33,13 +42,13 @@ class HoldMember:
 
     def __init__(self, index: PermissionIndex, organization: str, lock: str) -> None:
         self._index = index
-        self._held: HeldDoor | None = None
+        self._held: DoorOfLock | None = None
         self.organization = organization
         self.lock = lock
         self.waiting_since = time.monotonic()
         self.judged_at_ms = 0
         self.judged_revision = -1
-        self.begun: asyncio.Future[tuple[str, int] | None] = asyncio.get_running_loop().create_future()
+        self.begun: asyncio.Future[Begun | None] = asyncio.get_running_loop().create_future()
 
     @property
     def answered(self) -> bool:
@@ -47,7 +56,7 @@ class HoldMember:
 
     def judge(self, now_ms: int) -> bool:
         """False: the door doesn't stand open, and nothing is recorded of that."""
-        held = held_door(self._index, self.organization, self.lock, now_ms)
+        held = door_of_lock(self._index, self.organization, self.lock, now_ms)
         if held is None or held.open_by is None:
             self._answer(None)
             return False
@@ -66,7 +75,7 @@ class HoldMember:
         )  # fmt: skip
 
     def committed(self, at_ms: int, identifier: str) -> None:
-        self._answer((identifier, at_ms))
+        self._answer(None if self._held is None else Begun(identifier, at_ms, self._held.door))
 
     def late(self, identifier: str) -> Event | None:
         """No lease is signed on it: the lock asks again."""
@@ -80,22 +89,31 @@ class HoldMember:
         if not self.begun.done():
             self.begun.set_exception(problem)
 
-    def _answer(self, begun: tuple[str, int] | None) -> None:
+    def _answer(self, begun: Begun | None) -> None:
         if not self.begun.done():
             self.begun.set_result(begun)
 
 
 class Holds:
-    """Holds that began, one per process: which lock's a hold is, is read once from the journal and then remembered."""
+    """Holds that began, one per process: of which door and lock a hold is, is read once from the journal and then remembered."""
 
     def __init__(self, mongo: Mongo, index: PermissionIndex, submit: Callable[[Member], None]) -> None:
         self._mongo = mongo
         self._index = index
         self._submit = submit
-        self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[str, str, str]] = OrderedDict()
+        self._beginning: dict[tuple[str, str], asyncio.Task[Begun | None]] = {}
 
-    async def begin(self, organization: str, lock: str) -> tuple[str, int] | None:
-        """The id of the hold and the T of its group; None when the door doesn't stand open after all. Raises Problem 503."""
+    async def begin(self, organization: str, lock: str) -> Begun | None:
+        """None when the door doesn't stand open after all. Whoever asks while one begins gets that one. Raises Problem 503."""
+        whose = (organization, lock)
+        task = self._beginning.get(whose)
+        if task is None:
+            task = self._beginning[whose] = asyncio.create_task(self._begin(organization, lock))
+            task.add_done_callback(lambda _: self._beginning.pop(whose))
+        return await asyncio.shield(task)
+
+    async def _begin(self, organization: str, lock: str) -> Begun | None:
         member = HoldMember(self._index, organization, lock)
         if member.judge(now_ms()):
             self._submit(member)
@@ -105,11 +123,11 @@ class Holds:
             # wait_for has cancelled the future: the member counts as answered and never joins a group again.
             raise stores_unavailable() from None
         if begun is not None:
-            self._remember(begun[0], (organization, lock))
+            self._remember(begun.hold, (organization, lock, begun.door))
         return begun
 
-    async def is_of(self, organization: str, lock: str, hold: str) -> bool:
-        """Whether this hold began, and is this lock's. Raises Problem 503."""
+    async def is_of(self, organization: str, lock: str, door: str, hold: str) -> bool:
+        """Whether this hold began, and is this lock's at this door. Raises Problem 503."""
         known = self._known.get(hold)
         if known is None:
             name = parse_event_id(hold)
@@ -117,11 +135,11 @@ class Holds:
                 event = None if name is None else await read_event(self._mongo, name)
             if event is None or event["kind"] != HOLD_AUTHORIZED:
                 return False
-            known = (str(event["org"]), str(event["lock"]))
+            known = (str(event["org"]), str(event["lock"]), str(event["door"]))
             self._remember(hold, known)
-        return known == (organization, lock)
+        return known == (organization, lock, door)
 
-    def _remember(self, hold: str, whose: tuple[str, str]) -> None:
+    def _remember(self, hold: str, whose: tuple[str, str, str]) -> None:
         self._known[hold] = whose
         while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)

@@ -1,4 +1,5 @@
-"""Reports that no process waits for: what a lock says again, what happens at a door by itself, answers to a process that died."""
+"""Reports that no process waits for: what a lock says again, what happens at a door by itself, what became of a hold, answers to a process
+that died."""
 
 from __future__ import annotations
 
@@ -19,11 +20,12 @@ from py_service.unlock.announcer import Stored
 from py_service.unlock.give_back import GiveBack
 from py_service.unlock.messages import HOLD_AUTHORIZED, HOLD_BEGUN, UNLOCKED
 from py_service.unlock.report import LockOff, ReportMember, ReportRefused, hold_event, in_time, outcome_event, stayed_shut, verify
-from py_service.unlock.store import NOT_COMMANDED, read_ends, read_event
+from py_service.unlock.store import NOT_COMMANDED, read_attempt, read_event
 
 READ_MAX = 128
 UNMATCHED = "report.unmatched"
 REFUSED_BY_LOCK = "command.refused"
+NORMAL = "NORMAL"
 
 logger = structlog.get_logger(__name__)
 
@@ -127,8 +129,9 @@ class LateReports:
         placed = None if door is None else self._index.door(organization, door)
         sites = None if placed is None else [placed.site]
         detail: dict[str, object] = {"number": report.number, "lock_at": report.at_ms}
-        if report.kind == "door" and not lock_off:
-            state = {**detail, "state": report.result}
+        # A lock that is switched off while it holds its door lets go and says so: no alarm, and its word is marked.
+        if report.kind == "door" and (not lock_off or report.result == NORMAL):
+            state = {**detail, "state": report.result, **({"lock_off": True} if lock_off else {})}
             return make_event("door.state", organization, 0, door=door, lock=report.lock, sites=sites, detail=state), None
         decided = None if lock_off else await self._attempt(organization, report)
         if decided is not None:
@@ -156,8 +159,8 @@ class LateReports:
             return None
         if not in_time(report, int(decided["at"]), command_expires_at_ms(int(decided["at"]), decided.get("wait"))):
             return None
-        ends = await read_ends(self._mongo, organization, identifier)
-        return None if any(end["kind"] in (UNLOCKED, NOT_COMMANDED, HOLD_BEGUN) for end in ends) else decided
+        known = await read_attempt(self._mongo, organization, identifier)
+        return None if any(event["kind"] in (UNLOCKED, NOT_COMMANDED, HOLD_BEGUN) for event in known) else decided
 
     def _done(self, entry: _Entry, member: ReportMember) -> None:
         self._stored.append((entry.identifier, Stored(member.organization, member.lock, member.number)))

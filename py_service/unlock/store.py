@@ -5,10 +5,10 @@ from __future__ import annotations
 from py_service.journal.event import Event, EventName
 from py_service.stores.mongo import Mongo
 from py_service.unlock.attempt import Outcome
-from py_service.unlock.messages import HOLD_BEGUN, UNLOCKED, UNLOCKED_FAILED, State
+from py_service.unlock.messages import UNLOCKED, UNLOCKED_FAILED, State
 
 NOT_COMMANDED = "not_commanded"
-ENDS = (UNLOCKED, UNLOCKED_FAILED, NOT_COMMANDED, HOLD_BEGUN)
+ENDS = (UNLOCKED, UNLOCKED_FAILED, NOT_COMMANDED)
 
 
 async def read_event(mongo: Mongo, name: EventName) -> Event | None:

@@ -163,14 +163,19 @@ def schemas_within(part: object) -> Iterator[Document]:
         yield from schemas_within(one)
 
 
-def test_a_mode_of_a_door_says_everywhere_whom_it_lets_in_and_that_it_moves_no_bolt() -> None:
-    """People take `unlocked` for a door that stands open, and `card_and_pin` for a card."""
+def test_a_mode_of_a_door_says_everywhere_whom_it_lets_in_and_which_is_held_open() -> None:
+    """People take `first_person_in` for a door that stands open then, and `card_and_pin` for a card."""
     modes = set(get_args(get_args(DoorMode)[0]))
     found = [schema for schema in schemas_within(document()) if set(schema.get("enum", ())) == modes]
     assert len(modes) == 4 and len(found) == 5
     for schema in found:
         told = schema.get("description", "")
-        assert modes <= set(re.findall(r"`(\w+)`", told)) and "draws no bolt back" in told and "no card" in told
+        assert (
+            modes <= set(re.findall(r"`(\w+)`", told))
+            and "its lock holds it open" in told
+            and "its bolt stays out" in told
+            and "no card" in told
+        )
 
 
 def test_the_codes_of_the_document_are_those_of_the_protocol() -> None:

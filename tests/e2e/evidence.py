@@ -95,7 +95,7 @@ async def unauthorized_moves(service: Service) -> list[str]:
     faults = [f"{command} moved {commands.count(command)} times" for command in sorted(set(commands)) if commands.count(command) > 1]
     for move in service.moves():
         event = journal.events.get(str(move.command))
-        if event is None or event["kind"] != "authorized" or event["lock"] != move.lock:
+        if event is None or event["kind"] not in ("authorized", "hold.authorized") or event["lock"] != move.lock:
             faults.append(f"{move.lock} moved on {move.command}, which is {event}")
     return faults
 

@@ -23,9 +23,8 @@ import pytest_asyncio
 
 from py_service._core_rs import DeviceKey
 from py_service.simulators.device_api import DeviceApi
-from py_service.simulators.lock import monotonic_ms
 from py_service.simulators.moves import read_moves
-from tests.e2e.evidence import faults_in_the_books, projected, read_journal
+from tests.e2e.evidence import faults_in_the_books, projected, read_journal, unauthorized_moves
 from tests.e2e.manager import Manager, unlocks
 from tests.e2e.revoke_ways import HOLIDAYS
 from tests.e2e.running import Service, running_service, until
@@ -45,8 +44,14 @@ ROUNDS = min(40, max(1, int(os.environ.get("REVOKES", "400")) // 1_000))
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     async with running_service(tmp_path_factory.mktemp("hold"), doors=16, operator_organization=OPERATOR) as running:
         yield running
+        assert running.fleet is not None
+        locks = running.fleet.locks
+        await until(lambda: all(len(lock.reports) == 0 for lock in locks), 20)
         await projected(running)
         assert await faults_in_the_books(running) == []
+        assert await unauthorized_moves(running) == []
+        journal = await read_journal(running)
+        assert [event for event in journal.events.values() if event["kind"] == "report.unmatched"] == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -101,7 +106,7 @@ class End:
 
     name: str
     shut: tuple[str, str, dict[str, Any] | None]
-    undo: tuple[str, str, dict[str, Any] | None] | None
+    undo: tuple[str, str, dict[str, Any] | None]
     before: tuple[tuple[str, str, dict[str, Any]], ...] = ()
     opens: dict[str, Any] = field(default_factory=lambda: {"mode": "unlocked"})
 
@@ -177,8 +182,7 @@ class Trial:
         return dict(answer.json())
 
     async def undo(self) -> None:
-        if self.end.undo is not None:
-            await self.call(*self.end.undo)
+        await self.call(*self.end.undo)
 
     async def settle(self) -> None:
         """As it was: locked, with its device, and shut."""
@@ -243,7 +247,7 @@ async def test_whatever_ends_a_hold_shuts_the_door_in_time(service: Service, own
         await asyncio.sleep(bound_ms / 1_000 + 0.5)
     for trial, (returned_ms, effective_by_ms) in zip(trials, ends, strict=True):
         assert not trial.bolt.back_after(returned_ms + bound_ms), trial.end.name
-        assert effective_by_ms >= returned_ms + LEASE_MS
+        assert returned_ms + bound_ms < effective_by_ms
     await asyncio.gather(*(trial.undo() for trial in trials))
     await all_back(trials)
     await asyncio.gather(*(trial.settle() for trial in trials))
@@ -271,7 +275,7 @@ async def test_an_organization_that_is_suspended_holds_no_door(service: Service,
     answer = await operator("POST", f"/v1/operator/organizations/{DEMO}/suspend", 200)
     returned_ms = time.time() * 1_000
     await asyncio.sleep(RENEWED_MS / 1_000 + 0.5)
-    assert ms_of(answer["effective_by"]) >= returned_ms + LEASE_MS
+    assert returned_ms + RENEWED_MS < ms_of(answer["effective_by"])
     assert [trial.bolt.door for trial in trials if trial.bolt.back_after(returned_ms + RENEWED_MS)] == []
     await operator("POST", f"/v1/operator/organizations/{DEMO}/resume", 200)
     assert service.fleet is not None
@@ -287,7 +291,6 @@ async def test_a_lease_that_nobody_renews_ends_by_itself(service: Service, owner
     with paused(service.worker_pids()):
         began_ms = time.time() * 1_000
         await asyncio.sleep((LEASE_MS + 1_000) / 1_000)
-    assert not trial.bolt.back_after(began_ms + LEASE_MS + 500) or trial.bolt.moves()[-2][0] == "locked"
     shut = [at_ms for what, at_ms in trial.bolt.moves() if what == "locked" and at_ms > began_ms]
     assert shut and shut[0] <= began_ms + LEASE_MS + 500
     await until(lambda: trial.bolt.is_back, 20)
@@ -358,11 +361,42 @@ async def test_a_jammed_bolt_is_told_and_not_tried_all_the_time(service: Service
     assert door["mode"] == "locked"
     lock.door.jammed = True
     await owner("PATCH", f"/v1/doors/{trial.bolt.door}", 200, {"mode": "unlocked"})
-    before = monotonic_ms()
     await asyncio.sleep(6)
-    assert monotonic_ms() - before >= 6_000 and not trial.bolt.is_back
+    assert not trial.bolt.is_back
     await projected(service)
     failed = [event for event in (await read_journal(service)).events.values() if event["kind"] == "hold.failed"]
     assert [(event["door"], event["reason"]) for event in failed] == [(trial.bolt.door, "lock_jammed")]
     lock.door.jammed = False
     await owner("PATCH", f"/v1/doors/{trial.bolt.door}", 200, {"mode": "locked"})
+
+
+async def test_a_door_stays_open_while_the_gateway_and_redis_start_anew(service: Service, owner: Manager) -> None:
+    """A lease is asked of the api alone: no bolt moves."""
+    trials = [Trial(owner, bolt, ENDS[0]) for bolt in doors_of(service, 6)]
+    await asyncio.gather(*(trial.open() for trial in trials))
+    before = [trial.bolt.moves() for trial in trials]
+    for name in ("gateway", "redis"):
+        restarts = service.supervisor.restarts(name)
+        os.kill(service.supervisor.pid(name), signal.SIGKILL)
+        await until(lambda name=name, restarts=restarts: service.supervisor.restarts(name) > restarts)
+        await asyncio.sleep(3)
+    assert [trial.bolt.moves() for trial in trials] == before
+    await asyncio.gather(*(trial.settle() for trial in trials))
+
+
+async def test_a_device_that_moves_to_another_open_door_begins_a_hold_there(service: Service, owner: Manager) -> None:
+    first, second = (Trial(owner, bolt, ENDS[0]) for bolt in doors_of(service, 2))
+    await asyncio.gather(first.open(), second.open())
+    lock, spare = first.bolt.lock, second.bolt.lock
+    await owner("PATCH", f"/v1/devices/{spare}", 200, {"door": None})
+    await owner("PATCH", f"/v1/devices/{lock}", 200, {"door": second.bolt.door})
+    held = f"hold.authorized {second.bolt.door} {lock}"
+
+    async def begun() -> bool:
+        events = (await read_journal(service)).events.values()
+        return held in [f"{event['kind']} {event.get('door')} {event.get('lock')}" for event in events]
+
+    await until(begun, OPENS_MS / 1_000)
+    await owner("PATCH", f"/v1/devices/{lock}", 200, {"door": first.bolt.door})
+    await owner("PATCH", f"/v1/devices/{spare}", 200, {"door": second.bolt.door})
+    await asyncio.gather(first.settle(), second.settle())

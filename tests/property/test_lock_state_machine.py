@@ -7,7 +7,7 @@ Held at every acceptance:
 - no id opens twice in one power cycle;
 - nothing is accepted at a true time >= exp + the uncertainty that the lock states;
 - nothing is accepted whose iat lies before the first time that it was told since its start;
-- no lease keeps the bolt back at a true time >= its exp + that uncertainty, and none that is over, or older, begins again;
+- no lease keeps the bolt back at a true time >= its exp + that uncertainty, and none of a hold that is over, or older, begins again;
 - nothing is accepted while the stated uncertainty is above 1,000 ms, and the truth is inside of what the lock states.
 """
 
@@ -59,7 +59,7 @@ class Model:
     fix: tuple[int, int, int] | None = None  # tick, now, uncertainty
     first_ms: int | None = None
     remembered: dict[str, int] = field(default_factory=dict)
-    lease: tuple[int, int] | None = None  # issued, expires
+    lease: tuple[str, int, int] | None = None  # hold, issued, expires
     released: bool = False
 
     def reading(self, tick: int) -> tuple[int, int, int] | None:
@@ -92,14 +92,14 @@ class Model:
             (command.issued_ms < self.first_ms, "command_before_start"),
             (command.issued_ms > now + uncertainty, "command_not_yet_valid"),
             (now >= command.expires_ms, "command_expired"),
-            (command.holds and self.lease is not None and command.issued_ms < self.lease[0] + self.released, "command_replayed"),
-            (command.identifier in self.remembered, "command_replayed"),
+            (command.holds and self.is_replayed(command), "command_replayed"),
+            (not command.holds and command.identifier in self.remembered, "command_replayed"),
         )
         for refused, code in refusals:
             if refused:
                 return code
         if command.holds:
-            self.lease, self.released = (command.issued_ms, command.expires_ms), False
+            self.lease, self.released = (command.identifier, command.issued_ms, command.expires_ms), False
             return None
         self.remembered = {name: expires for name, expires in self.remembered.items() if now < expires + uncertainty}
         if len(self.remembered) >= MEMORY_MAX:
@@ -107,11 +107,17 @@ class Model:
         self.remembered[command.identifier] = command.expires_ms
         return None
 
+    def is_replayed(self, lease: Command) -> bool:
+        """Older than the last one, or of a hold that is over."""
+        if self.lease is None:
+            return False
+        return lease.issued_ms < self.lease[1] or (self.released and lease.identifier == self.lease[0])
+
     def holds(self, tick: int) -> bool:
         """Whether a lease keeps the bolt back; once it doesn't, only a newer one does again."""
         reading = self.reading(tick)
         sure = reading is not None and reading[1] <= UNCERTAINTY_MAX_MS
-        stands = sure and self.lease is not None and not self.released and reading is not None and reading[0] < self.lease[1]
+        stands = sure and self.lease is not None and not self.released and reading is not None and reading[0] < self.lease[2]
         self.released = self.released or not stands
         return stands
 
@@ -210,10 +216,13 @@ class LockWorld(RuleBasedStateMachine):
         self.sequence += 1
         self.issue(f"id-{self.sequence}", life_ms)
 
-    @rule(life_ms=st.one_of(st.just(5_000), st.integers(1, 5_000)), on_the_way_ms=st.one_of(st.none(), st.integers(0, 40)))
-    def organization_leases(self, life_ms: int, on_the_way_ms: int | None) -> None:
-        """A lease of the one hold there is; it comes through, or arrives some time, or never."""
-        self.issue("hold", life_ms, holds=True)
+    @rule(
+        number=st.integers(1, 3), life_ms=st.one_of(st.just(5_000), st.integers(1, 5_000)),
+        on_the_way_ms=st.one_of(st.none(), st.integers(0, 40)),
+    )  # fmt: skip
+    def organization_leases(self, number: int, life_ms: int, on_the_way_ms: int | None) -> None:
+        """A lease of some hold; it comes through, or arrives some time, or never."""
+        self.issue(f"hold-{number}", life_ms, holds=True)
         if on_the_way_ms is not None:
             self.wait(on_the_way_ms)
             self.deliver(self.commands[-1])
@@ -260,12 +269,24 @@ class LockWorld(RuleBasedStateMachine):
         expected = self.model.command(command, self.tick)
         found: str | None = None
         try:
-            assert self.lock.verify(command.message, self.tick).id == command.identifier
+            take = self.lock.take_lease if command.holds else self.lock.verify
+            assert take(command.message, self.tick).id == command.identifier
         except LockRefusal as refused:
             found = refused.code
+        self.deliver_wrongly(command)
         if found is None:
             self.check_accepted(command)
         assert found == expected
+
+    def deliver_wrongly(self, command: Command) -> None:
+        """By the other entry: refused, and nothing is remembered of it."""
+        take = self.lock.verify if command.holds else self.lock.take_lease
+        try:
+            take(command.message, self.tick)
+        except LockRefusal as refused:
+            assert refused.code == "command_action_unknown"
+        else:
+            raise AssertionError("one passed for the other")
 
     def check_accepted(self, command: Command) -> None:
         uncertainty_ms = self.lock.uncertainty_ms(self.tick)
@@ -281,7 +302,7 @@ class LockWorld(RuleBasedStateMachine):
         assert self.lock.holds(self.tick) == stood
         if stood:
             assert self.model.lease is not None
-            assert self.true_us < (self.model.lease[1] + self.lock.uncertainty_ms(self.tick)) * 1_000, "held too long"
+            assert self.true_us < (self.model.lease[2] + self.lock.uncertainty_ms(self.tick)) * 1_000, "held too long"
 
     @invariant()
     def truth_is_inside_of_what_the_lock_states(self) -> None:

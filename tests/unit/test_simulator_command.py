@@ -154,9 +154,9 @@ def reports_of(bench: Bench) -> list[tuple[str, str | None]]:
 
 
 def test_a_lease_keeps_the_bolt_back_until_it_ends_and_is_told_once(bench: Bench) -> None:
-    assert bench.answers.lease(lease(bench), TICK + 20)
+    assert bench.answers.lease("h1", lease(bench), TICK + 20) is None
     bench.answers.keep_time(TICK + 2_000)
-    assert bench.answers.lease(lease(bench, 2_010), TICK + 2_030)
+    assert bench.answers.lease("h1", lease(bench, 2_010), TICK + 2_030) is None
     bench.answers.keep_time(TICK + 7_015)
     assert not locked(bench) and bench.moved() == ["h1"]
     assert reports_of(bench) == [("FREE_ACCESS", None), ("done", "h1")]
@@ -167,35 +167,45 @@ def test_a_lease_keeps_the_bolt_back_until_it_ends_and_is_told_once(bench: Bench
 
 
 def test_a_hold_that_is_over_begins_again_under_another_id_only(bench: Bench) -> None:
-    assert bench.answers.lease(lease(bench), TICK + 20)
+    assert bench.answers.lease("h1", lease(bench), TICK + 20) is None
     bench.answers.release(TICK + 100)
     assert locked(bench)
-    assert not bench.answers.lease(lease(bench, 200), TICK + 300)  # renewed too late: its event told of the first time
+    told = reports_of(bench)
+    assert (
+        bench.answers.lease("h1", lease(bench, 200), TICK + 300) == "command_replayed"
+    )  # renewed too late: its event told of the first time
+    assert reports_of(bench) == told
     assert locked(bench) and not bench.verifier.holds(TICK + 301)
-    assert bench.answers.lease(lease(bench, 400, "h2"), TICK + 500)
+    assert bench.answers.lease("h2", lease(bench, 400, "h2"), TICK + 500) is None
     assert bench.moved() == ["h1", "h2"]
 
 
 def test_a_lease_that_comes_as_a_command_holds_nothing(bench: Bench) -> None:
+    assert bench.answers.lease("h0", lease(bench, 5, "h0"), TICK + 15) is None
+    assert bench.answer("h0", lease(bench, 5, "h0")) == ("refused", "command_action_unknown", "h0")
+    assert not locked(bench)  # nor does it end what is held
+    bench.answers.release(TICK + 25)
     assert bench.answer("h1", lease(bench)) == ("refused", "command_action_unknown", "h1")
     bench.answers.keep_time(TICK + 30)
-    assert locked(bench) and bench.moved() == [] and not bench.verifier.holds(TICK + 30)
+    assert locked(bench) and bench.moved() == ["h0"] and not bench.verifier.holds(TICK + 30)
 
 
 def test_a_command_that_comes_as_a_lease_moves_nothing(bench: Bench) -> None:
-    assert not bench.answers.lease(bench.command("c1"), TICK + 20)
+    assert bench.answers.lease("h1", bench.command("c1"), TICK + 20) == "command_action_unknown"
     assert locked(bench) and bench.moved() == []
+    assert reports_of(bench) == [("refused", "h1")]
+    assert bench.answer("c1", bench.command("c1"), TICK + 25) == ("done", None, "c1")  # its id isn't used up
 
 
 def test_a_jammed_bolt_is_not_held(bench: Bench) -> None:
     bench.door.jammed = True
-    assert not bench.answers.lease(lease(bench), TICK + 20)
+    assert bench.answers.lease("h1", lease(bench), TICK + 20) == "lock_jammed"
     assert reports_of(bench) == [("LOCK_FAULT", None), ("refused", "h1")]
     assert bench.moved() == [] and not bench.door.free
 
 
 def test_a_door_that_stands_open_when_its_hold_ends_is_shut_by_who_shuts_it(bench: Bench) -> None:
-    bench.answers.lease(lease(bench), TICK + 20)
+    bench.answers.lease("h1", lease(bench), TICK + 20)
     bench.door.opened(TICK + 30)
     bench.answers.keep_time(TICK + 4_000)
     bench.answers.release(TICK + 4_100)
@@ -206,8 +216,19 @@ def test_a_door_that_stands_open_when_its_hold_ends_is_shut_by_who_shuts_it(benc
     assert locked(bench) and state(bench) == "NORMAL"
 
 
+def test_a_lease_that_lapsed_a_moment_ago_is_over_before_the_next_is_taken(bench: Bench) -> None:
+    assert bench.answers.lease("h1", lease(bench), TICK + 20) is None
+    assert bench.answers.lease("h1", lease(bench, 5_000), TICK + 5_030) == "command_replayed"
+    assert locked(bench) and bench.moved() == ["h1"]
+
+
+def test_a_lease_that_comes_too_late_is_told(bench: Bench) -> None:
+    assert bench.answers.lease("h1", lease(bench), TICK + 5_020) == "command_expired"
+    assert reports_of(bench) == [("expired", "h1")] and locked(bench)
+
+
 def test_who_asks_at_a_held_door_is_let_in_and_keeps_the_bolt_back_for_as_long_as_ever(bench: Bench) -> None:
-    bench.answers.lease(lease(bench), TICK + 20)
+    bench.answers.lease("h1", lease(bench), TICK + 20)
     assert bench.answer("c1", bench.command("c1"), TICK + 100) == ("done", None, "c1")
     bench.answers.release(TICK + 200)
     bench.answers.keep_time(TICK + 5_099)

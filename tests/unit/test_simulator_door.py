@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from py_service.simulators.door import Door, Move, StateChange
 
 UNLOCK_MS = 5_000
-HELD_OPEN_MS = 30_000
+OPEN_TOO_LONG_MS = 30_000
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Truth:
     def state(self, fault: bool) -> str:
         if self.open_since is not None and self.forced:
             return "FORCED_OPEN"
-        if self.open_since is not None and self.now - self.open_since >= HELD_OPEN_MS:
+        if self.open_since is not None and self.now - self.open_since >= OPEN_TOO_LONG_MS:
             return "DOOR_OPEN_TOO_LONG"
         return "LOCK_FAULT" if fault else "NORMAL"
 
@@ -43,7 +43,7 @@ class DoorMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.door = Door(unlock_ms=UNLOCK_MS, held_open_ms=HELD_OPEN_MS)
+        self.door = Door(unlock_ms=UNLOCK_MS, open_too_long_ms=OPEN_TOO_LONG_MS)
         self.truth = Truth()
         self.commands = 0
         self.moves: list[Move] = []

@@ -286,6 +286,12 @@ async def test_a_switched_off_lock_ends_nothing_and_is_an_alarm(text: str) -> No
     assert (found["kind"], found["detail"]["lock_off"], "attempt" in found) == ("report.unmatched", True, False)
 
 
+async def test_a_lock_that_is_switched_off_while_it_holds_its_door_lets_go_without_an_alarm() -> None:
+    found = await taken(report("NORMAL", kind="door", command=None), active=False)
+    assert found is not None
+    assert (found["kind"], found["detail"]["state"], found["detail"]["lock_off"]) == ("door.state", "NORMAL", True)
+
+
 TAKEN = {"passes": ["p1"], "entered": "vault", "entered_at": Int64(NOW_MS)}  # as it is read from the journal
 
 

@@ -205,6 +205,8 @@ def run(lock: LockVerifier, step: Step) -> object:
             return None
         case "accept_time":
             return lock.accept_time(bytes.fromhex(step["message"]), step["tick"])
+        case "take_lease":
+            return fields(lock.take_lease(bytes.fromhex(step["message"]), step["tick"]), step.get("command", {}))
         case "holds":
             return lock.holds(step["tick"])
         case "release_hold":
@@ -308,10 +310,10 @@ def test_peer_accepts_what_locks_accept(name: str) -> None:
     assert len(steps) > 10
     for step in steps:
         header, claims = peer_reads_cose(bytes.fromhex(step["message"]), public_key)
-        content_type = COMMAND_TYPE if step["do"] == "verify" else TIME_TYPE
+        content_type = TIME_TYPE if step["do"] == "accept_time" else COMMAND_TYPE
         assert header == {1: -8, 3: content_type, 4: loaded["key_id"].encode()}
         assert (claims[1], claims[3]) == ("acme", "lock-1")
-        if step["do"] == "verify":
+        if step["do"] != "accept_time":
             command = step["command"]
             assert claims == {
                 1: "acme",

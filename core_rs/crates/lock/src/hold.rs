@@ -1,5 +1,8 @@
 //! The hold: a bolt that is kept back by leases, each a signed command of a few seconds, until one isn't renewed (docs/protocols/tokens.md).
 
+use alloc::string::String;
+
+use crate::command::Command;
 use crate::refusal::Refusal;
 
 /// The latest lease that was taken.
@@ -10,22 +13,24 @@ pub(crate) struct Hold {
 }
 
 struct Lease {
+    hold: String,
     issued_at_ms: i64,
     expires_at_ms: i64,
 }
 
 impl Hold {
-    /// Takes a lease. The same one again changes nothing; an older one, or one that was released, is a replay.
-    pub(crate) fn renew(&mut self, issued_at_ms: i64, expires_at_ms: i64) -> Result<(), Refusal> {
+    /// Takes a lease. The same one again changes nothing; an older one is a replay, and so is any of a hold that is over.
+    pub(crate) fn renew(&mut self, lease: &Command) -> Result<(), Refusal> {
         let replayed = self.lease.as_ref().is_some_and(|held| {
-            issued_at_ms < held.issued_at_ms || (self.released && issued_at_ms == held.issued_at_ms)
+            lease.issued_at_ms < held.issued_at_ms || (self.released && lease.id == held.hold)
         });
         if replayed {
             return Err(Refusal::CommandReplayed);
         }
         self.lease = Some(Lease {
-            issued_at_ms,
-            expires_at_ms,
+            hold: lease.id.clone(),
+            issued_at_ms: lease.issued_at_ms,
+            expires_at_ms: lease.expires_at_ms,
         });
         self.released = false;
         Ok(())

@@ -5,7 +5,7 @@ use alloc::string::String;
 use ed25519_dalek::VerifyingKey;
 
 use crate::cbor::is_identifier;
-use crate::clock::Clock;
+use crate::clock::{Clock, Reading};
 use crate::command::{Action, Command};
 use crate::cose::{Envelope, Kind, Unopened};
 use crate::hold::Hold;
@@ -103,16 +103,41 @@ impl LockVerifier {
             .map(|reading| reading.uncertainty_ms)
     }
 
-    /// The command, when it is to be obeyed now. Its id is remembered before it is returned. A hold lasts for as long as [`Self::holds`] says so.
+    /// The command to let somebody in, when it is to be obeyed now. Its id is remembered before it is returned.
     ///
     /// # Errors
     /// The refusals named `Command...`, [`Refusal::ClockUnsure`] and [`Refusal::MemoryFull`].
     pub fn verify(&mut self, message: &[u8], monotonic_ms: u64) -> Result<Command, Refusal> {
+        let (command, reading) = self.current(message, Action::Unlock, monotonic_ms)?;
+        self.memory
+            .remember(&command.id, command.expires_at_ms, &reading)?;
+        Ok(command)
+    }
+
+    /// A lease that this lock has asked for, to keep its bolt back for as long as [`Self::holds`] says so. Its id is that of the hold.
+    ///
+    /// # Errors
+    /// The refusals named `Command...` and [`Refusal::ClockUnsure`].
+    pub fn take_lease(&mut self, message: &[u8], monotonic_ms: u64) -> Result<Command, Refusal> {
+        let (lease, _) = self.current(message, Action::Hold, monotonic_ms)?;
+        self.hold.renew(&lease)?;
+        Ok(lease)
+    }
+
+    /// A command of this action, for this lock, that is alive at this tick.
+    fn current(
+        &mut self,
+        message: &[u8],
+        action: Action,
+        monotonic_ms: u64,
+    ) -> Result<(Command, Reading), Refusal> {
         let command = self.authenticate(message)?;
         if command.organization != self.organization || command.lock != self.lock {
             return Err(Refusal::CommandWrongLock);
         }
-        let action = Action::parse(&command.action).ok_or(Refusal::CommandActionUnknown)?;
+        if command.action != action.as_str() {
+            return Err(Refusal::CommandActionUnknown);
+        }
         let (reading, first_ms) = self.clock.read_surely(monotonic_ms)?;
         if command.issued_at_ms < first_ms {
             return Err(Refusal::CommandBeforeStart);
@@ -130,21 +155,12 @@ impl LockVerifier {
         if !command.lives_briefly() {
             return Err(Refusal::CommandLifetime);
         }
-        match action {
-            Action::Unlock => {
-                self.memory
-                    .remember(&command.id, command.expires_at_ms, &reading)?;
-            }
-            Action::Hold => self
-                .hold
-                .renew(command.issued_at_ms, command.expires_at_ms)?,
-        }
-        Ok(command)
+        Ok((command, reading))
     }
 
     /// Whether the bolt is to be kept back at this tick: the latest lease is not over, was not released, and the lock is sure of the time.
     ///
-    /// INVARIANT: what was found over stays over, also when the next time answer puts the clock back a little: only a newer lease begins it again.
+    /// INVARIANT: what was found over stays over, also when the next time answer puts the clock back a little: the next hold has another id.
     pub fn holds(&mut self, monotonic_ms: u64) -> bool {
         let reading = self.clock.read_surely(monotonic_ms);
         let stands = reading.is_ok_and(|(reading, _)| self.hold.stands_at(reading.now_ms));
@@ -154,7 +170,7 @@ impl LockVerifier {
         stands
     }
 
-    /// Ends the hold now: the service gave no further lease. No lease that was taken before begins it again.
+    /// Ends the hold now: the service gave no further lease.
     pub const fn release_hold(&mut self) {
         self.hold.release();
     }

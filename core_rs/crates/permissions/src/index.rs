@@ -18,7 +18,7 @@ use crate::preview::{Preview, Question, compare};
 use crate::roles::{authenticate, check_role, reach};
 use crate::settle::{Asking, Settled, settle};
 use crate::snapshot_error::SnapshotError;
-use crate::standing::{Standing, locks_that_may_hold, standing};
+use crate::standing::{Standing, locks_with_mode_unlocked, standing};
 use crate::states::{Records, Taken};
 use crate::trial::trial;
 use crate::zone::Zones;
@@ -443,9 +443,9 @@ impl PermissionIndex {
 
     /// The locks of all doors one of whose modes is `unlocked`. Looks at every door.
     #[must_use]
-    pub fn locks_that_may_hold(&self, organization: &str) -> Vec<Identifier> {
+    pub fn locks_with_mode_unlocked(&self, organization: &str) -> Vec<Identifier> {
         self.read(organization, |state| {
-            state.map_or_else(Vec::new, locks_that_may_hold)
+            state.map_or_else(Vec::new, locks_with_mode_unlocked)
         })
     }
 

@@ -1,4 +1,4 @@
-//! Doors at which nobody has to ask: the mode that holds is `unlocked`. Whether the bolt is held back on it, too, is asked by the door's lock.
+//! Doors with the mode `unlocked`, and at which of them nobody has to ask: their locks hold the bolt back.
 use crate::check::{Hearing, Silent, not_locked_down};
 use crate::documents::DoorMode;
 use crate::identifier::Identifier;
@@ -33,7 +33,7 @@ pub fn standing(state: &State, door: &Door, now_ms: i64) -> Standing {
 }
 
 /// The locks of all doors one of whose modes is `unlocked`.
-pub fn locks_that_may_hold(state: &State) -> Vec<Identifier> {
+pub fn locks_with_mode_unlocked(state: &State) -> Vec<Identifier> {
     let mut locks = Vec::new();
     state.doors.for_each(|door| {
         if may_be_unlocked(door) {

@@ -174,6 +174,11 @@ fn sealed_keys() {
     }
 }
 
+fn told(command: &nexkey_lock::Command) -> Value {
+    json!({"id": command.id, "door": command.door, "action": command.action,
+           "issued_at_ms": command.issued_at_ms, "expires_at_ms": command.expires_at_ms})
+}
+
 #[test]
 fn commands() {
     scripts("command");
@@ -202,12 +207,18 @@ fn scripts(name: &str) {
         for (place, step) in steps.iter().enumerate() {
             let tick = step["tick"].as_u64().unwrap();
             let found = match text(step, "do") {
-                "begin_time" => lock.begin_time(&bytes(step, "nonce"), tick).map(|()| Value::Null),
-                "accept_time" => lock.accept_time(&bytes(step, "message"), tick).map(|uncertainty_ms| json!(uncertainty_ms)),
-                "verify" => lock.verify(&bytes(step, "message"), tick).map(|command| {
-                    json!({"id": command.id, "door": command.door, "action": command.action,
-                           "issued_at_ms": command.issued_at_ms, "expires_at_ms": command.expires_at_ms})
-                }),
+                "begin_time" => lock
+                    .begin_time(&bytes(step, "nonce"), tick)
+                    .map(|()| Value::Null),
+                "accept_time" => lock
+                    .accept_time(&bytes(step, "message"), tick)
+                    .map(|uncertainty_ms| json!(uncertainty_ms)),
+                "verify" => lock
+                    .verify(&bytes(step, "message"), tick)
+                    .map(|command| told(&command)),
+                "take_lease" => lock
+                    .take_lease(&bytes(step, "message"), tick)
+                    .map(|lease| told(&lease)),
                 "holds" => Ok(json!(lock.holds(tick))),
                 "release_hold" => {
                     lock.release_hold();

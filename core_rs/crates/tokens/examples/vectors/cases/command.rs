@@ -233,13 +233,14 @@ fn holds() -> Vec<Value> {
         expires_at_ms: NOW_MS + issued_after_ms + 5_000,
         ..command()
     };
-    let take = |issued_after_ms: i64, tick: u64| {
-        let lease = hold(issued_after_ms);
-        obey(&sign_now(&lease), tick, &lease)
+    let other = |issued_after_ms: i64| Command {
+        id: "log-1:000000000010:000".into(),
+        ..hold(issued_after_ms)
     };
-    let refused = |issued_after_ms: i64, tick: u64| {
-        verify(&sign_now(&hold(issued_after_ms)), tick, "command_replayed")
-    };
+    let take_of = |lease: Command, tick: u64| taking(obey(&sign_now(&lease), tick, &lease));
+    let take = |issued_after_ms: i64, tick: u64| take_of(hold(issued_after_ms), tick);
+    let refused =
+        |lease: &Command, tick: u64, code: &str| taking(verify(&sign_now(lease), tick, code));
     let holds = |tick: u64, expected: bool| json!({"do": "holds", "tick": tick, "code": null, "holds": expected});
     let release = |tick: u64| json!({"do": "release_hold", "tick": tick, "code": null});
     let one = |name: &str, steps: Vec<Value>| script(name, told(), steps);
@@ -282,7 +283,7 @@ fn holds() -> Vec<Value> {
             "hold_an_older_lease",
             vec![
                 take(2_100, TICK + 2_130),
-                refused(100, TICK + 2_131),
+                refused(&hold(100), TICK + 2_131, "command_replayed"),
                 holds(TICK + 2_132, true),
             ],
         ),
@@ -292,10 +293,12 @@ fn holds() -> Vec<Value> {
                 take(100, TICK + 130),
                 release(TICK + 140),
                 holds(TICK + 141, false),
-                refused(100, TICK + 142),
-                holds(TICK + 143, false),
-                take(101, TICK + 144),
-                holds(TICK + 145, true),
+                refused(&hold(100), TICK + 142, "command_replayed"),
+                refused(&hold(141), TICK + 143, "command_replayed"),
+                holds(TICK + 144, false),
+                refused(&other(99), TICK + 145, "command_replayed"),
+                take_of(other(100), TICK + 146),
+                holds(TICK + 147, true),
             ],
         ),
         one(
@@ -324,13 +327,30 @@ fn holds() -> Vec<Value> {
         ),
         one(
             "hold_that_is_over_is_refused",
-            vec![verify(
-                &sign_now(&hold(100)),
-                TICK + 5_100,
-                "command_expired",
-            )],
+            vec![refused(&hold(100), TICK + 5_100, "command_expired")],
+        ),
+        one(
+            "hold_as_a_command",
+            vec![
+                take(100, TICK + 130),
+                verify(&sign_now(&hold(110)), TICK + 131, "command_action_unknown"),
+                holds(TICK + 132, true),
+            ],
+        ),
+        one(
+            "unlock_as_a_lease",
+            vec![
+                refused(&unlock, TICK + 130, "command_action_unknown"),
+                obey(&sign_now(&unlock), TICK + 131, &unlock),
+            ],
         ),
     ]
+}
+
+/// The step, by the lock's other entry.
+fn taking(mut step: Value) -> Value {
+    step["do"] = "take_lease".into();
+    step
 }
 
 fn sign_now(command: &Command) -> String {
