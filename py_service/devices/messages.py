@@ -19,6 +19,7 @@ _BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 
 Assertion = Annotated[str, msgspec.Meta(min_length=1, max_length=_ASSERTION_CHARACTERS_MAX)]
 OrganizationId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["nordlicht"], extra_json_schema={KIND: "organization"})]
+HoldId = Annotated[str, msgspec.Meta(min_length=1, max_length=96, examples=["unlocks-2d8cc51a6e0cd7a5:000000000003:008"])]
 
 
 class TokenBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -39,7 +40,7 @@ class HoldBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     organization: OrganizationId
     assertion: Assertion
-    hold: Annotated[str, msgspec.Meta(min_length=1, max_length=96)] | None = None
+    hold: HoldId | None = None
 
 
 class GatewayToken(msgspec.Struct, frozen=True):
@@ -56,9 +57,9 @@ class SignedTime(msgspec.Struct, frozen=True):
 class HoldLease(msgspec.Struct, frozen=True):
     """`message`: a door command `hold`, COSE in base64url without padding; null when the bolt is not to be kept back."""
 
-    hold: str | None
-    message: str | None
-    ask_again_in_ms: int
+    hold: HoldId | None
+    message: Annotated[str, msgspec.Meta(examples=["0oRYMaMBJwN4HmFwcGxpY2F0aW9uL25leGtleS1jb21tYW5kK2N3dA..."])] | None
+    ask_again_in_ms: Annotated[int, msgspec.Meta(examples=[2_000])]
 
 
 class Configuration(msgspec.Struct, frozen=True):
