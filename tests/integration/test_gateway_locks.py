@@ -96,6 +96,20 @@ async def test_a_command_goes_down_and_its_states_come_back(gateway: Gateway, pr
     await other.close()
 
 
+async def test_a_lock_is_told_to_ask_whether_its_door_is_held_open(gateway: Gateway) -> None:
+    """That one, of that organization, and nobody else."""
+    lock, other = await gateway.lock(), await gateway.lock("lock-2")
+    theirs = await gateway.authenticated(gateway.keys.token("lock-1", "lock", organization="other"))
+    for name in ("absent", "lock-1"):
+        gateway.valkey.client.publish("nk:gateway:one", json.dumps({"type": "ask_hold", "org": "acme", "lock": name}))
+    assert await receive(lock) == {"type": "ask_hold"}
+    for quiet in (other, theirs):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(quiet.recv(), 0.2)
+    for websocket in (lock, other, theirs):
+        await websocket.close()
+
+
 async def test_commands_reach_locks_on_every_thread(gateway: Gateway) -> None:
     locks = {f"lock-{number}": await gateway.lock(f"lock-{number}") for number in range(12)}
     for name in locks:
