@@ -184,8 +184,8 @@ class Process:
     async def _rooms(self) -> list[Route]:
         changes = ChangeLane(self.mongo, await Log.birth(self.mongo, CHANGES_LANE, self.name), self.follower, self.bus, self.give_up)
         self._spawn(changes.run)
-        unlock = await self._unlock()
-        self._spawn(lambda: self._beat([changes.log, *unlock[1]]))
+        unlock, logs, holds = await self._unlock()
+        self._spawn(lambda: self._beat([changes.log, *logs]))
         events = EventHandlers(self.follower.index, ListEvents(self.mongo))
 
         def index() -> PermissionIndex:
@@ -199,7 +199,7 @@ class Process:
         imports = ImportHandlers(changes, self.follower.index, self.mongo)
         identity = self._identity(changes)
         return [
-            *unlock[0].routes(),
+            *unlock.routes(),
             *access.routes(),
             *lockdown_plans.routes(),
             *questions.routes(),
@@ -212,7 +212,7 @@ class Process:
             *events.routes(),
             *identity,
             *self._passes(changes).routes(),
-            *self._devices(unlock[2]).routes(),
+            *self._devices(holds).routes(),
         ]
 
     def _operator(self, changes: ChangeLane) -> OperatorHandlers:

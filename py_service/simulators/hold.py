@@ -18,7 +18,7 @@ from py_service.simulators.door import Door
 
 RETRY_MS = 1_000
 REFUSED_MS = 10_000  # each try is an event
-FAILED_MS = 30_000
+FAILED_MS = 30_000  # a bolt that is jammed, a lock that is switched off
 HINTED_MS = 250  # however often it is told to ask
 ANSWER_SECONDS_MAX = 1.2  # two questions fit into what is left of a lease
 TICK_SECONDS = 0.1
@@ -40,7 +40,6 @@ class HoldKeeper:
         self._hold: str | None = None
         self._ask_at_ms = 0
         self._wake = asyncio.Event()
-        self.last_error = ""
 
     async def run(self) -> None:
         """Until cancelled. However it ends, the bolt goes out."""
@@ -83,7 +82,7 @@ class HoldKeeper:
                 lease = await self._api.hold(self._hold if self._door.free else None)
             await self._take(lease)
         except (DeviceRefused, httpx.HTTPError, msgspec.MsgspecError, TimeoutError, ValueError) as error:
-            self.last_error = f"{type(error).__name__}: {error}"
+            # Whatever else it was: the lease that it has lives on to its end.
             if isinstance(error, DeviceRefused) and error.status in (401, 403, 404):
                 self._let_go()  # it isn't told to keep it, whoever it is now
                 self._ask_at_ms = self._tick_ms() + (RETRY_MS if error.status == 404 else FAILED_MS)

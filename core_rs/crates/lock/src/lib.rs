@@ -4,8 +4,8 @@
 //! `no_std` with `alloc`, no clock, no randomness, no input or output: the lock's tick and every nonce are passed in. A message is at most 1,024 bytes
 //! and is refused unread above that.
 //!
-//! Layout: `verifier` is the law in its order; `clock` what the lock knows of the time; `memory` the ids it has acted on; `hold` the lease that keeps its bolt back; `command`, `time` and `report`
-//! the messages; `cose` and `cbor` their envelope and their encoding; `device` the device's key.
+//! Layout: `verifier` is the law in its order; `clock` what the lock knows of the time; `memory` the ids it has acted on; `hold` the lease
+//! that keeps its bolt back; `command`, `time` and `report` the messages; `cose` and `cbor` their envelope and their encoding; `device` the device's key.
 #![no_std]
 #![cfg_attr(
     test,
