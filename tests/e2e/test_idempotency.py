@@ -35,7 +35,7 @@ DOOR, STRANGER = "berlin-main-entrance", "stranger-0"
 MANAGER = "stranger-1"
 GRANT: Document = {"person": STRANGER, "door": DOOR}
 PARALLEL = 16
-BESIDE = {COLLECTION, "events", "event_positions"}
+BESIDE = {COLLECTION, "events"}
 PASSED_ON = "POST /v1/passes/{pass}/pass-on"  # of a pass that was accepted: tests/e2e/test_passes.py repeats it
 STEP = re.compile(r":[0-9]{1,3}\Z")  # the record of a change
 
