@@ -19,6 +19,7 @@ from py_service.simulators.lock import Lock, LockEnvironment, LockIdentity, mono
 from py_service.simulators.moves import MoveLog
 
 WALK_POLL_SECONDS = 0.25
+LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,17 @@ class Fleet:
         return sum(lock.connected.is_set() for lock in self.locks)
 
     async def all_connected(self, seconds_max: float) -> None:
-        """Raises TimeoutError that says how many are missing and why the first of them is."""
+        """And sure of the time: they refuse without. Raises TimeoutError that says how many are missing, and why the first is."""
         try:
             async with asyncio.timeout(seconds_max):
-                for lock in self.locks:
-                    await lock.connected.wait()
+                while True:
+                    for lock in self.locks:
+                        await lock.connected.wait()
+                    if all(lock.takes_commands() for lock in self.locks):
+                        return
+                    await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
-            missing = [lock for lock in self.locks if not lock.connected.is_set()]
+            missing = [lock for lock in self.locks if not lock.takes_commands()]
             first = f"{missing[0].identity.lock}: {missing[0].last_error}" if missing else "none"
             raise TimeoutError(f"{len(missing)} of {len(self.locks)} locks did not connect; {first}") from None
 

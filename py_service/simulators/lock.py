@@ -3,13 +3,12 @@
     enrol (pin the organization's key) -> time -> connect -> authenticate -> send what is pending -> commands until the line breaks
 
 What lives here: the connection's life. What doesn't: the door (`door.py`), answering commands (`command.py`), keeping it open (`hold.py`),
-numbering (`reports.py`).
+the time (`clock.py`), numbering (`reports.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 from py_service._core_rs import DeviceKey, LockRefusal, LockVerifier
+from py_service.simulators.clock import ClockKeeper
 from py_service.simulators.command import ANSWERS_MAX, CommandAnswers
 from py_service.simulators.device_api import Configuration, DeviceApi, DeviceRefused, GatewayToken, decode_base64url, encode_base64url
 from py_service.simulators.door import Door
@@ -31,13 +31,9 @@ from py_service.simulators.moves import MoveLog
 from py_service.simulators.reconnect import Reconnect
 from py_service.simulators.reports import Pending, ReportBook
 
-TIME_EVERY_MS = 15 * 60_000
-TIME_RETRY_MS = 5_000
 TOKEN_EARLY_MS = 60_000
 TOKEN_RETRY_MS = 5_000
 AUTHENTICATED_SECONDS_MAX = 10.0
-NONCE_BYTES = 16
-ROUND_TRIP_MS_MAX = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +76,25 @@ class Lock:
         self.connected = asyncio.Event()
         self.commands = 0
         self.last_error = ""
-        self._verifier: LockVerifier | None = None
         self._answers: CommandAnswers | None = None
         self._keeper: HoldKeeper | None = None
         self._token: GatewayToken | None = None
-        self._time_due_ms = 0
         self._token_due_ms = 0
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
-        self._keeper = await self._enrol()
+        self._keeper, clock = await self._enrol()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keeper.run())
-            tasks.create_task(self._stay_connected())
+            tasks.create_task(self._stay_connected(clock))
 
-    async def _stay_connected(self) -> None:
+    async def _stay_connected(self, clock: ClockKeeper) -> None:
         reconnect = Reconnect()
         while True:
             code, reason = None, ""
             try:
-                await self._converse(reconnect)
+                await self._converse(reconnect, clock)
             except ConnectionClosed as closed:
                 if closed.rcvd is not None:
                     code, reason = closed.rcvd.code, closed.rcvd.reason
@@ -113,11 +107,15 @@ class Lock:
             self._ask_hold()  # its line may have been cut because it is to hold no door
             await asyncio.sleep(reconnect.pause_seconds(code, reason))
 
+    def takes_commands(self) -> bool:
+        """Whether its line is up, and it is sure of the time."""
+        return self.connected.is_set() and self._answers is not None and self._answers.knows_the_time(monotonic_ms())
+
     def touch(self) -> None:
         """The door was moved from outside: look at it now."""
         self._wake.set()
 
-    async def _enrol(self) -> HoldKeeper:
+    async def _enrol(self) -> tuple[HoldKeeper, ClockKeeper]:
         reconnect = Reconnect()
         while True:
             try:
@@ -128,16 +126,17 @@ class Lock:
                 self._note(error)
                 await asyncio.sleep(reconnect.pause_seconds())
 
-    def _pin(self, pinned: Configuration) -> HoldKeeper:
+    def _pin(self, pinned: Configuration) -> tuple[HoldKeeper, ClockKeeper]:
         lock = self.identity.lock
-        self._verifier = LockVerifier(pinned.organization, lock, pinned.key_id, decode_base64url(pinned.public_key), ANSWERS_MAX)
-        self._answers = CommandAnswers(lock, self._key, self._verifier, self.door, self.reports, self._environment.moves)
-        return HoldKeeper(self._api, self._answers, self.door, self._ask_time, monotonic_ms, self.touch)
+        verifier = LockVerifier(pinned.organization, lock, pinned.key_id, decode_base64url(pinned.public_key), ANSWERS_MAX)
+        self._answers = CommandAnswers(lock, self._key, verifier, self.door, self.reports, self._environment.moves)
+        clock = ClockKeeper(self._api, verifier, self._answers.knows_the_time, monotonic_ms, self._note)
+        return HoldKeeper(self._api, self._answers, self.door, clock.ask, monotonic_ms, self.touch), clock
 
-    async def _converse(self, reconnect: Reconnect) -> None:
+    async def _converse(self, reconnect: Reconnect, clock: ClockKeeper) -> None:
         """One connection, from connecting to its end."""
         async with self._environment.enrolling:
-            await self._renew()
+            await self._renew(clock)
             line = await connect(
                 self._environment.gateway_url,
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -155,7 +154,7 @@ class Lock:
             self.connected.set()
             self._ask_hold()  # nobody could tell it meanwhile
             self.reports.unsent()
-            upkeep = asyncio.create_task(self._upkeep(line))
+            upkeep = asyncio.create_task(self._upkeep(line, clock))
             try:
                 async for frame in _frames(line):
                     await self._take(line, frame)
@@ -165,9 +164,9 @@ class Lock:
             await line.close()
         raise ConnectionClosed(line.protocol.close_rcvd, line.protocol.close_sent)
 
-    async def _renew(self) -> None:
+    async def _renew(self, clock: ClockKeeper) -> None:
         """Time on every connection, a token when the old one is near its end."""
-        await self._ask_time()
+        await clock.ask()
         if self._token is None or self._token.expires_at_ms - TOKEN_EARLY_MS < time.time_ns() // 1_000_000:
             self._token = await self._api.token()
 
@@ -208,7 +207,7 @@ class Lock:
         frame: dict[str, object] = {"type": "report", "number": pending.number, "command": pending.command}
         await line.send(encode_frame({**frame, "report": encode_base64url(pending.report)}))
 
-    async def _upkeep(self, line: ClientConnection) -> None:
+    async def _upkeep(self, line: ClientConnection, clock: ClockKeeper) -> None:
         """Everything that happens by the clock: relocking, sending again, the time, the token."""
         while True:
             now = monotonic_ms()
@@ -218,13 +217,13 @@ class Lock:
             try:
                 for pending in self.reports.due(now):
                     await self._send(line, pending)
-                if now >= self._time_due_ms:
-                    await self._ask_time()
+                if now >= clock.due_ms:
+                    await clock.ask()
                 if now >= self._token_due_ms:
                     await self._prolong(line)
             except ConnectionClosed:
                 return
-            deadlines = (self.door.next_deadline_ms(), self.reports.next_deadline_ms(), self._time_due_ms, self._token_due_ms)
+            deadlines = (self.door.next_deadline_ms(), self.reports.next_deadline_ms(), clock.due_ms, self._token_due_ms)
             pause = max(min(due for due in deadlines if due is not None) - monotonic_ms(), 1) / 1_000
             try:
                 async with asyncio.timeout(pause):
@@ -232,23 +231,6 @@ class Lock:
             except TimeoutError:
                 pass
             self._wake.clear()
-
-    async def _ask_time(self) -> None:
-        """Ask for the signed time. Without an answer the old time stands, and the verifier refuses once it is too unsure."""
-        self._time_due_ms = monotonic_ms() + TIME_RETRY_MS
-        if self._verifier is None:
-            return
-        nonce = os.urandom(NONCE_BYTES)
-        try:
-            asked = monotonic_ms()
-            self._verifier.begin_time(nonce, asked)
-            told = await self._api.time(nonce)
-            if monotonic_ms() - asked > ROUND_TRIP_MS_MAX and self._answers is not None and self._answers.knows_the_time(monotonic_ms()):
-                return  # it would make the lock less sure than it is, and its door would shut
-            self._verifier.accept_time(told, monotonic_ms())
-            self._time_due_ms = monotonic_ms() + TIME_EVERY_MS
-        except (httpx.HTTPError, DeviceRefused, LockRefusal, msgspec.MsgspecError, ValueError) as error:
-            self._note(error)
 
     async def _prolong(self, line: ClientConnection) -> None:
         """Authenticate again before the token ends."""
