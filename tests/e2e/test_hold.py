@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ import pytest_asyncio
 from py_service._core_rs import DeviceKey
 from py_service.journal.event import Event
 from py_service.simulators.device_api import DeviceApi
+from py_service.simulators.door import Door
 from py_service.simulators.moves import read_moves
 from tests.e2e.evidence import faults_in_the_books, projected, read_journal, unauthorized_moves
 from tests.e2e.manager import Manager, unlocks
@@ -241,8 +242,22 @@ async def test_an_unlocked_door_is_held_open_and_its_hold_is_in_the_books(
     trial, jammed = (Trial(owner, bolt, ENDS[0]) for bolt in doors_of(service, 2))
     assert service.fleet is not None
     stuck = next(lock for lock in service.fleet.locks if lock.identity.door == jammed.bolt.door)
-    stuck.door.jammed = True
-    await owner("PATCH", f"/v1/doors/{jammed.bolt.door}", 200, {"mode": "unlocked"})
+    with jammed_bolt(stuck.door):
+        await owner("PATCH", f"/v1/doors/{jammed.bolt.door}", 200, {"mode": "unlocked"})
+        await held_beside_a_jammed_one(service, http, owner, trial, jammed)
+        await owner("PATCH", f"/v1/doors/{jammed.bolt.door}", 200, {"mode": "locked"})
+
+
+@contextlib.contextmanager
+def jammed_bolt(door: Door) -> Iterator[None]:
+    door.jammed = True
+    try:
+        yield
+    finally:
+        door.jammed = False
+
+
+async def held_beside_a_jammed_one(service: Service, http: httpx.AsyncClient, owner: Manager, trial: Trial, jammed: Trial) -> None:
     await trial.open()
     await asyncio.sleep(7)  # longer than a lease lives, and than the bolt stays back for one who asked
     assert [what for what, _ in trial.bolt.moves()] == ["unlocked"] and not jammed.bolt.is_back
@@ -261,9 +276,8 @@ async def test_an_unlocked_door_is_held_open_and_its_hold_is_in_the_books(
     attempt = await http.get(f"/v1/unlocks/{authorized[0]['attempt']}", headers=owner.headers)
     assert attempt.status_code == 404  # nobody asked to pass
     authorized, begun, failed = await holds_of(service, jammed.bolt.door)
-    assert ([len(authorized), len(begun)], [event["reason"] for event in failed]) == ([1, 0], ["lock_jammed"])
-    await owner("PATCH", f"/v1/doors/{jammed.bolt.door}", 200, {"mode": "locked"})
-    stuck.door.jammed = False
+    # Once, and once more when it had asked by itself just before it was told to.
+    assert (len(authorized) in (1, 2), len(begun), {event["reason"] for event in failed}) == (True, 0, {"lock_jammed"})
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "not-told"])
