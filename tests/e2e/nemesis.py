@@ -1,4 +1,4 @@
-"""What goes wrong while a history is made: processes die or stand still, Redis vanishes, answers to commits come late or never.
+"""What goes wrong while a history is made: processes die or stand still, Redis vanishes, commands and commits come late or never.
 
 Each fault is undone before the next begins. What doesn't live here: the races, and what must hold in spite of it all.
 """
@@ -13,6 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.e2e.proxy import MongoProxy
@@ -20,6 +21,7 @@ from tests.e2e.running import Service
 
 WORKER_OLD_SECONDS = 6.0
 CATCH_SECONDS = 2.0
+FELT_NS = 1_000_000_000  # for so long what was killed is missed
 LOST_SECONDS = 2.6  # a commit is asked for again until 2 s after its transaction's moment
 
 Fault = Callable[[Service, random.Random], Awaitable[bool]]
@@ -51,6 +53,11 @@ async def pause_api_worker(service: Service, chance: random.Random) -> bool:
     for pid in _one_of(service.worker_pids(), chance):
         return await _stand_still(pid, chance.choice((0.3, 0.7, 2.5)))
     return False
+
+
+async def pause_gateway(service: Service, chance: random.Random) -> bool:
+    """Commands wait in it, also for longer than they live, and than `effective_by` of whatever was taken meanwhile."""
+    return await _stand_still(service.supervisor.pid("gateway"), chance.choice((0.7, 3.0, 10.5)))
 
 
 def hold_commits(mongo: MongoProxy, lane: str) -> Fault:
@@ -91,18 +98,32 @@ async def _stand_still(pid: int, seconds: float) -> bool:
     return False
 
 
+@dataclass(slots=True)
+class Faults:
+    """What took place: how often each kind, and from when to when (monotonic nanoseconds)."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def meet(self, began_ns: int, ended_ns: int) -> bool:
+        """Whether one of them was felt meanwhile."""
+        return any(began_ns <= end + FELT_NS and ended_ns >= begin for begin, end in self.spans)
+
+
 @contextlib.asynccontextmanager
-async def faults(service: Service, kinds: dict[str, Fault], pause_seconds: tuple[float, float]) -> AsyncIterator[Counter[str]]:
-    """As long as the block runs: every kind in turn, in an order that chance makes. Counts what took place."""
-    done: Counter[str] = Counter()
+async def faults(service: Service, kinds: dict[str, Fault], pause_seconds: tuple[float, float]) -> AsyncIterator[Faults]:
+    """As long as the block runs: every kind in turn, in an order that chance makes."""
+    done = Faults()
     chance = random.Random()
 
     async def make() -> None:
         while True:
             for name in chance.sample(sorted(kinds), len(kinds)):
                 await asyncio.sleep(chance.uniform(*pause_seconds))
+                began_ns = time.monotonic_ns()
                 if await kinds[name](service, chance):
-                    done[name] += 1
+                    done.counts[name] += 1
+                    done.spans.append((began_ns, time.monotonic_ns()))
 
     making = asyncio.create_task(make())
     try:
