@@ -22,6 +22,11 @@ RUST_TESTED := --workspace --exclude nexkey-core --locked
 RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type f -not -path '*/target/*' -not -path 'core_rs/fuzz/*')
 EXTENSION_MISSING := $(if $(wildcard py_service/_core_rs*.so),,extension-missing)
 
+# Two files at once: a service with its locks waits more than it works. What takes long comes first. More than two on 2 cores have locks refuse
+# what comes too late for them.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+NO_PROCESSES := tests/boundary tests/property tests/unit
+
 REVOKES ?= 5000
 CAMPAIGN_KILLS ?= 200
 SCHEMATHESIS_EXAMPLES ?= 100
@@ -51,7 +56,7 @@ demo: build  ## one round of the main job; exits 0 only if every outcome was rig
 ##@ To know that it works
 .PHONY: test
 test: test-rust build  ## all tests, Rust and Python
-	$(BIN)/python -m pytest
+	$(PYTEST) tests/e2e tests/integration $(NO_PROCESSES)
 
 .PHONY: test-rust
 test-rust:  ## the tests of the crates
@@ -59,11 +64,11 @@ test-rust:  ## the tests of the crates
 
 .PHONY: test-unit
 test-unit: test-rust build  ## what needs no other process: crates, units, properties, boundaries
-	$(BIN)/python -m pytest --ignore=tests/integration --ignore=tests/e2e
+	$(PYTEST) $(NO_PROCESSES)
 
 .PHONY: test-integration
 test-integration: build  ## against the embedded stores, and through every process
-	$(BIN)/python -m pytest tests/integration tests/e2e
+	$(PYTEST) tests/e2e tests/integration
 
 .PHONY: check
 check: build  ## formatting, lints, types, stubs, imports, tidiness

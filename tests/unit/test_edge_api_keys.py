@@ -102,7 +102,7 @@ async def test_a_new_key_is_in_doubt_once() -> None:
     assert (exchange.status, exchange.headers["ratelimit"].split(";")[0]) == (201, '"request"')
 
 
-@pytest.mark.parametrize("text", [KEY[:-1], KEY + "0", "nxk_", "nxk_acme.k1.secret"])
+@pytest.mark.parametrize("text", [KEY[:-1], KEY + "0", "nxk_", "nxk_acme.k1.secret"], ids=["cut", "longer", "empty", "no checksum"])
 async def test_malformed(text: str) -> None:
     edge = await make_edge()
     exchange = await shown(edge, *FENCED, text)
