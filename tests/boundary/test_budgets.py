@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.boundary.project_files import read
+from tests.boundary.project_files import project_files, read
 
-RUNS_TESTS = re.compile(r"-m pytest|cargo test|cargo \S+ fuzz run|python -m (?:benchmarks|loadtests)\b")
+RUNS_TESTS = re.compile(r"-m pytest|\$\(PYTEST\)|cargo test|cargo \S+ fuzz run|python -m (?:benchmarks|loadtests)\b")
 ROW = re.compile(r"^\| [^|]+ \| (?P<run_by>[^|]*`make [^|]+) \| (?P<minutes>\d+) \|$", re.MULTILINE)
 
 
@@ -30,3 +30,13 @@ def test_every_command_that_runs_tests_has_a_budget() -> None:
     named = {name for row in rows for name in re.findall(r"`make ([a-z-]+)", row["run_by"])}
     assert named == running
     assert all(int(row["minutes"]) > 0 for row in rows)
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    """They are named one by one, so that what takes long comes first."""
+    folders = {str(path.parent) for path in project_files() if path.parts[0] == "tests" and path.name.startswith("test_")}
+    named = re.findall(
+        r"\btests/[a-z0-9_]+(?![\w./])",
+        recipes()["test"] + next(line for line in read(Path("Makefile")).splitlines() if line.startswith("NO_PROCESSES")),
+    )
+    assert set(named) == folders
