@@ -36,8 +36,8 @@ ELSEWHERE = {
     # A link that nobody has accepted.
     "POST /v1/passes/{pass}/link": "e2e/test_passes.py",
     "POST /v1/passes/{pass}/resend": "e2e/test_passes.py",
-    # Rows are decided as the single operation is: one of grants may deny (no test has such a one).
-    "POST /v1/imports/{import}/start": "e2e/test_imports.py",
+    # One of grants may deny.
+    "POST /v1/imports/{import}/start": "e2e/test_imported_denies.py",
     # Only one that is suspended, which is raced.
     "DELETE /v1/operator/organizations/{organization}": "e2e/test_operator.py",
 }
