@@ -10,8 +10,9 @@ from __future__ import annotations
 import datetime
 import random
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import bson
@@ -44,6 +45,12 @@ def mixed(number: int) -> int:
     return number ^ (number >> 31)
 
 
+@cache
+def _local_times(now_ms: int) -> list[datetime.datetime]:
+    """In the order of `ZONES`."""
+    return [datetime.datetime.fromtimestamp(now_ms / 1_000, zoneinfo.ZoneInfo(zone)) for zone in ZONES]
+
+
 def named(kind: str, number: int) -> str:
     """As the service names what nobody named."""
     return f"{kind}_{mixed(number):016x}"
@@ -56,6 +63,10 @@ class Rule:
     group: int | None
     person: int | None
     hours: tuple[int, int] | None
+
+    def is_open(self, local: datetime.datetime | None) -> bool:
+        """At a local time; without one, at any."""
+        return self.hours is None or (local is not None and local.weekday() < 5 and self.hours[0] <= local.hour < self.hours[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +110,38 @@ class ScaleOrganization:
         if own is not None and own[1] == door:
             return True
         area, site = door % self.areas, door % self.sites
-        zone = zoneinfo.ZoneInfo(ZONES[site % len(ZONES)])
-        local = datetime.datetime.fromtimestamp(now_ms / 1_000, zone)
+        local = _local_times(now_ms)[site % len(ZONES)]
         for place, number in (("door", door), ("area", area), ("site", site)):
             for _, rule in self.rules_of(place, number):
-                is_open = rule.hours is None or (local.weekday() < 5 and rule.hours[0] <= local.hour < rule.hours[1])
-                if is_open and rule.group in groups:
+                if rule.is_open(local) and rule.group in groups:
                     return True
         return False
+
+    def openings(self, now_ms: int | None = NOW_MS) -> dict[int, list[int]]:
+        """The doors that each group's rules open at a moment, or at any (None); by as many rules, as often."""
+        local = [None] * len(ZONES) if now_ms is None else _local_times(now_ms)
+        found: dict[int, list[int]] = {}
+        for place, count in (("door", self.doors), ("area", self.areas), ("site", self.sites)):
+            for number in range(count):
+                doors = (number,) if place == "door" else range(number, self.doors, count)
+                for _, rule in self.rules_of(place, number):
+                    found.setdefault(rule.group or 0, []).extend(
+                        door for door in doors if rule.is_open(local[door % self.sites % len(ZONES)])
+                    )
+        return found
+
+    def allowed_pairs(self, persons: Iterable[int], seed: int, now_ms: int | None = NOW_MS) -> Iterator[tuple[int, int]]:
+        """Each of these persons and, at random, one of the doors that they may open then. Who may open none is passed over."""
+        chance, openings = random.Random(seed), self.openings(now_ms)
+        for person in persons:
+            own = self.own_rule(person)
+            parts = [openings.get(group, []) for group in self.groups_of(person)] + ([] if own is None else [[own[1]]])
+            turn = chance.randrange(max(1, sum(map(len, parts))))
+            for part in parts:
+                if turn < len(part):
+                    yield person, part[turn]
+                    break
+                turn -= len(part)
 
     def pairs(self, count: int, seed: int) -> list[tuple[int, int]]:
         """Uniformly random pairs of a person and a door."""
