@@ -28,7 +28,7 @@ ELSEWHERE = {
     "PATCH /v1/api-keys/{api_key} expires_at": "e2e/test_api_keys.py",
     # Who is refused depends on who is inside.
     "PATCH /v1/areas/{area} anti_passback": "e2e/test_stateful_rules.py",
-    "PATCH /v1/areas/{area} anti_passback_minutes": "property/stateful_oracle.py",
+    "PATCH /v1/areas/{area} anti_passback_minutes": "e2e/test_rules_in_parallel.py",
     "PATCH /v1/areas/{area} occupancy_max": "e2e/test_stateful_rules.py",
     "PATCH /v1/doors/{door} leaves": "e2e/test_stateful_rules.py",
     # The doors of somebody who was invited and hasn't come.
@@ -114,5 +114,6 @@ def test_as_many_are_promised_as_there_are() -> None:
 
 def test_where_else_it_is_tried_is_a_file_that_does_so() -> None:
     for change, file in ELSEWHERE.items():
+        assert Path(file).name.startswith("test_"), f"{change}: nothing is tried in {file}"
         last = change.split()[-1].split("/")[-1]
         assert (last if "{" not in last else change.split("/")[-2]) in (TESTS / file).read_text(), f"{change}: {file}"

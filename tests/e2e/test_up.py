@@ -18,7 +18,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
-from tests.e2e.up_process import alive, descendants, gone, nexkey
+from tests.e2e.up_process import NexkeyProcess, alive, descendants, gone, nexkey
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -40,6 +40,8 @@ def test_up_starts_everything_in_order_and_one_ctrl_c_stops_all_in_reverse(tmp_p
         stores = up.line("^stores +(NEXKEY_MONGO_URL=.* NEXKEY_REDIS_URL=.*)").group(1)
         listing = f"{stores} {shlex.quote(sys.executable)} -m py_service organization list --json"
         assert subprocess.run(["bash", "-c", listing], capture_output=True, timeout=30, check=True).stdout == b"[]\n"
+        mail = mailed(up, tmp_path, stores, shown)
+        assert "\nTo: mira@seehaus.example\nSubject: A new password for Nexkey\n" in mail and "/reset-password#" in mail
         pids = descendants(up.process.pid)
         assert len(pids) >= len(CHILDREN) + 1  # the api has workers of its own
         with nexkey("up", "--data", str(tmp_path)) as second:
@@ -168,6 +170,22 @@ def test_a_start_that_lacks_a_setting_names_it(tmp_path: Path, command: str, set
     with nexkey(command, terminal=None, NEXKEY_DATA_FOLDER=str(tmp_path), **settings) as process:
         assert process.wait() == 2
         assert process.lines[-1].startswith(f"nexkey: {named}: ")
+
+
+def mailed(up: NexkeyProcess, folder: Path, stores: str, mailbox: list[str]) -> str:
+    """The first mail of this `up`, by the command that it told: a new owner has forgotten their password."""
+    key = f"NEXKEY_MASTER_KEY={shlex.quote((folder / 'master.key').read_text().strip())}"
+    founding = "organization create --name Seehaus --owner-email mira@seehaus.example"
+    command = f"{stores} {key} {shlex.quote(sys.executable)} -m py_service {founding}"
+    subprocess.run(["bash", "-c", command], input=b"a long enough password\n", capture_output=True, timeout=30, check=True)
+    forgotten = {"email": "mira@seehaus.example"}
+    assert httpx.post(f"{up.address('api')}/v1/password-reset", json=forgotten, trust_env=False).status_code == 202
+    deadline = time.monotonic() + 20
+    while True:
+        with nexkey(*mailbox, "1") as shown:
+            if shown.wait() == 0:
+                return shown.text
+        assert time.monotonic() < deadline, shown.text
 
 
 def mongo_url(folder: Path, up: int) -> str:
