@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from py_service._core_rs import PermissionIndex
+from py_service._core_rs import Decision, PermissionIndex
 from tests.property.oracle import Answer, Document, Organization, documents, tz_database_version
 from tests.property.organizations import DOORS, INSTANTS, MODES, PERSONS, RECORD, SITES, SNAPSHOT
 
@@ -23,6 +23,7 @@ ORGANIZATION = "acme"
 EXAMPLES_DEFAULT = 110
 ROUNDS_MAX = 8
 EXAMPLES = int(os.environ.get("NEXKEY_ORACLE_EXAMPLES", EXAMPLES_DEFAULT))
+PERSONS_PER_PAGE = 2
 DECISIONS_PER_EXAMPLE_MIN = 500  # so that 110 organizations make at least 55,000 decisions; what is asked a second time doesn't count
 DEMANDED_REASONS = {
     "granted",
@@ -52,6 +53,7 @@ DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
     "a deny of the area that is entered",
     "only limited grants hold",
     "open by its mode alone",
+    *(f"listed at a door: {whom}" for whom in ("nobody", "some, in one page", "some, in several pages", "everybody")),
     "held by a schedule",
     "held by the door's own mode",
     "held: locked down",
@@ -62,6 +64,8 @@ DEMANDED_MEETINGS = MODES_BY_SCHEDULE | {
     *(f"stateful {stateful}, allowed {allowed}" for stateful in (True, False) for allowed in (True, False)),
 }
 PAIRS = [*((person, door) for person in PERSONS for door in DOORS), ("nobody", DOORS[0]), (PERSONS[0], "nowhere")]
+
+ASKED_DOORS = st.tuples(st.sampled_from(DOORS), st.sampled_from((*DOORS, "nowhere")))  # who may pass is asked of these
 
 
 def as_json(images: list[Document]) -> bytes:
@@ -114,6 +118,27 @@ def compare_open_doors(index: PermissionIndex, twin: Organization, now_ms: int) 
         twin.met["open by its mode alone"] += len(expected) - len(twin.doors_of(person))
 
 
+def compare_persons(index: PermissionIndex, twin: Organization, door: str, now_ms: int) -> None:
+    """Everybody whom this door lets in and nobody else, page by page, each with the decision about them."""
+    judged = {person: twin.judge(person, door, now_ms) for person in sorted(twin.bag["person"])}
+    expected = [person for person in judged if judged[person].answer.allowed]
+    listed: list[tuple[str, Decision]] = []
+    for _ in PERSONS:
+        page = index.persons_at(ORGANIZATION, door, now_ms, listed[-1][0] if listed else "", PERSONS_PER_PAGE)
+        assert len(page) <= PERSONS_PER_PAGE
+        listed += page[:1] if len(listed) == 2 else page
+        if len(page) < PERSONS_PER_PAGE:
+            break
+    assert [person for person, _ in listed] == expected, (door, now_ms)
+    for person, decision in listed:
+        assert Answer(decision.allowed, decision.reason, decision.rule) == judged[person].answer, (person, door, now_ms)
+        assert decision.stateful == twin.is_stateful(judged[person], door), (person, door, now_ms)
+        assert decision.revision == index.revision(ORGANIZATION)
+    some = "some, in one page" if len(expected) <= PERSONS_PER_PAGE else "some, in several pages"
+    twin.met[f"listed at a door: {'nobody' if not expected else 'everybody' if len(expected) == len(judged) else some}"] += 1
+    assert index.persons_at("other", door, now_ms, "", PERSONS_PER_PAGE) == []
+
+
 def compare_standing(index: PermissionIndex, twin: Organization, now_ms: int) -> None:
     """Which doors are held open, and whose locks would be told that it may be so."""
     for door in DOORS:
@@ -155,8 +180,8 @@ def test_the_index_agrees_with_its_twin() -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(SNAPSHOT, st.lists(RECORD, min_size=4, max_size=8), st.lists(INSTANTS, min_size=4, max_size=6))
-    def agrees(snapshot: list[Document], records: list[list[Document]], instants: list[int]) -> None:
+    @given(SNAPSHOT, st.lists(RECORD, min_size=4, max_size=8), st.lists(INSTANTS, min_size=4, max_size=6), ASKED_DOORS)
+    def agrees(snapshot: list[Document], records: list[list[Document]], instants: list[int], asked: tuple[str, str]) -> None:
         index, twin = PermissionIndex(), Organization()
         index.load(ORGANIZATION, 10, as_json(snapshot))
         twin.apply(snapshot)
@@ -174,12 +199,15 @@ def test_the_index_agrees_with_its_twin() -> None:
             compare_explanation(index, twin, instant)
             compare_standing(index, twin, instant)
             compare_open_doors(index, twin, instant)
+            for door in asked:
+                compare_persons(index, twin, door, instant)
         # A process that loads the end instead of following the changes answers the same, and so does one that loaded the beginning.
         loaded = PermissionIndex()
         load_stored(loaded, 10 + len(records), twin.images())
         for other in (loaded, from_store):
             compare(other, twin, 10 + len(records), instants)
             compare_doors(other, twin, instants[0])
+            compare_persons(other, twin, asked[0], instants[0])
         met.update(twin.met)
 
     # What is drawn depends on which modules are loaded beside this one; what is rare is met in one of a few rounds.
