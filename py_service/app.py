@@ -86,6 +86,7 @@ from py_service.settings import Settings, need, read_settings
 from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import Mongo, now_ms
+from py_service.stores.tasks import end_tasks
 from py_service.telemetry import RequestMetrics, configure_logging
 from py_service.unlock.announcer import Announcer
 from py_service.unlock.attempt import Lanes
@@ -333,9 +334,7 @@ class Process:
 
     async def close(self) -> None:
         """Undo `start`."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._passwords.close()
         await self.bus.close()
         await self.mongo.close()

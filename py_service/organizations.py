@@ -38,6 +38,7 @@ from py_service.settings import IDENTIFIER, Secret, Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, find_by_ids, now_ms, store_errors
+from py_service.stores.tasks import end_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +187,7 @@ async def _carried_out(settings: Settings, mongo: Mongo, organization: str, chan
             await lane.told()
         return changed
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end_tasks([running])
         await bus.close()
 
 

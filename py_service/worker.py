@@ -52,6 +52,7 @@ from py_service.stores.cuts import KEPT_SECONDS, Cuts
 from py_service.stores.indexes import make_indexes
 from py_service.stores.lease import Lease
 from py_service.stores.mongo import Document, Mongo, now_ms
+from py_service.stores.tasks import end_tasks
 from py_service.telemetry import configure_logging
 from py_service.unlock.closing import Closing
 from py_service.unlock.late import LateReports
@@ -93,9 +94,7 @@ async def run(settings: Settings) -> None:
     jobs = [asyncio.create_task(job) for job in work]
     stopped = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
-    for job in jobs:
-        job.cancel()
-    await asyncio.gather(*jobs, return_exceptions=True)
+    await end_tasks(jobs)
     await worker.close()
     for task in done - {stopped}:
         task.result()  # a job never ends by itself: say why it did
