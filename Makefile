@@ -103,7 +103,7 @@ loadtest: build  ## the gate: a mixed load, 31 ms on average at most in one of t
 	$(BIN)/python -m loadtests
 
 .PHONY: histories
-histories: build  ## REVOKES (5000; 200000 take an hour and a half) revokes in 55 ways against four unlocks each, while processes die: the history is judged; 400 are part of `make test`
+histories: build  ## REVOKES (5000; 200000 take two hours and more) revokes in 55 ways against four unlocks each, while processes die: the history is judged; 400 are part of `make test`
 	REVOKES=$(REVOKES) $(BIN)/python -m pytest -m histories --override-ini=faulthandler_timeout=0
 
 .PHONY: campaign

@@ -7,8 +7,8 @@
 
 The documents are generated (`scale_organization.py`), and every answer is held against arithmetic that knows no index. Of uniformly random
 pairs few are allowed, so what they cost is what refusals cost; the allowed ones are of random persons, each at a random one of the doors
-that they may open, and are judged by the same limits but for the median by handle, which they miss. Pairs are asked in five rounds: the
-first one, which finds the least in the caches, is judged as the middle one is.
+that they may open, and are judged by the same limits but for the median by handle, which they miss. Pairs are asked in five rounds; in
+the core the first one is judged as the middle one is (by identifiers it finds nothing in the caches; by handle, the pairs of those rounds).
 The limits are those of the largest size; changes that write every place of a group are printed without one. Everything is asked by
 identifiers (strings), except where "by handle" stands: a person and a door that were looked up before.
 `--quick` leaves the largest size out and judges nothing but answers, because the limits are meant for it.

@@ -23,7 +23,7 @@ async def run(plan_file: Path, ready_file: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     options = FleetOptions(plan.api_url, plan.gateway_url, plan.cast.organization, Path(plan.fleet_moves_file))
     async with running_fleet([lock.identity() for lock in plan.fleet], options) as fleet:
-        await fleet.all_connected(CONNECT_SECONDS_MAX)
+        await fleet.all_ready(CONNECT_SECONDS_MAX)
         await asyncio.to_thread(ready_file.touch)
         await stopped.wait()
 

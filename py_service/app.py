@@ -86,7 +86,7 @@ from py_service.settings import Settings, need, read_settings
 from py_service.stores.bus import Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import Mongo, now_ms
-from py_service.stores.tasks import end_tasks
+from py_service.tasks import end_tasks
 from py_service.telemetry import RequestMetrics, configure_logging
 from py_service.unlock.announcer import Announcer
 from py_service.unlock.attempt import Lanes

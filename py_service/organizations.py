@@ -38,7 +38,7 @@ from py_service.settings import IDENTIFIER, Secret, Settings, need
 from py_service.stores.bus import BUS_ERRORS, Bus
 from py_service.stores.indexes import make_indexes
 from py_service.stores.mongo import CLOCK_DIFFERENCE_MS_MAX, Document, Mongo, find_by_ids, now_ms, store_errors
-from py_service.stores.tasks import end_tasks
+from py_service.tasks import end_tasks
 
 
 @dataclass(frozen=True, slots=True)

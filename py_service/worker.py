@@ -52,7 +52,7 @@ from py_service.stores.cuts import KEPT_SECONDS, Cuts
 from py_service.stores.indexes import make_indexes
 from py_service.stores.lease import Lease
 from py_service.stores.mongo import Document, Mongo, now_ms
-from py_service.stores.tasks import end_tasks
+from py_service.tasks import end_tasks
 from py_service.telemetry import configure_logging
 from py_service.unlock.closing import Closing
 from py_service.unlock.late import LateReports

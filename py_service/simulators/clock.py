@@ -12,21 +12,14 @@ from typing import Protocol
 import httpx
 import msgspec
 
-from py_service._core_rs import LockRefusal
+from py_service._core_rs import LockRefusal, LockVerifier
 from py_service.simulators.device_api import DeviceRefused
 
-TIME_EVERY_MS = 15 * 60_000
+EVERY_MS = 15 * 60_000
 RETRY_MS = 5_000
 UNSURE_MS = 2_000  # until it is sure it refuses every command
 NONCE_BYTES = 16
 ROUND_TRIP_MS_MAX = 900
-
-
-class Verifier(Protocol):
-    """`LockVerifier`, as far as the time goes."""
-
-    def begin_time(self, nonce: bytes, monotonic_ms: int) -> None: ...
-    def accept_time(self, message: bytes, monotonic_ms: int) -> object: ...
 
 
 class TimeApi(Protocol):
@@ -36,10 +29,17 @@ class TimeApi(Protocol):
 
 
 class ClockKeeper:
-    """`due_ms` is the tick at which to ask again: whoever keeps the lock's deadlines does. `knows`: whether it is sure of the time."""
+    """`due_ms` is the tick at which to ask again: whoever keeps the lock's deadlines does. `knows`: whether it is sure of the time at a
+    tick, also at one to come: until then its own clock makes it less so.
+    """
 
     def __init__(
-        self, api: TimeApi, verifier: Verifier, knows: Callable[[int], bool], tick_ms: Callable[[], int], note: Callable[[Exception], None]
+        self,
+        api: TimeApi,
+        verifier: LockVerifier,
+        knows: Callable[[int], bool],
+        tick_ms: Callable[[], int],
+        note: Callable[[Exception], None],
     ) -> None:
         self._api = api
         self._verifier = verifier
@@ -50,7 +50,7 @@ class ClockKeeper:
 
     async def ask(self) -> None:
         """Without an answer the old time stands, and the verifier refuses once it is too unsure."""
-        self.due_ms = self._tick_ms() + RETRY_MS
+        self._wait(RETRY_MS)
         nonce = os.urandom(NONCE_BYTES)
         try:
             asked = self._tick_ms()
@@ -62,5 +62,9 @@ class ClockKeeper:
         except (httpx.HTTPError, DeviceRefused, LockRefusal, msgspec.MsgspecError, ValueError) as error:
             self._note(error)
         else:
-            now_ms = self._tick_ms()
-            self.due_ms = now_ms + (TIME_EVERY_MS if self._knows(now_ms) else UNSURE_MS)
+            self._wait(EVERY_MS)
+
+    def _wait(self, milliseconds: int) -> None:
+        """Shorter, when it isn't sure or wouldn't be to the end of that."""
+        now_ms = self._tick_ms()
+        self.due_ms = now_ms + (milliseconds if self._knows(now_ms + milliseconds) else UNSURE_MS)

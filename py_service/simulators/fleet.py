@@ -45,7 +45,7 @@ class Fleet:
     def connected(self) -> int:
         return sum(lock.connected.is_set() for lock in self.locks)
 
-    async def all_connected(self, seconds_max: float) -> None:
+    async def all_ready(self, seconds_max: float) -> None:
         """And sure of the time: they refuse without. Raises TimeoutError that says how many are missing, and why the first is."""
         try:
             async with asyncio.timeout(seconds_max):
@@ -57,8 +57,8 @@ class Fleet:
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             missing = [lock for lock in self.locks if not lock.takes_commands()]
-            first = f"{missing[0].identity.lock}: {missing[0].last_error}" if missing else "none"
-            raise TimeoutError(f"{len(missing)} of {len(self.locks)} locks did not connect; {first}") from None
+            first = f"{missing[0].identity.lock}: {missing[0].last_error or 'not sure of the time'}" if missing else "none"
+            raise TimeoutError(f"{len(missing)} of {len(self.locks)} locks aren't ready; {first}") from None
 
 
 @asynccontextmanager

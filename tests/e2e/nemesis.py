@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.e2e.proxy import MongoProxy
@@ -21,7 +21,7 @@ from tests.e2e.running import Service
 
 WORKER_OLD_SECONDS = 6.0
 CATCH_SECONDS = 2.0
-FELT_NS = 1_000_000_000  # for so long what was killed is missed
+GATEWAY_SECONDS = (10.5, 0.7, 3.0)  # longer than `effective_by` reaches; and shorter than a command lives
 LOST_SECONDS = 2.6  # a commit is asked for again until 2 s after its transaction's moment
 
 Fault = Callable[[Service, random.Random], Awaitable[bool]]
@@ -55,9 +55,14 @@ async def pause_api_worker(service: Service, chance: random.Random) -> bool:
     return False
 
 
-async def pause_gateway(service: Service, chance: random.Random) -> bool:
-    """Commands wait in it, also for longer than they live, and than `effective_by` of whatever was taken meanwhile."""
-    return await _stand_still(service.supervisor.pid("gateway"), chance.choice((0.7, 3.0, 10.5)))
+def pause_gateway() -> Fault:
+    """Commands wait in it: in turn for longer than they live, and not so long."""
+    seconds = itertools.cycle(GATEWAY_SECONDS)
+
+    async def pause(service: Service, chance: random.Random) -> bool:
+        return await _stand_still(service.supervisor.pid("gateway"), next(seconds))
+
+    return pause
 
 
 def hold_commits(mongo: MongoProxy, lane: str) -> Fault:
@@ -98,32 +103,18 @@ async def _stand_still(pid: int, seconds: float) -> bool:
     return False
 
 
-@dataclass(slots=True)
-class Faults:
-    """What took place: how often each kind, and from when to when (monotonic nanoseconds)."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    spans: list[tuple[int, int]] = field(default_factory=list)
-
-    def meet(self, began_ns: int, ended_ns: int) -> bool:
-        """Whether one of them was felt meanwhile."""
-        return any(began_ns <= end + FELT_NS and ended_ns >= begin for begin, end in self.spans)
-
-
 @contextlib.asynccontextmanager
-async def faults(service: Service, kinds: dict[str, Fault], pause_seconds: tuple[float, float]) -> AsyncIterator[Faults]:
-    """As long as the block runs: every kind in turn, in an order that chance makes."""
-    done = Faults()
+async def faults(service: Service, kinds: dict[str, Fault], pause_seconds: tuple[float, float]) -> AsyncIterator[Counter[str]]:
+    """As long as the block runs: every kind in turn, in an order that chance makes. Counts what took place."""
+    done: Counter[str] = Counter()
     chance = random.Random()
 
     async def make() -> None:
         while True:
             for name in chance.sample(sorted(kinds), len(kinds)):
                 await asyncio.sleep(chance.uniform(*pause_seconds))
-                began_ns = time.monotonic_ns()
                 if await kinds[name](service, chance):
-                    done.counts[name] += 1
-                    done.spans.append((began_ns, time.monotonic_ns()))
+                    done[name] += 1
 
     making = asyncio.create_task(make())
     try:

@@ -31,6 +31,7 @@ from py_service.stores.mongo import Document
 from py_service.supervise.data_folder import DataFolder
 from py_service.supervise.stack import Stack, plan_stack, service_specs, start_stores
 from py_service.supervise.supervisor import Supervisor
+from py_service.tasks import end_tasks
 from py_service.worker import Worker
 
 TOKEN_MS = 300_000
@@ -182,7 +183,7 @@ async def running_service(
                     return
                 options = FleetOptions(stack.api_url, stack.gateway_url, demo.id, service.moves_file)
                 async with running_fleet(demo.locks[: len(demo.locks) - absent], options) as fleet:
-                    await fleet.all_connected(30)
+                    await fleet.all_ready(30)
                     service.fleet = fleet
                     yield service
             finally:
@@ -201,8 +202,7 @@ async def second_worker(settings: Settings) -> AsyncIterator[Worker]:
     try:
         yield worker
     finally:
-        changes.cancel()
-        await asyncio.gather(changes, return_exceptions=True)
+        await end_tasks([changes])
         await worker.close()
 
 

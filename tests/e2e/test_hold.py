@@ -277,7 +277,8 @@ async def held_beside_a_jammed_one(service: Service, http: httpx.AsyncClient, ow
     assert attempt.status_code == 404  # nobody asked to pass
     authorized, begun, failed = await holds_of(service, jammed.bolt.door)
     # Once, and once more when it had asked by itself just before it was told to.
-    assert (len(authorized) in (1, 2), len(begun), {event["reason"] for event in failed}) == (True, 0, {"lock_jammed"})
+    assert len(authorized) in (1, 2) and not begun and 1 <= len(failed) <= len(authorized)
+    assert {event["reason"] for event in failed} == {"lock_jammed"}
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "not-told"])
@@ -323,7 +324,7 @@ async def test_an_organization_that_is_suspended_holds_no_door(service: Service,
     assert [trial.bolt.door for trial in trials if trial.bolt.back_after(returned_ms + RENEWED_MS)] == []
     await operator("POST", f"/v1/operator/organizations/{DEMO}/resume", 200)
     assert service.fleet is not None
-    await service.fleet.all_connected(30)
+    await service.fleet.all_ready(30)
     await asyncio.gather(*(trial.settle() for trial in trials))
 
 

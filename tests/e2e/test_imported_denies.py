@@ -81,12 +81,14 @@ async def test_nobody_is_let_in_on_what_an_import_denies_once_it_is_over(service
         for person in persons:
             await owner("POST", "/v1/grants", 201, {"person": person, "door": DOOR})
         over = asyncio.Event()
-        asking = [
-            asyncio.create_task(keep_asking(service, [one[place], other[place]], person, over)) for place, person in enumerate(persons)
-        ]
-        path = await begun(owner, denies, by_parts=number % 2 == 1)
-        told = await told_over(service, one[-1], path, over)  # the other worker is asked about doors alone, and hears of nothing by that
-        asked = [each for person in await asyncio.gather(*asking) for each in person]
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            asking = [
+                tasks.create_task(keep_asking(service, [one[place], other[place]], person, over)) for place, person in enumerate(persons)
+            ]
+            path = await begun(owner, denies, by_parts=number % 2 == 1)
+            # The other worker is asked about doors alone, and hears of nothing by that.
+            told = await told_over(service, one[-1], path, over)
+        asked = [each for task in asking for each in task.result()]
     after = [each.told for each in asked if each.began > told]
     assert set(after) == {"denied_by_rule"} and len(after) >= DENIED_AT_ONCE * (ASKS_AFTER - 1)
     assert {each.told for each in asked} == {"granted", "denied_by_rule"}

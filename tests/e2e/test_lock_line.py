@@ -65,7 +65,7 @@ async def stored(fleet: Fleet) -> None:
 
 async def test_locks_come_back_after_the_gateway_and_after_redis_were_killed(service: Service) -> None:
     async with running_fleet(service.demo.locks, options(service)) as fleet, service.client() as http:
-        await fleet.all_connected(20)
+        await fleet.all_ready(20)
         phone = Phone(http, account(service).email, account(service).password)
         assert (await phone.unlock(DOOR)).state == "unlocked"
         for name in ("gateway", "redis"):
@@ -80,7 +80,7 @@ async def test_a_lock_that_restarts_goes_on_numbering_and_delivers_what_it_owed(
     folder = tmp_path / "locks"
     chosen = [lock for lock in service.demo.locks if lock.door == DOOR]
     async with running_fleet(chosen, options(service, folder)) as fleet:
-        await fleet.all_connected(20)
+        await fleet.all_ready(20)
         lock = fleet.locks[0]
         os.kill(service.supervisor.pid("worker"), signal.SIGSTOP)  # who stores reports that nobody waits for
         lock.door.opened(monotonic_ms())
@@ -91,7 +91,7 @@ async def test_a_lock_that_restarts_goes_on_numbering_and_delivers_what_it_owed(
         reports = fleet.locks[0].reports
         assert [item.number for item in reports.due(10**15)] == owed
         assert reports.take_number() > max(owed)
-        await fleet.all_connected(20)
+        await fleet.all_ready(20)
         os.kill(service.supervisor.pid("worker"), signal.SIGCONT)
         await stored(fleet)
     await until(lambda: forced_open_events(service), 20)

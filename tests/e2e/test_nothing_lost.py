@@ -239,7 +239,7 @@ async def quiet(service: Service) -> None:
     fleet = service.fleet
     settings = service.stack.settings
     await until(workers_ready(settings.api_host, settings.api_port, "/readyz", settings.api_workers), QUIET_SECONDS_MAX)
-    await fleet.all_connected(QUIET_SECONDS_MAX)
+    await fleet.all_ready(QUIET_SECONDS_MAX)
     await until(lambda: not any(len(lock.reports) for lock in fleet.locks), QUIET_SECONDS_MAX)
 
     async def nothing_open() -> bool:

@@ -111,7 +111,7 @@ async def test_an_organization_is_founded_served_suspended_and_resumed(service: 
         assert given.status_code == 201
         options = FleetOptions(service.stack.api_url, service.stack.gateway_url, ACME, service.moves_file)
         async with running_fleet([LockIdentity("gate-lock", "gate", SEED)], options) as fleet:
-            await fleet.all_connected(10)
+            await fleet.all_ready(10)
             for client in workers:
                 assert await unlock(client, owner) == (200, "unlocked")
             moved = len(service.moves())
@@ -120,7 +120,7 @@ async def test_an_organization_is_founded_served_suspended_and_resumed(service: 
             status, printed, _ = await nexkey(service, "resume", ACME, "--json")
             assert (status, {**json.loads(printed), "revision": None}) == (0, {"id": ACME, "state": "active", "revision": None})
             _, owner = await signed_in(http)
-            await fleet.all_connected(20)
+            await fleet.all_ready(20)
 
             async def opens() -> bool:
                 return await unlock(http, owner) == (200, "unlocked")

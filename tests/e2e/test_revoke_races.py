@@ -5,7 +5,7 @@ and says of the few that are left where they are tried.
 
 16 organizations, two api workers, 24 lanes, eight at once, six asks for each take. `REVOKES` is the number of takes; four unlocks and more
 are asked for each of them (some ways take what isn't a door's: a role, a session, a key).
-Budget: 1 minute for 400 (part of `make test`), 7 minutes for 5,000 (`make histories`, in CI), 4 hours for 200,000.
+Budget: 1 minute for 400 (part of `make test`), 8 minutes for 5,000 (`make histories`, in CI), 4 hours for 200,000.
 """
 
 from __future__ import annotations
@@ -27,17 +27,7 @@ from py_service.simulators.lock import LockIdentity
 from tests.e2e.evidence import Journal, read_journal
 from tests.e2e.history import Moved, Operation, way_of
 from tests.e2e.history_checker import Verdict, judge
-from tests.e2e.nemesis import (
-    Fault,
-    Faults,
-    faults,
-    hold_commits,
-    kill_api_worker,
-    kill_redis,
-    lose_commits,
-    pause_api_worker,
-    pause_gateway,
-)
+from tests.e2e.nemesis import Fault, faults, hold_commits, kill_api_worker, kill_redis, lose_commits, pause_api_worker, pause_gateway
 from tests.e2e.proxy import MongoProxy
 from tests.e2e.revoke_ways import ROLES, UNLOCK, WAYS, Way
 from tests.e2e.revoke_workload import ASKS_AFTER, ASKS_BEFORE, PROMISE_MS, Races
@@ -65,15 +55,14 @@ async def test_no_ask_is_granted_after_access_was_taken_in_any_way(tmp_path: Pat
             "redis killed": kill_redis,
             "worker killed": kill_api_worker,
             "worker paused": pause_api_worker,
-            "gateway paused": pause_gateway,
+            "gateway paused": pause_gateway(),
         }
-        races, verdict, operations, moves, journal, done = await raced(service, revokes, kinds, tmp_path)
+        races, verdict, operations, moves, journal = await raced(service, revokes, kinds, tmp_path)
     assert verdict.holds, summary(verdict)
     # The history is only worth something when the races took place, were decided by more than one process, and moved bolts.
     assert sum(races.takes.values()) >= revokes
     assert_every_way_was_raced(races, revokes)
     takes = [one for one in operations if one.kind == "take" and one.completed_ns is not None]
-    assert sum(done.meet(one.invoked_ns, one.completed_ns or 0) for one in takes) >= revokes // 50
     # What it promises is as near as decision 0004 says.
     assert all((one.effective_by_ns or 0) - (one.completed_ns or 0) <= (PROMISE_MS + CLOCKS_MS) * 1_000_000 for one in takes)
     if revokes >= REVOKES_OF_A_SERVICE:
@@ -185,13 +174,13 @@ async def racing(folder: Path, *, mongo_through: MongoProxy | None = None, left_
         for organization, identities in locks.items() if left_out is None else ():
             options = FleetOptions(service.stack.api_url, service.stack.gateway_url, organization, service.moves_file)
             fleet = await stack.enter_async_context(running_fleet(identities, options))
-            await fleet.all_connected(30)
+            await fleet.all_ready(30)
         yield service
 
 
 async def raced(
     service: Service, revokes: int, kinds: dict[str, Fault], folder: Path
-) -> tuple[Races, Verdict, list[Operation], list[Moved], Journal, Faults]:
+) -> tuple[Races, Verdict, list[Operation], list[Moved], Journal]:
     """Race, with those faults meanwhile, and judge. The history is kept in `folder` when it doesn't hold."""
     races = Races(service)
     each = max(1, revokes // REVOKES_OF_A_FAULT)
@@ -199,7 +188,7 @@ async def raced(
 
         def goes_on() -> bool:
             """How many unlocks nobody gets an answer to depends on what is killed when: as many revokes more as it needs."""
-            return races.unlocks < revokes * UNLOCKS_OF_A_REVOKE or any(done.counts[kind] < each for kind in kinds)
+            return races.unlocks < revokes * UNLOCKS_OF_A_REVOKE or any(done[kind] < each for kind in kinds)
 
         await races.run(lanes(), WAYS, revokes, goes_on)
     await asyncio.sleep(LAST_COMMANDS_SECONDS)
@@ -212,12 +201,12 @@ async def raced(
     verdict = judge(operations, moves, journal.commanded())
     outcomes = Counter(f"{operation.kind} {operation.decision or operation.outcome}" for operation in operations)
     untold = Counter(f"{operation.kind} {operation.reason}" for operation in operations if operation.outcome == "unknown")
-    print(f"\n{dict(races.takes)}\n{dict(outcomes)}, {verdict.bound} could only be so; {len(moves)} moves\n{done.counts}; {dict(untold)}")
+    print(f"\n{dict(races.takes)}\n{dict(outcomes)}, {verdict.bound} could only be so; {len(moves)} moves\n{dict(done)}; {dict(untold)}")
     if not verdict.holds or races.faults:
         races.history.write(folder / "history.jsonl", moves)
         print(f"the history: {folder / 'history.jsonl'}")
     assert not races.faults, f"{len(races.faults)} answers that nothing explains: {races.faults[:3]}"
-    return races, verdict, operations, moves, journal, done
+    return races, verdict, operations, moves, journal
 
 
 def summary(verdict: Verdict) -> str:

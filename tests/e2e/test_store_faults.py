@@ -264,7 +264,7 @@ async def test_without_redis_decisions_stand_and_doors_open_again_when_it_is_bac
         assert len(service.moves()) == drawn
     assert service.fleet is not None
     await works_again(service, phone)
-    await service.fleet.all_connected(RECOVERED_SECONDS_MAX)
+    await service.fleet.all_ready(RECOVERED_SECONDS_MAX)
     await refused_on_every_worker(service, "stranger-2")
     stream.decided()
     await everything_told_is_recorded(service, stream)
@@ -309,7 +309,7 @@ async def test_without_the_gateway_doors_are_unreachable_and_locks_come_back(ser
         assert (answer.status_code, answer.json()["state"], answer.json()["reason"]) == (200, "unlocked.failed", "door_unreachable")
         await refused_on_every_worker(service, "stranger-0")
     await works_again(service, phone)
-    await fleet.all_connected(RECOVERED_SECONDS_MAX)
+    await fleet.all_ready(RECOVERED_SECONDS_MAX)
     stream.decided()
     await everything_told_is_recorded(service, stream)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,22 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.gateway_server import TOPIC, Frame, Gateway, KeyServer, Valkey, closed, receive, say, subscribe, wait_until
-from tests.integration.long_silence import LongSilence
+from tests.integration.long_silence import LongSilence, keep_silent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def long_silence(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LongSilence | None]:
+    """What takes long and needs nobody: a gateway of its own whose clients keep silent, in a thread of its own. It begins with the first
+    test of this file, and the last asks for it; None when that isn't among those to run.
+    """
+    if not any(item.name.startswith("test_a_client_that_does_not_answer_pings") for item in request.session.items):
+        yield None
+        return
+    silence = LongSilence()
+    thread = threading.Thread(target=lambda: asyncio.run(keep_silent(silence, tmp_path_factory.mktemp("silence"))), daemon=True)
+    thread.start()
+    yield silence
+    thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -187,20 +203,6 @@ async def test_a_connection_that_is_closing_has_given_up_its_place(valkey: Valke
         gateway.stop()
 
 
-# --- silence --------------------------------------------------------------------------------------------------------
-
-
-def test_a_client_that_does_not_answer_pings_is_closed_and_one_that_does_stays(long_silence: LongSilence) -> None:
-    """The gateway's times (a ping every 20 s, 45 s of silence) are promises, not settings: it began with the first test of this folder."""
-    assert long_silence.done.wait(70)
-    assert [what for what, _ in long_silence.heard] == ["authenticated", "ping", "ping", "1001 silence"]
-    assert [round(seconds) for _, seconds in long_silence.heard] == pytest.approx([0, 20, 40, 45], abs=2)
-    assert long_silence.answering_seconds > 45  # the other one has sent nothing but pongs for as long
-    assert long_silence.answer == {"type": "pong"}
-    assert long_silence.connections == 1
-    assert "panic" not in long_silence.log
-
-
 # --- frames ---------------------------------------------------------------------------------------------------------
 
 
@@ -272,3 +274,17 @@ async def test_msgpack_carries_the_same(gateway: Gateway) -> None:
         gateway.valkey.publish(event)
         position = {"epoch": gateway.valkey.client.get("nk:epoch"), "offset": 1}
         assert await unpacked() == {"type": "event", "topic": TOPIC, "position": position, "event": event}
+
+
+# --- silence --------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_does_not_answer_pings_is_closed_and_one_that_does_stays(long_silence: LongSilence) -> None:
+    """The gateway's times (a ping every 20 s, 45 s of silence) are promises, not settings: it began with the first test of this file."""
+    assert long_silence.done.wait(70)
+    assert [what for what, _ in long_silence.heard] == ["authenticated", "ping", "ping", "1001 silence"]
+    assert [round(seconds) for _, seconds in long_silence.heard] == pytest.approx([0, 20, 40, 45], abs=2)
+    assert long_silence.answering_seconds > 45  # the other one has sent nothing but pongs for as long
+    assert long_silence.answer == {"type": "pong"}
+    assert long_silence.connections == 1
+    assert "panic" not in long_silence.log

@@ -24,7 +24,7 @@ def test_allowed_pairs_are_those_of_the_persons_in_their_order_and_allowed() -> 
 
 
 def test_every_door_that_somebody_may_open_is_drawn() -> None:
-    """A hundred doors or so, of which a thousand draws leave none out."""
+    """A hundred doors or so, of which two thousand draws leave none out."""
     person = next(person for person in range(0, 2_000, 100) if sum(MADE.may_pass(person, door) for door in range(200)) > 20)
     right = {door for door in range(200) if MADE.may_pass(person, door)}
     drawn = {door for _, door in MADE.allowed_pairs(itertools.repeat(person, 2_000), seed=3)}

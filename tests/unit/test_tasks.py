@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from py_service.stores import tasks
-from py_service.stores.tasks import end_tasks
+from py_service import tasks
+from py_service.tasks import end_tasks
 
 
 @pytest.mark.parametrize("lost", [0, 1, 3])
@@ -30,6 +30,22 @@ async def test_a_task_ends_although_cancellations_get_lost(lost: int, monkeypatc
     async with asyncio.timeout(5):
         await end_tasks(running)
     assert running[0].cancelled() and heard == lost + 1
+
+
+async def test_what_a_task_leaves_in_order_is_not_cut_short() -> None:
+    left: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.2)
+            left.append("in order")
+
+    running = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await end_tasks([running])
+    assert left == ["in order"] and running.cancelled()
 
 
 async def test_one_that_failed_or_is_over_holds_up_nobody() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-AGAIN_SECONDS = 0.3
+AGAIN_SECONDS = 1.5  # whoever was heard has this long for what it still has to leave in order
 
 
 async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
