@@ -22,7 +22,7 @@ RUST_TESTED := --workspace --exclude nexkey-core --locked
 RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type f -not -path '*/target/*' -not -path 'core_rs/fuzz/*')
 EXTENSION_MISSING := $(if $(wildcard py_service/_core_rs*.so),,extension-missing)
 
-# Two files at once: a service with its locks waits more than it works. What takes long comes first. More than two on 2 cores have locks refuse
+# Two files at once: a service with its locks waits more than it works. The folder that takes longest comes first. More than two on 2 cores have locks refuse
 # what comes too late for them.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 NO_PROCESSES := tests/boundary tests/property tests/unit

@@ -46,7 +46,10 @@ class Fleet:
         return sum(lock.connected.is_set() for lock in self.locks)
 
     async def all_ready(self, seconds_max: float) -> None:
-        """And sure of the time: they refuse without. Raises TimeoutError that says how many are missing, and why the first is."""
+        """Until every line is up and every lock is sure of the time, without which they refuse.
+
+        Raises TimeoutError that says how many are missing, and why the first is.
+        """
         try:
             async with asyncio.timeout(seconds_max):
                 while True:

@@ -126,7 +126,7 @@ def compare_persons(index: PermissionIndex, twin: Organization, door: str, now_m
     for _ in PERSONS:
         page = index.persons_at(ORGANIZATION, door, now_ms, listed[-1][0] if listed else "", PERSONS_PER_PAGE)
         assert len(page) <= PERSONS_PER_PAGE
-        listed += page[:1] if len(listed) == 2 else page
+        listed += page
         if len(page) < PERSONS_PER_PAGE:
             break
     assert [person for person, _ in listed] == expected, (door, now_ms)
